@@ -204,7 +204,7 @@ def write_tokenizer(meta, folder):
 
 def write_weights(gguf, config, folder):
     tensors = {tensor.name: tensor for tensor in gguf.tensors}
-    sources = checkpoint_tensors(config)  # in the order of LlamaForCausalLM's state dict
+    sources = checkpoint_tensors(config)  # in the order in which save_pretrained writes them
     unknown = set(tensors) - {source for source, _ in sources.values()}
     if unknown:
         sys.exit(f"sample model: tensors that this script doesn't know: {sorted(unknown)}")
@@ -236,15 +236,15 @@ def checkpoint_tensors(config):
     sources = {"model.embed_tokens.weight": ("token_embd.weight", None)}
     for layer in range(config["num_hidden_layers"]):
         for name, (source, permuted) in {
-            "self_attn.q_proj": ("attn_q", heads),
-            "self_attn.k_proj": ("attn_k", kv_heads),
-            "self_attn.v_proj": ("attn_v", None),
-            "self_attn.o_proj": ("attn_output", None),
+            "input_layernorm": ("attn_norm", None),
+            "mlp.down_proj": ("ffn_down", None),
             "mlp.gate_proj": ("ffn_gate", None),
             "mlp.up_proj": ("ffn_up", None),
-            "mlp.down_proj": ("ffn_down", None),
-            "input_layernorm": ("attn_norm", None),
             "post_attention_layernorm": ("ffn_norm", None),
+            "self_attn.k_proj": ("attn_k", kv_heads),
+            "self_attn.o_proj": ("attn_output", None),
+            "self_attn.q_proj": ("attn_q", heads),
+            "self_attn.v_proj": ("attn_v", None),
         }.items():
             sources[f"model.layers.{layer}.{name}.weight"] = (f"blk.{layer}.{source}.weight", permuted)
     sources["model.norm.weight"] = ("output_norm.weight", None)
