@@ -1,45 +1,33 @@
 //! Reaching a repo's files: URLs, pinned revisions, ranges.
 
+mod abort;
+mod chunk;
+mod classify;
+#[cfg(not(target_arch = "wasm32"))]
+mod directory;
+mod error;
+#[cfg(target_arch = "wasm32")]
+mod fetch;
+// Natively there is no transport but the tests': the rest compiles everywhere so that it is checked everywhere.
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+mod http;
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+mod hub_repo;
+mod id;
+mod memory;
 mod repo;
+mod stream;
 
-pub use repo::{ByteStream, Repo};
+pub use abort::Abort;
+pub use chunk::Chunk;
+#[cfg(not(target_arch = "wasm32"))]
+pub use directory::DirectoryRepo;
+pub use error::HubError;
+pub use http::Traffic;
+pub use hub_repo::{HubOptions, HubRepo};
+pub(crate) use id::is_plain_path;
+pub use memory::MemoryRepo;
+pub use repo::{ByteStream, Prefix, Repo};
 
-/// Why a repo's files could not be reached.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HubError {
-    /// The repo has no such file.
-    #[error("{repo} does not appear to have a file named {path} at revision {revision}")]
-    EntryNotFound {
-        /// `org/name`
-        repo: String,
-        /// The commit or branch asked for.
-        revision: String,
-        /// The file's path in the repo.
-        path: String,
-    },
-    /// The file is larger than its kind can sensibly be.
-    #[error("{repo}: {path} is larger than {max_bytes} bytes, too large for what it should hold")]
-    TooLarge {
-        /// `org/name`
-        repo: String,
-        /// The file's path in the repo.
-        path: String,
-        /// The limit.
-        max_bytes: u64,
-    },
-}
-
-impl HubError {
-    /// The stable code that JavaScript sees.
-    pub fn code(&self) -> &'static str {
-        match self {
-            HubError::EntryNotFound { .. } => "ENTRY_NOT_FOUND",
-            HubError::TooLarge { .. } => "TOO_LARGE",
-        }
-    }
-}
-
-/// A piece of a file. In a browser it stays in JavaScript's memory until it is written to the GPU.
-#[derive(Debug, Clone)]
-pub struct Chunk(#[cfg(target_arch = "wasm32")] js_sys::Uint8Array, #[cfg(not(target_arch = "wasm32"))] Vec<u8>);
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! HTTP by the global `fetch`, which a page, a worker and Node all have.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{LocalBoxFuture, select};
+use js_sys::{Promise, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{
+    Headers, ReadableStreamDefaultReader, ReferrerPolicy, RequestCache, RequestCredentials, RequestInit, RequestMode,
+    RequestRedirect,
+};
+
+use super::http::{Cache, Request, Response, Transport, TransportError};
+use super::{Abort, Chunk};
+
+#[wasm_bindgen]
+extern "C" {
+    // Through `Window` or `WorkerGlobalScope` it would work in one of the three only.
+    #[wasm_bindgen(catch, js_name = fetch)]
+    async fn global_fetch(url: &str, init: &RequestInit) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timeout(callback: &js_sys::Function, milliseconds: u32) -> JsValue;
+
+    #[wasm_bindgen(js_name = clearTimeout)]
+    fn clear_timeout(handle: &JsValue);
+
+    /// What `ReadableStreamDefaultReader.read()` resolves to.
+    type ReadResult;
+    #[wasm_bindgen(method, getter)]
+    fn done(this: &ReadResult) -> bool;
+    #[wasm_bindgen(method, getter)]
+    fn value(this: &ReadResult) -> Option<Uint8Array>;
+}
+
+pub(super) struct Fetch {
+    abort: Abort,
+}
+
+impl Fetch {
+    pub(super) fn new(abort: Abort) -> Self {
+        Fetch { abort }
+    }
+
+    async fn get(&self, request: Request<'_>) -> Result<Box<dyn Response>, TransportError> {
+        let failed = |error: JsValue| transport_error(&self.abort, &error);
+        let headers = Headers::new().map_err(failed)?;
+        if let Some(range) = request.range {
+            let last = range.end.saturating_sub(1);
+            headers.set("Range", &format!("bytes={}-{last}", range.start)).map_err(failed)?;
+        }
+        if let Some(token) = request.token {
+            // `fetch` drops it on a redirect to another origin.
+            headers.set("Authorization", &format!("Bearer {token}")).map_err(failed)?;
+        }
+        let init = RequestInit::new();
+        init.set_headers(&headers);
+        init.set_mode(RequestMode::Cors);
+        init.set_redirect(RequestRedirect::Follow);
+        // The CDN's `Access-Control-Allow-Origin: *` forbids credentials; a referrer makes some CDNs refuse.
+        init.set_credentials(RequestCredentials::Omit);
+        init.set_referrer_policy(ReferrerPolicy::NoReferrer);
+        init.set_cache(match request.cache {
+            Cache::Default => RequestCache::Default,
+            Cache::Revalidate => RequestCache::NoCache,
+            Cache::Bypass => RequestCache::NoStore,
+        });
+        init.set_signal(self.abort.signal().as_ref());
+        let response: web_sys::Response = global_fetch(request.url, &init).await.map_err(failed)?.unchecked_into();
+        let reader = response.body().map(|body| body.get_reader().unchecked_into());
+        Ok(Box::new(FetchResponse { abort: self.abort.clone(), response, reader }))
+    }
+}
+
+impl Transport for Fetch {
+    fn get<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Box<dyn Response>, TransportError>> {
+        Box::pin(self.get(request))
+    }
+
+    fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async move {
+            let milliseconds = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+            let handle = Rc::new(RefCell::new(JsValue::UNDEFINED));
+            let timer = Promise::new(&mut |resolve, _| {
+                *handle.borrow_mut() = set_timeout(&resolve, milliseconds);
+            });
+            select(JsFuture::from(timer), Box::pin(self.abort.aborted())).await;
+            clear_timeout(&handle.borrow());
+        })
+    }
+}
+
+struct FetchResponse {
+    abort: Abort,
+    response: web_sys::Response,
+    /// `None` when there is no body, or no more of it.
+    reader: Option<ReadableStreamDefaultReader>,
+}
+
+impl Response for FetchResponse {
+    fn status(&self) -> u16 {
+        self.response.status()
+    }
+
+    fn header(&self, name: &str) -> Option<String> {
+        self.response.headers().get(name).ok().flatten()
+    }
+
+    fn next(&mut self) -> LocalBoxFuture<'_, Result<Option<Chunk>, TransportError>> {
+        Box::pin(async move {
+            while let Some(reader) = &self.reader {
+                let result: ReadResult = match JsFuture::from(reader.read()).await {
+                    Ok(result) => result.unchecked_into(),
+                    Err(error) => {
+                        self.reader = None;
+                        return Err(transport_error(&self.abort, &error));
+                    }
+                };
+                match result.value() {
+                    _ if result.done() => self.reader = None,
+                    Some(bytes) if bytes.length() > 0 => return Ok(Some(bytes.into())),
+                    _ => {}
+                }
+            }
+            Ok(None)
+        })
+    }
+}
+
+impl Drop for FetchResponse {
+    fn drop(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            let cancelled = reader.cancel();
+            // It rejects where the body has already failed, and nobody must hear of an unhandled rejection.
+            spawn_local(async move {
+                let _ = JsFuture::from(cancelled).await;
+            });
+        }
+    }
+}
+
+fn transport_error(abort: &Abort, error: &JsValue) -> TransportError {
+    if abort.is_aborted() {
+        return TransportError::Aborted;
+    }
+    let Some(error) = error.dyn_ref::<js_sys::Error>() else {
+        return TransportError::Network(format!("{error:?}"));
+    };
+    let mut reason = String::from(error.message());
+    // Node puts what happened ("connect ECONNREFUSED …") in the cause of a bare "fetch failed".
+    if let Some(cause) = error.cause().dyn_ref::<js_sys::Error>() {
+        reason.push_str(": ");
+        reason.push_str(&String::from(cause.message()));
+    }
+    TransportError::Network(reason)
+}

@@ -1,0 +1,300 @@
+//! A repo on the Hub, or on whatever speaks the Hub's protocol.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use futures_util::future::LocalBoxFuture;
+use serde::Deserialize;
+
+use super::classify::{Answer, Asked, classify, is_retryable};
+use super::http::{Backoff, Cache, Request, Response, Traffic, Transport, TransportError};
+use super::id::{is_commit, is_plain_path, resolve_url, revision_url, validate_endpoint, validate_repo_id};
+use super::stream::RangeStream;
+use super::{Abort, ByteStream, HubError, Prefix, Repo};
+
+/// The revision API lists every file of the repo beside the commit.
+const MAX_REVISION_ANSWER: u64 = 16 << 20;
+
+/// Where and how to reach a repo.
+#[derive(Clone)]
+pub struct HubOptions {
+    /// The Hub's address, or a mirror's.
+    pub endpoint: String,
+    /// A branch, a tag or a commit.
+    pub revision: String,
+    /// A user access token. It goes to the endpoint's origin only.
+    pub token: Option<String>,
+    /// The folder in the repo that every path is relative to.
+    pub subfolder: Option<String>,
+}
+
+impl Default for HubOptions {
+    fn default() -> Self {
+        HubOptions {
+            endpoint: "https://huggingface.co".to_owned(),
+            revision: "main".to_owned(),
+            token: None,
+            subfolder: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for HubOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubOptions")
+            .field("endpoint", &self.endpoint)
+            .field("revision", &self.revision)
+            .field("token", &self.token.as_ref().map(|_| "(hidden)"))
+            .field("subfolder", &self.subfolder)
+            .finish()
+    }
+}
+
+/// A model repo at one commit.
+#[derive(Clone)]
+pub struct HubRepo(Rc<Connection>);
+
+/// What a repo shares with the streams that it has opened.
+pub(super) struct Connection {
+    transport: Box<dyn Transport>,
+    abort: Abort,
+    pub(super) traffic: Rc<Traffic>,
+    endpoint: String,
+    id: String,
+    revision: String,
+    token: Option<String>,
+    subfolder: Option<String>,
+}
+
+impl HubRepo {
+    /// Looks up the commit that `options.revision` means now, so that a push during the load can't mix two commits.
+    ///
+    /// Every request of this repo and of its streams ends with [`HubError::Aborted`] once `abort` is.
+    #[cfg(target_arch = "wasm32")]
+    pub async fn pin(id: &str, options: HubOptions, abort: Abort) -> Result<HubRepo, HubError> {
+        let transport = Box::new(super::fetch::Fetch::new(abort.clone()));
+        Self::pin_by(transport, id, options, abort).await
+    }
+
+    pub(super) async fn pin_by(
+        transport: Box<dyn Transport>,
+        id: &str,
+        options: HubOptions,
+        abort: Abort,
+    ) -> Result<HubRepo, HubError> {
+        validate_repo_id(id)?;
+        let endpoint = validate_endpoint(&options.endpoint)?.to_owned();
+        let revision = options.revision;
+        if matches!(revision.as_str(), "" | "." | "..") {
+            return Err(HubError::RevisionNotFound { repo: id.to_owned(), revision });
+        }
+        let subfolder = options.subfolder.filter(|folder| !folder.is_empty());
+        if let Some(path) = subfolder.as_ref().filter(|folder| !is_plain_path(folder)) {
+            return Err(HubError::InvalidPath { repo: id.to_owned(), path: path.clone() });
+        }
+        let token = options.token.filter(|token| !token.is_empty());
+        // A header can't hold such a token, and fetch's own message would print it.
+        if token.as_ref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
+            return Err(HubError::Unauthorized { repo: id.to_owned() });
+        }
+        let mut connection = Connection {
+            transport,
+            abort,
+            traffic: Rc::default(),
+            endpoint,
+            id: id.to_owned(),
+            revision,
+            token,
+            subfolder,
+        };
+        if !is_commit(&connection.revision)
+            && let Some(commit) = connection.find_commit().await?
+        {
+            connection.revision = commit;
+        }
+        Ok(HubRepo(Rc::new(connection)))
+    }
+
+    /// The commit that every file comes from. Where the endpoint has no way to tell, the revision asked for.
+    pub fn commit(&self) -> &str {
+        &self.0.revision
+    }
+
+    /// Counters of everything that this repo and its streams have fetched.
+    pub fn traffic(&self) -> Rc<Traffic> {
+        self.0.traffic.clone()
+    }
+}
+
+impl std::fmt::Debug for HubRepo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HubRepo({}/{} at {})", self.0.endpoint, self.0.id, self.0.revision)
+    }
+}
+
+impl Repo for HubRepo {
+    fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    fn read<'a>(&'a self, path: &'a str, max_bytes: u64) -> LocalBoxFuture<'a, Result<Vec<u8>, HubError>> {
+        Box::pin(async move {
+            let url = self.0.file_url(path)?;
+            self.0.read(&url, self.0.asked(Some(path), None), max_bytes, Cache::Default, Backoff::patient()).await
+        })
+    }
+
+    fn read_prefix<'a>(&'a self, path: &'a str, max_bytes: u64) -> LocalBoxFuture<'a, Result<Prefix, HubError>> {
+        Box::pin(async move {
+            let url = self.0.file_url(path)?;
+            RangeStream::new(self.0.clone(), path, url, 0..max_bytes).read_prefix().await
+        })
+    }
+
+    fn open<'a>(
+        &'a self,
+        path: &'a str,
+        range: Range<u64>,
+    ) -> LocalBoxFuture<'a, Result<Box<dyn ByteStream>, HubError>> {
+        Box::pin(async move {
+            let url = self.0.file_url(path)?;
+            let mut stream = RangeStream::new(self.0.clone(), path, url, range);
+            stream.connect().await?;
+            Ok(Box::new(stream) as Box<dyn ByteStream>)
+        })
+    }
+}
+
+impl Connection {
+    pub(super) fn asked<'a>(&'a self, path: Option<&'a str>, range: Option<&'a Range<u64>>) -> Asked<'a> {
+        Asked {
+            endpoint: &self.endpoint,
+            repo: &self.id,
+            revision: &self.revision,
+            token: self.token.is_some(),
+            path,
+            range,
+        }
+    }
+
+    fn file_url(&self, path: &str) -> Result<String, HubError> {
+        if !is_plain_path(path) {
+            return Err(HubError::InvalidPath { repo: self.id.clone(), path: path.to_owned() });
+        }
+        let full = match &self.subfolder {
+            Some(folder) => format!("{folder}/{path}"),
+            None => path.to_owned(),
+        };
+        Ok(resolve_url(&self.endpoint, &self.id, &self.revision, &full))
+    }
+
+    /// The commit of the revision; `None` where the endpoint, a plain mirror perhaps, doesn't tell.
+    async fn find_commit(&self) -> Result<Option<String>, HubError> {
+        #[derive(Deserialize)]
+        struct Revision {
+            sha: String,
+        }
+        let url = revision_url(&self.endpoint, &self.id, &self.revision);
+        let answer =
+            self.read(&url, self.asked(None, None), MAX_REVISION_ANSWER, Cache::Revalidate, Backoff::brief()).await;
+        match answer {
+            Ok(bytes) => {
+                let found = serde_json::from_slice::<Revision>(&bytes).ok().filter(|found| is_commit(&found.sha));
+                if let Some(found) = found {
+                    return Ok(Some(found.sha));
+                }
+            }
+            Err(HubError::TooLarge { .. } | HubError::BadResponse { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        // No usable API: the endpoint may still name the commit where it serves a small file itself.
+        let path = "config.json";
+        let url = self.file_url(path)?;
+        match self.send(&url, self.asked(Some(path), None), Cache::Revalidate, &mut Backoff::brief()).await {
+            Ok(response) => Ok(response.header("x-repo-commit").filter(|commit| is_commit(commit))),
+            Err(HubError::EntryNotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A whole body, of at most `max_bytes`. A retry starts anew.
+    async fn read(
+        &self,
+        url: &str,
+        asked: Asked<'_>,
+        max_bytes: u64,
+        cache: Cache,
+        mut backoff: Backoff,
+    ) -> Result<Vec<u8>, HubError> {
+        loop {
+            let mut response = self.send(url, asked, cache, &mut backoff).await?;
+            let mut bytes = Vec::new();
+            let failure = loop {
+                match response.next().await {
+                    Ok(Some(chunk)) => {
+                        self.traffic.count_bytes(chunk.len());
+                        if bytes.len() as u64 + chunk.len() as u64 > max_bytes {
+                            let (repo, path) = (self.id.clone(), asked.what());
+                            return Err(HubError::TooLarge { repo, path, max_bytes });
+                        }
+                        bytes.extend_from_slice(&chunk.to_vec());
+                    }
+                    Ok(None) => return Ok(bytes),
+                    Err(TransportError::Aborted) => return Err(asked.aborted()),
+                    Err(TransportError::Network(reason)) => break asked.network(reason),
+                }
+            };
+            self.wait(&mut backoff, None, failure).await?;
+        }
+    }
+
+    /// The head of a successful answer: 200, or 206 where a range was asked for.
+    pub(super) async fn send(
+        &self,
+        url: &str,
+        asked: Asked<'_>,
+        cache: Cache,
+        backoff: &mut Backoff,
+    ) -> Result<Box<dyn Response>, HubError> {
+        loop {
+            if self.abort.is_aborted() {
+                return Err(asked.aborted());
+            }
+            self.traffic.count_request();
+            let request = Request { url, range: asked.range, token: self.token.as_deref(), cache };
+            let (failure, retry_after) = match self.transport.get(request).await {
+                Ok(response) => {
+                    let status = response.status();
+                    if status == 200 || (status == 206 && asked.range.is_some()) {
+                        return Ok(response);
+                    }
+                    let (code, message) = (response.header("x-error-code"), response.header("x-error-message"));
+                    let answer = Answer { status, code: code.as_deref(), message: message.as_deref() };
+                    let failure = classify(&asked, answer);
+                    if !is_retryable(status) {
+                        return Err(failure);
+                    }
+                    (failure, response.header("retry-after").and_then(|seconds| seconds.trim().parse().ok()))
+                }
+                Err(TransportError::Aborted) => return Err(asked.aborted()),
+                Err(TransportError::Network(reason)) => (asked.network(reason), None),
+            };
+            self.wait(backoff, retry_after, failure).await?;
+        }
+    }
+
+    /// Waits before the next try, or gives `failure` back when there have been enough.
+    pub(super) async fn wait(
+        &self,
+        backoff: &mut Backoff,
+        retry_after: Option<u64>,
+        failure: HubError,
+    ) -> Result<(), HubError> {
+        let duration = backoff.next(retry_after).ok_or(failure)?;
+        self.transport.sleep(duration).await;
+        if self.abort.is_aborted() {
+            return Err(HubError::Aborted { repo: self.id.clone() });
+        }
+        Ok(())
+    }
+}
