@@ -4,6 +4,8 @@
 
 pub mod error;
 
+#[cfg(target_arch = "wasm32")]
+pub mod api;
 pub mod checkpoint;
 pub mod config;
 pub mod hub;

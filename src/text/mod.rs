@@ -1,13 +1,65 @@
-//! Tokenizers and chat templates.
+//! Tokenizers and chat templates: text to token ids and back, a conversation to a prompt.
+//!
+//! The semantics are those of transformers' `TokenizersBackend` (fast tokenizers) and of its Jinja environment; the
+//! work is done by the `tokenizers` and `minijinja` crates.
+
+mod chat_template;
+mod decode_stream;
+mod json;
+mod precompiled;
+mod python;
+mod strftime;
+mod tokenizer;
+mod tokenizer_config;
+mod validate;
+
+pub use chat_template::{ChatTemplate, RenderOptions};
+pub use decode_stream::DecodeStream;
+pub use tokenizer::{Encoding, Tokenizer, TokenizerFiles};
+pub use tokenizer_config::{ChatTemplates, TokenizerConfig};
 
 /// Why a text could not be tokenized or a template rendered.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum TextError {}
+pub enum TextError {
+    /// A tokenizer's file is not what its format says.
+    #[error("{file} can't be used: {reason}")]
+    File {
+        /// `tokenizer.json`, `tokenizer_config.json`, …
+        file: &'static str,
+        /// What is wrong, and where in the file.
+        reason: String,
+    },
+    /// A text could not be encoded, or ids not decoded.
+    #[error("the tokenizer can't {action}: {reason}")]
+    Tokenizer {
+        /// `encode` or `decode`.
+        action: &'static str,
+        /// What the tokenizer said.
+        reason: String,
+    },
+    /// The model has no template to use.
+    #[error("{0}")]
+    NoChatTemplate(String),
+    /// A template doesn't compile, or failed while it was rendered.
+    #[error("the chat template failed{}: {message}", line.map(|n| format!(" on line {n}")).unwrap_or_default())]
+    ChatTemplate {
+        /// The template's line, from 1.
+        line: Option<usize>,
+        /// What went wrong; for `raise_exception` the template's own words.
+        message: String,
+    },
+    /// The conversation or an option is not what a template takes.
+    #[error("{0}")]
+    ChatInput(String),
+}
 
 impl TextError {
     /// The stable code that JavaScript sees.
     pub fn code(&self) -> &'static str {
-        match *self {}
+        match self {
+            TextError::File { .. } | TextError::Tokenizer { .. } => "TOKENIZER",
+            TextError::NoChatTemplate(_) | TextError::ChatTemplate { .. } | TextError::ChatInput(_) => "CHAT_TEMPLATE",
+        }
     }
 }

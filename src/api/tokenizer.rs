@@ -1,0 +1,218 @@
+//! `Tokenizer` and `DecodeStream` for JavaScript.
+
+use std::rc::Rc;
+
+use js_sys::{JSON, Object, Reflect, Uint8Array, Uint32Array};
+use serde_json::{Map, Value};
+use wasm_bindgen::prelude::*;
+
+use super::error::{to_js, with_code};
+use crate::text::{self, RenderOptions, TextError, TokenizerFiles};
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+export interface Encoding {
+  ids: Uint32Array;
+  type_ids: Uint32Array;
+  attention_mask: Uint32Array;
+}
+export interface ChatTemplateOptions {
+  add_generation_prompt?: boolean;
+  continue_final_message?: boolean;
+  chat_template?: string;
+  tools?: object[];
+  documents?: object[];
+  [variable: string]: unknown;
+}
+"#;
+
+#[wasm_bindgen]
+extern "C" {
+    /// `{ids, type_ids, attention_mask}`
+    #[wasm_bindgen(typescript_type = "Encoding")]
+    pub type JsEncoding;
+    /// A conversation.
+    #[wasm_bindgen(typescript_type = "object[]")]
+    pub type JsMessages;
+    /// What a template sees beside the messages.
+    #[wasm_bindgen(typescript_type = "ChatTemplateOptions | undefined")]
+    pub type JsChatTemplateOptions;
+    /// Special tokens and their ids by name.
+    #[wasm_bindgen(typescript_type = "Record<string, string | number>")]
+    pub type JsSpecialTokens;
+}
+
+/// A model's tokenizer and chat template.
+#[wasm_bindgen]
+pub struct Tokenizer {
+    inner: Rc<text::Tokenizer>,
+    config: String,
+}
+
+#[wasm_bindgen]
+impl Tokenizer {
+    /// Reads a tokenizer from the contents of its files. `chat_template` is that of `chat_template.jinja` (or
+    /// `chat_template.json`) and goes before the config's own.
+    ///
+    /// Throws with code `TOKENIZER`.
+    pub fn from_files(
+        tokenizer_json: &[u8],
+        tokenizer_config_json: Option<Uint8Array>,
+        chat_template: Option<String>,
+    ) -> Result<Self, JsValue> {
+        let config = tokenizer_config_json.map(|bytes| bytes.to_vec());
+        Self::load(TokenizerFiles {
+            tokenizer_json,
+            tokenizer_config_json: config.as_deref(),
+            special_tokens_map_json: None,
+            chat_template: chat_template.as_deref(),
+        })
+    }
+
+    /// The ids of `text`, and of `text_pair` after it.
+    ///
+    /// Throws with code `TOKENIZER`.
+    pub fn encode(
+        &self,
+        text: &str,
+        text_pair: Option<String>,
+        add_special_tokens: bool,
+    ) -> Result<JsEncoding, JsValue> {
+        let encoding = self.inner.encode(text, text_pair.as_deref(), add_special_tokens).map_err(thrown)?;
+        let object = Object::new();
+        for (name, list) in [
+            ("ids", encoding.ids),
+            ("type_ids", encoding.type_ids),
+            ("attention_mask", encoding.attention_mask),
+        ] {
+            Reflect::set(&object, &name.into(), &Uint32Array::from(list.as_slice()))?;
+        }
+        Ok(object.unchecked_into())
+    }
+
+    /// The text of `ids`.
+    ///
+    /// Throws with code `TOKENIZER`.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, JsValue> {
+        self.inner.decode(ids, skip_special_tokens).map_err(thrown)
+    }
+
+    /// A stream that gives the text of ids as they come.
+    pub fn decode_stream(&self, skip_special_tokens: bool) -> DecodeStream {
+        DecodeStream { tokenizer: self.inner.clone(), stream: text::DecodeStream::new(skip_special_tokens) }
+    }
+
+    /// A token's id.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// An id's token, as the vocabulary writes it.
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// How many tokens there are without added ones: transformers' `vocab_size`.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.vocab_size()
+    }
+
+    /// How many tokens there are with added ones: transformers' `len(tokenizer)`.
+    pub fn full_vocab_size(&self) -> usize {
+        self.inner.full_vocab_size()
+    }
+
+    /// `{bos_token, bos_token_id, …}`, those that the model has.
+    pub fn special_tokens(&self) -> Result<JsSpecialTokens, JsValue> {
+        let object = Object::new();
+        for (name, content, id) in self.inner.special_tokens() {
+            Reflect::set(&object, &name.into(), &content.into())?;
+            if let Some(id) = id {
+                Reflect::set(&object, &format!("{name}_id").into(), &id.into())?;
+            }
+        }
+        Ok(object.unchecked_into())
+    }
+
+    /// The ids of all special tokens: what `skip_special_tokens` leaves out.
+    pub fn all_special_ids(&self) -> Vec<u32> {
+        self.inner.all_special_ids()
+    }
+
+    /// The text of `tokenizer_config.json`, `{}` where the repo has none.
+    pub fn config(&self) -> String {
+        self.config.clone()
+    }
+
+    /// Renders a conversation as the model's prompt.
+    ///
+    /// Throws with code `CHAT_TEMPLATE`.
+    pub fn apply_chat_template(
+        &self,
+        messages: JsMessages,
+        options: JsChatTemplateOptions,
+    ) -> Result<String, JsValue> {
+        let messages = json(&messages, "messages")?;
+        let options: JsValue = options.into();
+        let mut variables = match if options.is_undefined() { Value::Null } else { json(&options, "options")? } {
+            Value::Object(options) => options,
+            Value::Null => Map::new(),
+            _ => return Err(with_code("CHAT_TEMPLATE", "apply_chat_template's options must be an object")),
+        };
+        let chat_template = match variables.shift_remove("chat_template") {
+            Some(Value::String(template)) => Some(template),
+            None | Some(Value::Null) => None,
+            Some(_) => return Err(with_code("CHAT_TEMPLATE", "the option chat_template must be a string")),
+        };
+        let mut list = |name: &str| variables.shift_remove(name).filter(|value| !value.is_null());
+        let (tools, documents) = (list("tools"), list("documents"));
+        let mut flag = |name: &str| match variables.shift_remove(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(_) => Err(with_code("CHAT_TEMPLATE", &format!("the option {name} must be a boolean"))),
+        };
+        let add_generation_prompt = flag("add_generation_prompt")?;
+        let continue_final_message = flag("continue_final_message")?;
+        let options = RenderOptions { add_generation_prompt, continue_final_message, tools, documents, variables };
+        self.inner.apply_chat_template(messages, chat_template.as_deref(), options).map_err(thrown)
+    }
+}
+
+impl Tokenizer {
+    fn load(files: TokenizerFiles<'_>) -> Result<Self, JsValue> {
+        let inner = Rc::new(text::Tokenizer::from_files(files).map_err(thrown)?);
+        let config = String::from_utf8_lossy(files.tokenizer_config_json.unwrap_or(b"{}")).into_owned();
+        Ok(Self { inner, config })
+    }
+}
+
+/// Ids to text, one at a time, at a cost that doesn't grow with the text.
+#[wasm_bindgen]
+pub struct DecodeStream {
+    tokenizer: Rc<text::Tokenizer>,
+    stream: text::DecodeStream,
+}
+
+#[wasm_bindgen]
+impl DecodeStream {
+    /// Takes the next id; gives the text that became certain with it, if any.
+    pub fn push(&mut self, id: u32) -> Result<Option<String>, JsValue> {
+        self.stream.push(&self.tokenizer, id).map_err(thrown)
+    }
+
+    /// Ends the stream: gives the text that was held back. The stream can be used again.
+    pub fn flush(&mut self) -> Result<String, JsValue> {
+        self.stream.flush(&self.tokenizer).map_err(thrown)
+    }
+}
+
+fn thrown(error: TextError) -> JsValue {
+    to_js(&error.into())
+}
+
+/// A JS value as JSON, as `JSON.stringify` sees it: `undefined` fields are left out.
+fn json(value: &JsValue, what: &str) -> Result<Value, JsValue> {
+    let wrong = || with_code("CHAT_TEMPLATE", &format!("apply_chat_template's {what} can't be written as JSON"));
+    let text = JSON::stringify(value).map_err(|_| wrong())?.as_string().ok_or_else(wrong)?;
+    serde_json::from_str(&text).map_err(|_| wrong())
+}

@@ -1,0 +1,232 @@
+//! Text to token ids and back.
+
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, EncodeInput, ModelWrapper, PostProcessorWrapper};
+
+use super::chat_template::{ChatTemplate, RenderOptions};
+use super::tokenizer_config::{ChatTemplates, TokenizerConfig, chat_template_json};
+use super::{TextError, validate};
+
+const FILE: &str = "tokenizer.json";
+
+/// The files that a tokenizer is read from, as the repo has them. Only `tokenizer_json` is required.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TokenizerFiles<'a> {
+    /// `tokenizer.json`
+    pub tokenizer_json: &'a [u8],
+    /// `tokenizer_config.json`
+    pub tokenizer_config_json: Option<&'a [u8]>,
+    /// `special_tokens_map.json`, which older repos have
+    pub special_tokens_map_json: Option<&'a [u8]>,
+    /// `chat_template.jinja`, or else `chat_template.json`; goes before the config's own template.
+    pub chat_template: Option<&'a str>,
+}
+
+/// A text as token ids. The three lists have the same length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoding {
+    /// The token ids.
+    pub ids: Vec<u32>,
+    /// 0 for the first text and its special tokens, 1 for the second.
+    pub type_ids: Vec<u32>,
+    /// All ones: nothing is padded.
+    pub attention_mask: Vec<u32>,
+}
+
+/// A model's tokenizer and its chat template.
+///
+/// Encodes and decodes as transformers' fast tokenizers do: never truncating, never padding.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    config: TokenizerConfig,
+    chat_templates: ChatTemplates,
+}
+
+impl Tokenizer {
+    /// Reads a tokenizer. Fails with [`TextError::File`] where a file is malformed.
+    pub fn from_files(files: TokenizerFiles<'_>) -> Result<Self, TextError> {
+        let wrong = |reason: String| TextError::File { file: FILE, reason };
+        validate::check(files.tokenizer_json).map_err(wrong)?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(files.tokenizer_json).map_err(|e| wrong(e.to_string()))?;
+        inner.with_truncation(None).map_err(|e| wrong(e.to_string()))?.with_padding(None);
+
+        let config = TokenizerConfig::parse(
+            files.tokenizer_config_json.unwrap_or(b"{}"),
+            files.special_tokens_map_json,
+        )?;
+        add_tokens(&mut inner, &config).map_err(wrong)?;
+        inner.set_encode_special_tokens(config.split_special_tokens);
+        let explicit = config.add_bos_token.is_some() || config.add_eos_token.is_some();
+        if explicit || inner.get_post_processor().is_none() {
+            let processor = bos_eos_processor(&inner, &config).map_err(wrong)?;
+            inner.with_post_processor(Some(processor));
+        }
+
+        let chat_templates = match files.chat_template {
+            Some(text) => chat_template_json(text).unwrap_or_else(|| ChatTemplates::Single(text.to_owned())),
+            None => config.chat_templates.clone(),
+        };
+        Ok(Self { inner, config, chat_templates })
+    }
+
+    /// The ids of `text`, and of `pair` after it; an empty `pair` is none.
+    ///
+    /// `add_special_tokens` puts in what the tokenizer adds around a text (BOS, `[CLS]`, …). A rendered chat template has
+    /// them already.
+    pub fn encode(&self, text: &str, pair: Option<&str>, add_special_tokens: bool) -> Result<Encoding, TextError> {
+        let input = match pair.filter(|pair| !pair.is_empty()) {
+            Some(pair) => EncodeInput::Dual(text.into(), pair.into()),
+            None => EncodeInput::Single(text.into()),
+        };
+        let encoding = self.inner.encode_fast(input, add_special_tokens);
+        let encoding =
+            encoding.map_err(|e| TextError::Tokenizer { action: "encode this text", reason: e.to_string() })?;
+        Ok(Encoding {
+            ids: encoding.get_ids().to_vec(),
+            type_ids: encoding.get_type_ids().to_vec(),
+            attention_mask: encoding.get_attention_mask().to_vec(),
+        })
+    }
+
+    /// The text of `ids`. Ids that the vocabulary lacks give nothing, as in transformers.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TextError> {
+        let text = self.inner.decode(ids, skip_special_tokens);
+        let text = text.map_err(|e| TextError::Tokenizer { action: "decode these ids", reason: e.to_string() })?;
+        Ok(if self.cleans_up() { clean_up(text) } else { text })
+    }
+
+    /// Whether decoding removes the spaces before punctuation.
+    pub(super) fn cleans_up(&self) -> bool {
+        let bpe = matches!(self.inner.get_model(), ModelWrapper::BPE(_));
+        self.config.clean_up_tokenization_spaces && (!bpe || self.config.clean_up_even_for_bpe)
+    }
+
+    /// A token's id, added tokens included.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// An id's token, added tokens included, as the vocabulary writes it.
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// How many tokens the vocabulary has, without added ones: transformers' `vocab_size`.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(false)
+    }
+
+    /// How many tokens there are, added ones included: transformers' `len(tokenizer)`.
+    pub fn full_vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The named special tokens: name, content and id, in transformers' order.
+    pub fn special_tokens(&self) -> impl Iterator<Item = (&str, &str, Option<u32>)> {
+        let tokens = self.config.special_tokens.iter();
+        tokens.map(|(name, token)| (name.as_str(), token.content.as_str(), self.token_to_id(&token.content)))
+    }
+
+    /// The ids of all special tokens, ascending: what `skip_special_tokens` leaves out.
+    pub fn all_special_ids(&self) -> Vec<u32> {
+        let added = self.inner.get_added_tokens_decoder();
+        let mut ids: Vec<u32> = added.into_iter().filter(|(_, token)| token.special).map(|(id, _)| id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// What `tokenizer_config.json` says.
+    pub fn config(&self) -> &TokenizerConfig {
+        &self.config
+    }
+
+    /// The chat templates of the model.
+    pub fn chat_templates(&self) -> &ChatTemplates {
+        &self.chat_templates
+    }
+
+    /// Renders a conversation (a JSON list of messages) as the model's prompt.
+    ///
+    /// `chat_template` is a template, or the name of one of the model's; without it the model's own is taken. Fails with
+    /// [`TextError::NoChatTemplate`], [`TextError::ChatInput`] or [`TextError::ChatTemplate`].
+    pub fn apply_chat_template(
+        &self,
+        messages: serde_json::Value,
+        chat_template: Option<&str>,
+        mut options: RenderOptions,
+    ) -> Result<String, TextError> {
+        let template = self.chat_templates.choose(chat_template, options.tools.is_some())?;
+        for (name, content, _) in self.special_tokens() {
+            options.variables.entry(name).or_insert_with(|| content.into());
+        }
+        ChatTemplate::compile(template)?.render(messages, options)
+    }
+}
+
+/// Adds the config's tokens that the file lacks or describes differently.
+fn add_tokens(inner: &mut tokenizers::Tokenizer, config: &TokenizerConfig) -> Result<(), String> {
+    let present = inner.get_added_tokens_decoder();
+    let listed = config.added_tokens.iter().filter(|(id, token)| present.get(id) != Some(token));
+    let mut tokens: Vec<AddedToken> = listed.map(|(_, token)| token.clone()).collect();
+    let special = config.special_tokens.iter().map(|(_, token)| token).chain(&config.extra_special_tokens);
+    for token in special {
+        let known = present.values().chain(&tokens).any(|other| other.content == token.content);
+        if !known {
+            tokens.push(token.clone());
+        }
+    }
+    if tokens.is_empty() {
+        return Ok(());
+    }
+    inner.add_tokens(tokens).map(|_| ()).map_err(|e| e.to_string())
+}
+
+/// The post-processor that `add_bos_token` and `add_eos_token` ask for: transformers' `update_post_processor`.
+fn bos_eos_processor(
+    inner: &tokenizers::Tokenizer,
+    config: &TokenizerConfig,
+) -> Result<PostProcessorWrapper, String> {
+    let token = |asked: Option<bool>, name| {
+        let content = config.special_token(name).filter(|_| asked == Some(true));
+        content.and_then(|content| Some((content.to_owned(), inner.token_to_id(content)?)))
+    };
+    let bos = token(config.add_bos_token, "bos_token");
+    let eos = token(config.add_eos_token, "eos_token");
+    let template = |sequence: &str, type_id: u32| -> Vec<String> {
+        let piece = |token: &Option<(String, u32)>| token.as_ref().map(|(content, _)| format!("{content}:{type_id}"));
+        [piece(&bos), Some(format!("${sequence}:{type_id}")), piece(&eos)].into_iter().flatten().collect()
+    };
+    let single = template("A", 0);
+    let pair: Vec<String> = single.iter().cloned().chain(template("B", 1)).collect();
+    let processor = TemplateProcessing::builder()
+        .try_single(single)
+        .map_err(|e| e.to_string())?
+        .try_pair(pair)
+        .map_err(|e| e.to_string())?
+        .special_tokens(bos.iter().chain(&eos).cloned().collect::<Vec<_>>())
+        .build()
+        .map_err(|e| e.to_string())?;
+    Ok(processor.into())
+}
+
+/// transformers' `clean_up_tokenization`.
+fn clean_up(mut text: String) -> String {
+    for (from, to) in [
+        (" .", "."),
+        (" ?", "?"),
+        (" !", "!"),
+        (" ,", ","),
+        (" ' ", "'"),
+        (" n't", "n't"),
+        (" 'm", "'m"),
+        (" 's", "'s"),
+        (" 've", "'ve"),
+        (" 're", "'re"),
+    ] {
+        if text.contains(from) {
+            text = text.replace(from, to);
+        }
+    }
+    text
+}
