@@ -1,1 +1,69 @@
-fn main() {}
+//! The project's own tasks: `cargo xtask help`.
+
+mod build;
+mod demo;
+mod flags;
+mod hub;
+mod process;
+mod python;
+mod setup;
+mod stamp;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  setup                 install what the other commands need (each also installs its own needs)
+  build [--dev]         the two wasm files, the npm package and the demo page; --dev: unoptimised, in seconds
+  size                  raw, gzip and brotli size of each wasm file
+  test [group…] [-- filter…]
+                        every test, or some groups of them; the filter goes to the groups' runners
+  demo [--port N] [--headless PROMPT] [--endpoint URL] [--model ID]
+                        the demo page; on the sample model and a loopback hub unless told otherwise
+  hub [--port N]        the loopback hub alone, with the sample model
+  bench [args…]         build, then node benches/run.mjs args…
+  sample-model          build the sample model under .cache/models
+  goldens               regenerate the golden values under tests/goldens with PyTorch (large download)
+
+Test groups: ";
+
+fn main() -> ExitCode {
+    process::kill_children_on_signals();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: &[String]) -> Result<ExitCode> {
+    let (command, rest) = args.split_first().map_or(("help", args), |(first, rest)| (first.as_str(), rest));
+    match command {
+        "setup" => setup::ensure_all(&setup::Need::ALL)?,
+        "build" => build::build(build::Mode::from_args(rest)?)?,
+        "size" => build::size()?,
+        "test" => return test::run(rest),
+        "demo" => return demo::run(rest),
+        "hub" => {
+            let [port] = flags::values(rest, ["--port"])?;
+            hub::run_alone(flags::port(port, hub::PORT)?)?;
+        }
+        "bench" => {
+            setup::ensure_all(&[setup::Need::Model, setup::Need::Chromium, setup::Need::Vulkan])?;
+            build::build(build::Mode::Release)?;
+            process::run(process::command("node").arg("benches/run.mjs").args(rest))?;
+        }
+        "sample-model" => python::sample_model()?,
+        "goldens" => python::goldens()?,
+        "help" | "--help" | "-h" => println!("{HELP}{}", test::group_names().join(", ")),
+        other => bail!("no command `{other}`; `cargo xtask help` lists them"),
+    }
+    Ok(ExitCode::SUCCESS)
+}

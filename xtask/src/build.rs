@@ -1,0 +1,151 @@
+//! The two wasm files, the npm package around them, and the demo page.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::process::{cargo, command, quiet, root, run};
+use crate::setup::{self, Need};
+use crate::stamp::Inputs;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// How the wasm is compiled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// As it is published.
+    Release,
+    /// In seconds, with function names in stack traces.
+    Dev,
+}
+
+impl Mode {
+    pub fn from_args(args: &[String]) -> Result<Self> {
+        match args {
+            [] => Ok(Mode::Release),
+            [dev] if dev == "--dev" => Ok(Mode::Dev),
+            _ => bail!("`build` knows only --dev"),
+        }
+    }
+}
+
+/// One of the wasm files: a cargo feature of its own, and so a file that is loaded only where it is wanted.
+struct Wasm {
+    feature: &'static str,
+    /// The cargo profile of [`Mode::Release`].
+    profile: &'static str,
+    wasm_opt: &'static str,
+}
+
+const WASM: [Wasm; 2] = [
+    Wasm { feature: "engine", profile: "release", wasm_opt: "-O3" },
+    Wasm { feature: "text", profile: "release-text", wasm_opt: "-Oz" },
+];
+
+/// What `.cargo/config.toml` turns on: stripping removes the section by which wasm-opt would know.
+const WASM_OPT_FEATURES: [&str; 8] = [
+    "--enable-simd",
+    "--enable-bulk-memory",
+    "--enable-bulk-memory-opt",
+    "--enable-nontrapping-float-to-int",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-multivalue",
+    "--enable-reference-types",
+];
+
+impl Wasm {
+    fn folder(&self) -> PathBuf {
+        root().join("js/wasm").join(self.feature)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder().join(format!("{}_bg.wasm", self.feature))
+    }
+
+    fn build(&self, mode: Mode) -> Result<()> {
+        let profile = if mode == Mode::Dev { "dev" } else { self.profile };
+        let mut rustc = cargo();
+        // The cdylib alone: with an rlib beside it, link-time optimisation would be left out.
+        rustc.args(["rustc", "--package", "layerline", "--lib", "--crate-type", "cdylib", "--profile", profile]);
+        rustc.args(["--target", TARGET, "--no-default-features", "--features", self.feature]);
+        run(&mut rustc)?;
+
+        let profile_folder = if mode == Mode::Dev { "debug" } else { self.profile };
+        let compiled = target_folder().join(TARGET).join(profile_folder).join("layerline.wasm");
+        let versions = [setup::wasm_bindgen_version()?, format!("{profile} {} {WASM_OPT_FEATURES:?}", self.wasm_opt)];
+        let inputs = Inputs::new(&[&versions[0], &versions[1]]).path(&compiled)?;
+        inputs.path(&root().join("package.json"))?.when_changed(&format!("wasm-{}", self.feature), &self.file(), || {
+            self.bindgen(&compiled)?;
+            if mode == Mode::Release { self.optimise() } else { Ok(()) }
+        })
+    }
+
+    fn bindgen(&self, compiled: &Path) -> Result<()> {
+        eprintln!("build: wasm-bindgen {}", self.feature);
+        let mut bindgen = command("wasm-bindgen");
+        bindgen.args(["--target", "web", "--out-name", self.feature, "--out-dir"]).arg(self.folder()).arg(compiled);
+        quiet(&mut bindgen).map(drop)
+    }
+
+    fn optimise(&self) -> Result<()> {
+        let started = Instant::now();
+        let optimised = self.file().with_extension("wasm.optimised");
+        let mut wasm_opt = command("wasm-opt");
+        wasm_opt.args(WASM_OPT_FEATURES).arg(self.wasm_opt).arg(self.file()).arg("-o").arg(&optimised);
+        quiet(&mut wasm_opt)?;
+        fs::rename(&optimised, self.file())?;
+        eprintln!("build: wasm-opt {} in {} s", self.feature, started.elapsed().as_secs());
+        Ok(())
+    }
+}
+
+/// Builds all of it; what hasn't changed is not built again.
+pub fn build(mode: Mode) -> Result<()> {
+    setup::ensure_all(&[Need::Rust, Need::WasmBindgen, Need::Npm])?;
+    WASM.iter().try_for_each(|wasm| wasm.build(mode))?;
+    package("js", &[])?;
+    package("www", &["js"])
+}
+
+/// Builds an npm workspace, which depends on its own files and on those of other workspaces.
+fn package(workspace: &str, others: &[&str]) -> Result<()> {
+    let mut inputs = Inputs::new(&[]).path(&root().join("package-lock.json"))?;
+    for folder in others.iter().chain([&workspace]) {
+        inputs = inputs.path(&root().join(folder))?;
+    }
+    inputs.when_changed(&format!("npm-{workspace}"), &root().join(workspace).join("dist"), || {
+        eprintln!("build: npm run build -w {workspace}");
+        quiet(command("npm").args(["run", "build", "-w", workspace])).map(drop)
+    })
+}
+
+/// Prints what each wasm file weighs.
+pub fn size() -> Result<()> {
+    let files: Vec<PathBuf> = WASM.iter().map(Wasm::file).collect();
+    if let Some(missing) = files.iter().find(|file| !file.is_file()) {
+        bail!("{} is missing: run `cargo xtask build` first", missing.display());
+    }
+    let script = r#"
+        import { readFileSync } from "node:fs";
+        import { basename } from "node:path";
+        import { brotliCompressSync, gzipSync } from "node:zlib";
+        const total = [0, 0, 0];
+        const row = (name, sizes) => console.log(name.padEnd(16), ...sizes.map((n) => String(n).padStart(10)));
+        row("bytes", ["raw", "gzip -9", "brotli"]);
+        for (const file of process.argv.slice(1)) {
+          const bytes = readFileSync(file);
+          const sizes = [bytes.length, gzipSync(bytes, { level: 9 }).length, brotliCompressSync(bytes).length];
+          sizes.forEach((size, i) => { total[i] += size; });
+          row(basename(file), sizes);
+        }
+        row("together", total);
+    "#;
+    run(command("node").args(["--input-type=module", "-e", script]).args(files))
+}
+
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
+}

