@@ -1,13 +1,10 @@
 //! Checkpoint formats: names → (dtype, shape, where the bytes are).
 
-/// Why a checkpoint can't be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CheckpointError {}
+mod catalog;
+mod error;
+mod header;
+mod index;
+mod locate;
 
-impl CheckpointError {
-    /// The stable code that JavaScript sees.
-    pub fn code(&self) -> &'static str {
-        match *self {}
-    }
-}
+pub use catalog::{Catalog, CheckpointFile, TensorInfo};
+pub use error::{CheckpointError, HeaderFault, IndexFault};

@@ -20,6 +20,39 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    /// Every element type.
+    pub const ALL: [Dtype; 13] = [
+        Dtype::Bool,
+        Dtype::U8,
+        Dtype::I8,
+        Dtype::I16,
+        Dtype::U16,
+        Dtype::F16,
+        Dtype::BF16,
+        Dtype::I32,
+        Dtype::U32,
+        Dtype::F32,
+        Dtype::F64,
+        Dtype::I64,
+        Dtype::U64,
+    ];
+
+    /// The type that a safetensors header calls `name`.
+    pub fn from_name(name: &str) -> Option<Dtype> {
+        Dtype::ALL.into_iter().find(|dtype| dtype.name() == name)
+    }
+
+    /// The floating type that torch, and so a config's `dtype`, calls `name` (`"bfloat16"`, `"torch.float16"`).
+    pub fn from_torch(name: &str) -> Option<Dtype> {
+        match name.strip_prefix("torch.").unwrap_or(name) {
+            "float16" | "half" => Some(Dtype::F16),
+            "bfloat16" => Some(Dtype::BF16),
+            "float32" | "float" => Some(Dtype::F32),
+            "float64" | "double" => Some(Dtype::F64),
+            _ => None,
+        }
+    }
+
     /// Bytes one element takes.
     pub const fn size(self) -> usize {
         match self {
