@@ -10,30 +10,37 @@ export async function modelInfo(exchange, repo, rev, query) {
   const snapshot = await repo.snapshot(rev);
   const blobs = ["true", "1"].includes(query.get("blobs"));
   const { options, id } = repo;
-  return sendJson(exchange, 200, {}, {
-    _id: createHash("sha1").update(id).digest("hex").slice(0, 24),
-    id,
-    modelId: id,
-    author: id.split("/")[0],
-    sha: snapshot.sha,
-    lastModified: snapshot.lastModified.toISOString(),
-    private: options.private ?? false,
-    gated: options.gated ? "manual" : false,
-    disabled: false,
-    tags: [],
-    downloads: 0,
-    likes: 0,
-    siblings: [...snapshot.files.values()].map((file) => ({
-      rfilename: file.path,
-      ...(blobs
-        ? {
-            size: file.size,
-            blobId: file.oid,
-            ...(file.lfs ? { lfs: { sha256: file.lfs.oid, size: file.size, pointerSize: file.lfs.pointerSize } } : {}),
-          }
-        : {}),
-    })),
-  });
+  return sendJson(
+    exchange,
+    200,
+    {},
+    {
+      _id: createHash("sha1").update(id).digest("hex").slice(0, 24),
+      id,
+      modelId: id,
+      author: id.split("/")[0],
+      sha: snapshot.sha,
+      lastModified: snapshot.lastModified.toISOString(),
+      private: options.private ?? false,
+      gated: options.gated ? "manual" : false,
+      disabled: false,
+      tags: [],
+      downloads: 0,
+      likes: 0,
+      siblings: [...snapshot.files.values()].map((file) => ({
+        rfilename: file.path,
+        ...(blobs
+          ? {
+              size: file.size,
+              blobId: file.oid,
+              ...(file.lfs
+                ? { lfs: { sha256: file.lfs.oid, size: file.size, pointerSize: file.lfs.pointerSize } }
+                : {}),
+            }
+          : {}),
+      })),
+    },
+  );
 }
 
 /** `GET /api/models/{id}/tree/{rev}[/{folder}]`, in pages that `Link` leads through. */

@@ -2,8 +2,6 @@ import { contentDisposition } from "./cdn.mjs";
 import { entryNotFound } from "./errors.mjs";
 import { sendFile, sendText } from "./send.mjs";
 
-const encodePath = (path) => path.split("/").map(encodeURIComponent).join("/");
-
 /** `/{id}/resolve/{rev}/{path}`: where the file is. */
 export async function resolveFile(exchange, repo, rev, path) {
   const { snapshot, file } = await findFile(repo, rev, path);
@@ -66,10 +64,13 @@ async function findFile(repo, rev, path) {
 
 /** The same place under the id that a legacy id has become. */
 export function redirectLegacy(exchange, legacyId, id) {
-  const url = exchange.request.url;
-  const encoded = encodePath(legacyId);
-  const at = url.indexOf(`/${encoded}`);
-  const location = `${url.slice(0, at)}/${encodePath(id)}${url.slice(at + 1 + encoded.length)}`;
+  const { url } = exchange.request;
+  const prefix = url.startsWith("/api/models/") ? "/api/models" : "";
+  const rest = url
+    .slice(prefix.length + 1)
+    .split(/(?=[/?])/)
+    .slice(legacyId.split("/").length);
+  const location = `${prefix}/${id}${rest.join("")}`;
   const headers = { Location: location, "Content-Type": "text/plain; charset=utf-8" };
   return sendText(exchange, 307, headers, `Temporary Redirect. Redirecting to ${location}`);
 }

@@ -24,7 +24,8 @@ export function sendFile(exchange, file, headers, { compress = false } = {}) {
   if (range === "unsatisfiable") {
     return sendText(exchange, 416, { ...common, "Content-Range": `bytes */${size}` }, "");
   }
-  const open = (start, end) => (end < start ? Readable.from([]) : createReadStream(file.source, { start, end, highWaterMark: 1 << 18 }));
+  const open = (start, end) =>
+    end < start ? Readable.from([]) : createReadStream(file.source, { start, end, highWaterMark: 1 << 18 });
   if (range) {
     const { start, end } = range;
     const contentRange = fault.contentRange ?? `bytes ${start}-${end}/${size}`;

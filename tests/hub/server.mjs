@@ -198,6 +198,11 @@ async function sendError(exchange, host, route, error) {
   }
   const plain = route?.name.startsWith("resolve");
   return plain
-    ? sendText(exchange, error.status, { ...error.headers(), "Content-Type": "text/plain; charset=utf-8" }, error.message)
+    ? sendText(
+        exchange,
+        error.status,
+        { ...error.headers(), "Content-Type": "text/plain; charset=utf-8" },
+        error.message,
+      )
     : sendJson(exchange, error.status, error.headers(), { error: error.message });
 }
