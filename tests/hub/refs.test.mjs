@@ -8,7 +8,7 @@ const FOLDERS = {
   three: { "config.json": "tag" },
   four: { "config.json": "pull request" },
 };
-const REPOS = { "org/model": { refs: { dev: "two", "v1.0": { path: "three" }, "refs/pr/1": "four" } } };
+const REPOS = { "org/model": { refs: { dev: "two", "v1.0": "three", "refs/pr/1": "four" } } };
 
 const read = async (hub, rev) => (await fetch(`${hub.endpoint}/org/model/resolve/${rev}/config.json`)).text();
 

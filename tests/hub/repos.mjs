@@ -78,7 +78,7 @@ export class Repos {
     if (!(await isFolder(main))) return undefined;
     const refs = new Map([["main", main]]);
     for (const [ref, target] of Object.entries(options.refs ?? {})) {
-      refs.set(ref, this.#folder(typeof target === "string" ? target : target.path));
+      refs.set(ref, this.#folder(target));
     }
     const repo = { options, refs, snapshots: new Map() };
     this.#byId.set(id, repo);
