@@ -1,0 +1,120 @@
+import type {
+  Device,
+  EngineGenerateOptions,
+  EngineLoadOptions,
+  EngineModel,
+  LayerInfo,
+  ModelStats,
+  ProgressInfo,
+} from "./engine.js";
+import { aborted, as_layerline_error } from "./errors.js";
+import { engine } from "./wasm.js";
+
+/** What is known of a model as soon as `from_pretrained` resolves. */
+export interface ModelFacts {
+  config: string;
+  generation_config: string | undefined;
+  hf_device_map: Record<string, Device>;
+}
+
+export type LoadOptions = Omit<EngineLoadOptions, "signal" | "progress_callback">;
+export type GenerateOptions = Omit<EngineGenerateOptions, "signal" | "on_token">;
+
+/** A loaded model, in this thread or in a worker. Every rejection is a LayerlineError. */
+export interface Backend {
+  readonly facts: ModelFacts;
+  layers(): Promise<LayerInfo[]>;
+  stats(): Promise<ModelStats>;
+  get_memory_footprint(): Promise<number>;
+  ready(): Promise<void>;
+  /** Logits of the last position, or `[n, vocab]` row-major of all of them. */
+  forward(ids: Uint32Array, all_logits: boolean, signal?: AbortSignal): Promise<Float32Array>;
+  /**
+   * The prompt and the new ids.
+   *
+   * @param on_token gets each new id; returning false stops. From a worker the answer takes a message to arrive, so
+   * that more ids than wanted may be in the result: the caller cuts them off.
+   */
+  generate(
+    ids: Uint32Array,
+    options: GenerateOptions,
+    on_token: (id: number) => boolean,
+    signal?: AbortSignal,
+  ): Promise<Uint32Array>;
+  dispose(): Promise<void>;
+}
+
+/** The engine in this very thread. */
+export class InlineBackend implements Backend {
+  readonly facts: ModelFacts;
+  readonly #model: EngineModel;
+
+  private constructor(model: EngineModel) {
+    this.#model = model;
+    this.facts = {
+      config: model.config(),
+      generation_config: model.generation_config(),
+      hf_device_map: model.hf_device_map(),
+    };
+  }
+
+  static async load(
+    id: string,
+    options: LoadOptions,
+    progress_callback: ((event: ProgressInfo) => void) | undefined,
+    signal: AbortSignal | undefined,
+    wasm_url?: string,
+  ): Promise<InlineBackend> {
+    return layerline_errors(async () => {
+      if (signal?.aborted) throw aborted(signal);
+      const { Model } = await engine(wasm_url);
+      const model = await Model.from_pretrained(id, {
+        ...options,
+        ...(progress_callback && { progress_callback }),
+        ...(signal && { signal }),
+      });
+      return new InlineBackend(model);
+    });
+  }
+
+  layers(): Promise<LayerInfo[]> {
+    return layerline_errors(() => this.#model.layers());
+  }
+
+  stats(): Promise<ModelStats> {
+    return layerline_errors(() => this.#model.stats());
+  }
+
+  get_memory_footprint(): Promise<number> {
+    return layerline_errors(() => this.#model.get_memory_footprint());
+  }
+
+  ready(): Promise<void> {
+    return layerline_errors(() => this.#model.ready());
+  }
+
+  forward(ids: Uint32Array, all_logits: boolean, signal?: AbortSignal): Promise<Float32Array> {
+    return layerline_errors(() => this.#model.forward(ids, { all_logits, ...(signal && { signal }) }));
+  }
+
+  generate(
+    ids: Uint32Array,
+    options: GenerateOptions,
+    on_token: (id: number) => boolean,
+    signal?: AbortSignal,
+  ): Promise<Uint32Array> {
+    return layerline_errors(() => this.#model.generate(ids, { ...options, on_token, ...(signal && { signal }) }));
+  }
+
+  dispose(): Promise<void> {
+    return layerline_errors(() => this.#model.dispose());
+  }
+}
+
+async function layerline_errors<R>(call: () => R | Promise<R>): Promise<R> {
+  try {
+    return await call();
+  } catch (error) {
+    throw as_layerline_error(error);
+  }
+}

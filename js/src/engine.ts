@@ -1,0 +1,139 @@
+/**
+ * The face of the engine's wasm (`wasm/engine/engine.js`), in exact types: the generated declarations have only `any`
+ * where an object crosses. Also the types of the values that this package hands on unchanged.
+ */
+
+/** Where a module runs: a GPU's number, or a slower tier by name. */
+export type Device = number | string;
+
+/** The events of loading, as transformers.js has them. `progress` is 0…100; `loaded` and `total` are bytes. */
+export type ProgressInfo =
+  | { status: "initiate" | "download"; name: string; file: string }
+  | { status: "progress"; name: string; file: string; loaded: number; total: number; progress: number }
+  | { status: "done"; name: string; file: string }
+  | { status: "progress_total"; name: string; loaded: number; total: number; progress: number }
+  | { status: "ready"; name?: string };
+
+/** One entry of a model's map: a module that is loaded as a whole, in forward order. */
+export interface LayerInfo {
+  /** As the checkpoint names it, e.g. `model.layers.3`. */
+  name: string;
+  device: Device;
+  state: "absent" | "coming" | "resident";
+  /** The module's weights, in bytes as stored. */
+  bytes: number;
+  /** How many of them have arrived. */
+  resident_bytes: number;
+}
+
+export interface AdapterStats {
+  vendor: string;
+  architecture: string;
+  description: string;
+  shader_f16: boolean;
+  subgroups: boolean;
+}
+
+/** What a model costs and has done so far. Sizes are bytes. */
+export interface ModelStats {
+  adapter: AdapterStats;
+  /** The kernels' variant, e.g. "packed bf16". */
+  kernels: string;
+  /** All of the model's GPU buffers: weights, KV cache, scratch. */
+  gpu_bytes: number;
+  gpu_buffers: number;
+  /** The weights of the whole model. */
+  weight_bytes: number;
+  /** The weights that are on their device by now. */
+  resident_bytes: number;
+  /** Taken from the network since `from_pretrained`, headers included. */
+  fetched_bytes: number;
+  requests: number;
+  /** The most bytes of weights that ever lay in memory on their way to the GPU. */
+  peak_staging_bytes: number;
+  dispatches_per_token: number;
+  encode_us_per_token: number;
+}
+
+export interface EngineLoadOptions {
+  endpoint?: string;
+  revision?: string;
+  token?: string;
+  subfolder?: string;
+  dtype?: "auto" | "float16" | "bfloat16" | "float32";
+  device_map?: string | number | Record<string, Device>;
+  prefetch?: boolean;
+  device?: GPUDevice;
+  signal?: AbortSignal;
+  progress_callback?: (event: ProgressInfo) => void;
+}
+
+export interface EngineGenerateOptions {
+  max_new_tokens?: number;
+  max_length?: number;
+  min_new_tokens?: number;
+  min_length?: number;
+  eos_token_id?: number | number[];
+  pad_token_id?: number;
+  bos_token_id?: number;
+  do_sample?: boolean;
+  temperature?: number;
+  top_k?: number;
+  top_p?: number;
+  repetition_penalty?: number;
+  /** Runs as soon as each new id is known; returning false makes it the last one. */
+  on_token?: (id: number) => boolean;
+  signal?: AbortSignal;
+}
+
+export interface EngineModel {
+  config(): string;
+  generation_config(): string | undefined;
+  hf_device_map(): Record<string, Device>;
+  layers(): LayerInfo[];
+  stats(): ModelStats;
+  get_memory_footprint(): number;
+  ready(): Promise<void>;
+  forward(input_ids: Uint32Array, options: { all_logits?: boolean; signal?: AbortSignal }): Promise<Float32Array>;
+  generate(input_ids: Uint32Array, options: EngineGenerateOptions): Promise<Uint32Array>;
+  dispose(): void;
+  free(): void;
+}
+
+export interface EngineModule {
+  default(input?: { module_or_path: URL | string | Uint8Array }): Promise<unknown>;
+  load_config(id: string, options: HubOptions & { signal?: AbortSignal }): Promise<string>;
+  Model: { from_pretrained(id: string, options: EngineLoadOptions): Promise<EngineModel> };
+}
+
+/** Which repo to read, and as whom. */
+export interface HubOptions {
+  endpoint?: string;
+  revision?: string;
+  token?: string;
+  subfolder?: string;
+}
+
+/** A tokenizer of the text wasm (`wasm/text/text.js`). */
+export interface TextTokenizer {
+  encode(
+    text: string,
+    text_pair: string | undefined,
+    add_special_tokens: boolean,
+  ): { ids: Uint32Array; type_ids: Uint32Array; attention_mask: Uint32Array };
+  decode(ids: Uint32Array, skip_special_tokens: boolean): string;
+  token_to_id(token: string): number | undefined;
+  id_to_token(id: number): string | undefined;
+  apply_chat_template(messages: readonly object[], options: Record<string, unknown>): string;
+  special_tokens(): Record<string, string | number | undefined>;
+  config(): string;
+  vocab_size(): number;
+}
+
+export interface TextModule {
+  default(input?: { module_or_path: URL | string | Uint8Array }): Promise<unknown>;
+  Tokenizer: {
+    from_pretrained(id: string, options: HubOptions & { signal?: AbortSignal }): Promise<TextTokenizer>;
+    from_files(tokenizer_json: Uint8Array, tokenizer_config_json?: Uint8Array, chat_template?: string): TextTokenizer;
+  };
+}

@@ -1,0 +1,90 @@
+/** Every `code` that a {@link LayerlineError} can carry: those of the engine, then those of this package. */
+export const ERROR_CODES = [
+  "REPO_NOT_FOUND",
+  "REVISION_NOT_FOUND",
+  "ENTRY_NOT_FOUND",
+  "GATED_REPO",
+  "NETWORK",
+  "ABORTED",
+  "CHECKPOINT_HEADER",
+  "CHECKPOINT_INDEX",
+  "CONFIG_INVALID",
+  "UNSUPPORTED_MODEL_TYPE",
+  "UNSUPPORTED_OPTION",
+  "INPUT_IDS",
+  "WEBGPU_UNAVAILABLE",
+  "OUT_OF_MEMORY",
+  "DEVICE_LOST",
+  "TOKENIZER",
+  "CHAT_TEMPLATE",
+  /** A tensor's shape, type or index doesn't fit what was asked of it. */
+  "TENSOR",
+  /** The model was disposed of; load it again. */
+  "DISPOSED",
+  /** The worker's script could not be started: not served, or refused by the page's Content-Security-Policy. */
+  "WORKER_UNAVAILABLE",
+  /** A .wasm file could not be fetched or compiled. */
+  "WASM_UNAVAILABLE",
+  /** A defect in Layerline: please report it. */
+  "INTERNAL",
+] as const;
+
+/** What a {@link LayerlineError} is about; stable from release to release, so that a page can branch on it. */
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** The one error class of the package. `message` says what was wrong, where, and what to do. */
+export class LayerlineError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    // As fetch names it, so that `error.name === "AbortError"` works for every abortable call alike.
+    this.name = code === "ABORTED" ? "AbortError" : "LayerlineError";
+  }
+}
+
+/** The error that an aborted call rejects with. */
+export function aborted(signal?: AbortSignal): LayerlineError {
+  return new LayerlineError("ABORTED", "The call was aborted by its signal.", { cause: signal?.reason });
+}
+
+/** An error as plain data: structured clone would keep the message of an Error and lose its code. */
+export interface WireError {
+  code: ErrorCode;
+  message: string;
+  stack: string | undefined;
+}
+
+const known: ReadonlySet<string> = new Set(ERROR_CODES);
+
+function code_of(error: object): ErrorCode | undefined {
+  const code = (error as { code?: unknown }).code;
+  return typeof code === "string" && known.has(code) ? (code as ErrorCode) : undefined;
+}
+
+/** What the engine, or the code around it, threw, as plain data. */
+export function to_wire(error: unknown): WireError {
+  if (error instanceof Error) {
+    const code = code_of(error);
+    if (code !== undefined) return { code, message: error.message, stack: error.stack };
+    // A trap, or a code that this build of the package has never heard of: keep all that is known.
+    const foreign = (error as { code?: unknown }).code;
+    const prefix = typeof foreign === "string" ? `${error.name} ${foreign}` : error.name;
+    return { code: "INTERNAL", message: `${prefix}: ${error.message}`, stack: error.stack };
+  }
+  return { code: "INTERNAL", message: String(error), stack: undefined };
+}
+
+/** The error that {@link to_wire} took apart. */
+export function from_wire(wire: WireError): LayerlineError {
+  const error = new LayerlineError(wire.code, wire.message);
+  // The place where it happened, in the worker, says more than the place where the message arrived.
+  if (wire.stack !== undefined) error.stack = wire.stack;
+  return error;
+}
+
+/** Anything thrown, as a LayerlineError. */
+export function as_layerline_error(error: unknown): LayerlineError {
+  return error instanceof LayerlineError ? error : from_wire(to_wire(error));
+}

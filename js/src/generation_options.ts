@@ -1,0 +1,124 @@
+import type { GenerateOptions } from "./backend.js";
+import type { IdsLike } from "./inputs.js";
+import { check_keys, refuse_option } from "./options.js";
+import { StoppingCriteria, StoppingCriteriaList } from "./stopping.js";
+import type { BaseStreamer } from "./streamer.js";
+
+/** How to choose tokens; what isn't given comes from the repo's generation_config.json, then transformers' defaults. */
+export interface GenerationOptions {
+  max_new_tokens?: number | null;
+  max_length?: number | null;
+  min_new_tokens?: number | null;
+  min_length?: number | null;
+  eos_token_id?: number | number[] | null;
+  pad_token_id?: number | null;
+  bos_token_id?: number | null;
+  do_sample?: boolean | null;
+  temperature?: number | null;
+  top_k?: number | null;
+  top_p?: number | null;
+  repetition_penalty?: number | null;
+}
+
+/** The argument of `model.generate`. */
+export interface GenerateInputs extends GenerationOptions {
+  /** Token ids of one prompt. */
+  input_ids?: IdsLike | null;
+  /** transformers.js' other name of `input_ids`. */
+  inputs?: IdsLike | null;
+  /** Zeros where `input_ids` has padding, which must be on the left; else ones. */
+  attention_mask?: IdsLike | null;
+  /** Options in one object; those given directly go before them. */
+  generation_config?: GenerationOptions | null;
+  streamer?: Pick<BaseStreamer, "put" | "end"> | null;
+  stopping_criteria?: StoppingCriteria | readonly StoppingCriteria[] | null;
+  signal?: AbortSignal | null;
+}
+
+const CHOICE_KEYS = [
+  "max_new_tokens",
+  "max_length",
+  "min_new_tokens",
+  "min_length",
+  "eos_token_id",
+  "pad_token_id",
+  "bos_token_id",
+  "do_sample",
+  "temperature",
+  "top_k",
+  "top_p",
+  "repetition_penalty",
+] as const satisfies readonly (keyof GenerationOptions)[];
+
+const CALL_KEYS = [
+  "input_ids",
+  "inputs",
+  "attention_mask",
+  "generation_config",
+  "streamer",
+  "stopping_criteria",
+  "signal",
+];
+
+const NEUTRAL: Record<string, readonly unknown[]> = {
+  num_beams: [1],
+  num_beam_groups: [1],
+  num_return_sequences: [1],
+  use_cache: [true],
+  return_dict_in_generate: [false],
+  output_scores: [false],
+  output_logits: [false],
+  output_attentions: [false],
+  output_hidden_states: [false],
+  no_repeat_ngram_size: [0],
+  min_p: [0],
+  typical_p: [1],
+  length_penalty: [1],
+  diversity_penalty: [0],
+  renormalize_logits: [false],
+  transformers_version: [],
+};
+
+const REFUSED: Record<string, string> = {
+  num_beams: "Beam search is not supported; leave it out for greedy search, or sample with do_sample: true.",
+  num_return_sequences: "One sequence is generated at a time; call generate again for another.",
+  past_key_values: "The cache lives on the GPU and belongs to one call; give the whole prompt.",
+  return_dict_in_generate: "generate returns the ids alone; scores come from model.forward.",
+  output_scores: "generate returns the ids alone; scores come from model.forward.",
+  output_logits: "generate returns the ids alone; logits come from model.forward.",
+  use_cache: "Generation always uses the cache; leave it out.",
+  logits_processor: "Tokens are chosen on the GPU, where no function of the page can look at the logits.",
+  token_type_ids: "Decoder-only models have no token types; leave it out.",
+  inputs_embeds: "Generation starts from token ids; give input_ids.",
+};
+
+const BOOLEANS = new Set<string>(["do_sample"]);
+
+/** The engine's part of the options, checked. */
+export function check_generation_options(inputs: GenerateInputs): GenerateOptions {
+  check_keys(inputs, [...CHOICE_KEYS, ...CALL_KEYS], NEUTRAL, REFUSED);
+  const config = inputs.generation_config ?? {};
+  check_keys(config, CHOICE_KEYS, NEUTRAL, REFUSED);
+  const out: Record<string, unknown> = {};
+  for (const key of CHOICE_KEYS) {
+    const value = inputs[key] ?? config[key];
+    if (value == null) continue;
+    const fits = BOOLEANS.has(key) ? typeof value === "boolean" : is_number_or_ids(key, value);
+    if (!fits) refuse_option(key, value, BOOLEANS.has(key) ? "It must be a boolean." : "It must be a number.");
+    out[key] = value;
+  }
+  return out as GenerateOptions;
+}
+
+function is_number_or_ids(key: string, value: unknown): boolean {
+  if (key === "eos_token_id" && Array.isArray(value)) return value.every(Number.isInteger);
+  return typeof value === "number" && Number.isFinite(value);
+}
+
+/** Whether any criterion says that the sequence ends here. */
+export function stopping(criteria: GenerateInputs["stopping_criteria"]): ((ids: number[]) => boolean) | undefined {
+  if (criteria == null) return undefined;
+  const list = new StoppingCriteriaList();
+  list.extend(criteria instanceof StoppingCriteria ? [criteria] : criteria);
+  return (ids) => list._call([ids])[0] === true;
+}

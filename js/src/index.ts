@@ -1,0 +1,20 @@
+export { AutoConfig, type GenerationConfig, type PretrainedConfig } from "./config.js";
+export type { AdapterStats, Device, LayerInfo, ModelStats, ProgressInfo } from "./engine.js";
+export { type Env, env, type WasmPaths } from "./env.js";
+export { ERROR_CODES, type ErrorCode, LayerlineError } from "./errors.js";
+export type { GenerateInputs, GenerationOptions } from "./generation_options.js";
+export type { IdsLike } from "./inputs.js";
+export { AutoModelForCausalLM, type CausalLMOutput, type ModelInputs, PreTrainedModel } from "./model.js";
+export type { DType, PretrainedModelOptions, PretrainedOptions } from "./options.js";
+export { InterruptableStoppingCriteria, StoppingCriteria, StoppingCriteriaList } from "./stopping.js";
+export { BaseStreamer, TextStreamer, type TextStreamerOptions } from "./streamer.js";
+export { type DataType, type DataTypeMap, type Element, type NestedArray, type SliceRange, Tensor } from "./tensor.js";
+export {
+  AutoTokenizer,
+  type BatchEncoding,
+  type ChatTemplateOptions,
+  type DecodeOptions,
+  type Message,
+  PreTrainedTokenizer,
+  type TokenizeOptions,
+} from "./tokenizer.js";

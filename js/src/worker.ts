@@ -1,0 +1,30 @@
+/** The worker's entry: one model, served to the page that started it. */
+
+import { type GenerateOptions, InlineBackend, type LoadOptions, type ModelFacts } from "./backend.js";
+import { type CallContext, type Methods, type Port, serve } from "./channel.js";
+import { LayerlineError } from "./errors.js";
+
+let loaded: InlineBackend | undefined;
+
+function model(): InlineBackend {
+  if (loaded === undefined) throw new LayerlineError("INTERNAL", "The worker has no model yet.");
+  return loaded;
+}
+
+const methods = {
+  async load({ emit, signal }: CallContext, id: string, options: LoadOptions, wasm_url: string): Promise<ModelFacts> {
+    loaded = await InlineBackend.load(id, options, emit, signal, wasm_url);
+    return loaded.facts;
+  },
+  layers: () => model().layers(),
+  stats: () => model().stats(),
+  get_memory_footprint: () => model().get_memory_footprint(),
+  ready: () => model().ready(),
+  forward: ({ signal }: CallContext, ids: Uint32Array, all_logits: boolean) => model().forward(ids, all_logits, signal),
+  generate: ({ emit, signal }: CallContext, ids: Uint32Array, options: GenerateOptions) =>
+    model().generate(ids, options, emit, signal),
+  dispose: () => loaded?.dispose(),
+} satisfies Methods;
+
+// The DOM's types are those of a page; in a worker the global scope is itself the port.
+serve(globalThis as unknown as Port, methods);
