@@ -1,13 +1,16 @@
 //! `config.json` and `generation_config.json` as typed configs.
 
-/// Why a configuration can't be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {}
+mod activation;
+mod error;
+mod fields;
+mod generation;
+mod llama;
+mod model;
+mod rope;
 
-impl ConfigError {
-    /// The stable code that JavaScript sees.
-    pub fn code(&self) -> &'static str {
-        match *self {}
-    }
-}
+pub use activation::Activation;
+pub use error::ConfigError;
+pub use generation::GenerationConfig;
+pub use llama::LlamaConfig;
+pub use model::{Architecture, ModelConfig, SpecialTokenIds};
+pub use rope::{RopeConfig, RopeScaling};

@@ -1,0 +1,60 @@
+//! What can be wrong with a configuration.
+
+/// Why a configuration can't be used. `file` names the repo too: "org/name: config.json".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// It is not a JSON object.
+    #[error("{file} is not a JSON object: {reason}")]
+    Malformed {
+        /// The repo and the file.
+        file: String,
+        /// What the parser said.
+        reason: String,
+    },
+    /// A key is missing, of the wrong type, or has a value that no model can have.
+    #[error("{file}: `{key}` is {found}, expected {expected}")]
+    Invalid {
+        /// The repo and the file.
+        file: String,
+        /// The key, dotted where it is nested.
+        key: String,
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// An architecture that Layerline doesn't have.
+    #[error("{file}: model_type {model_type:?} is not supported. Supported: {}", known.join(", "))]
+    UnsupportedModelType {
+        /// The repo and the file.
+        file: String,
+        /// The model type asked for.
+        model_type: String,
+        /// All that there are.
+        known: Vec<&'static str>,
+    },
+    /// A valid setting that Layerline doesn't have.
+    #[error("{file}: `{key}` is {found}, which is not supported. Supported: {supported}")]
+    Unsupported {
+        /// The repo and the file.
+        file: String,
+        /// The key, dotted where it is nested.
+        key: String,
+        /// What is there.
+        found: String,
+        /// What could be.
+        supported: String,
+    },
+}
+
+impl ConfigError {
+    /// The stable code that JavaScript sees.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ConfigError::Malformed { .. } | ConfigError::Invalid { .. } => "CONFIG_INVALID",
+            ConfigError::UnsupportedModelType { .. } => "UNSUPPORTED_MODEL_TYPE",
+            ConfigError::Unsupported { .. } => "UNSUPPORTED_CONFIG",
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `generation_config.json`: a model's own defaults for generation.
+
+use super::fields::Fields;
+use super::model::parse_object;
+use super::{ConfigError, ModelConfig};
+use crate::Result;
+use crate::hub::{HubError, Repo};
+
+const MAX_GENERATION_CONFIG: u64 = 4 << 20;
+
+/// What a repo says about generation, under transformers' names. `None` is "not said": `generate` has its own defaults.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[allow(missing_docs)]
+pub struct GenerationConfig {
+    pub bos_token_id: Option<u32>,
+    /// Each of them ends a sequence; none: nothing does.
+    pub eos_token_id: Vec<u32>,
+    pub pad_token_id: Option<u32>,
+    pub max_length: Option<usize>,
+    pub max_new_tokens: Option<usize>,
+    pub min_length: Option<usize>,
+    pub min_new_tokens: Option<usize>,
+    pub do_sample: Option<bool>,
+    pub num_beams: Option<usize>,
+    pub temperature: Option<f64>,
+    /// 0 is none.
+    pub top_k: Option<usize>,
+    pub top_p: Option<f64>,
+    pub min_p: Option<f64>,
+    pub typical_p: Option<f64>,
+    pub epsilon_cutoff: Option<f64>,
+    pub eta_cutoff: Option<f64>,
+    pub repetition_penalty: Option<f64>,
+    pub no_repeat_ngram_size: Option<usize>,
+    pub suppress_tokens: Vec<u32>,
+    pub begin_suppress_tokens: Vec<u32>,
+    pub forced_bos_token_id: Option<u32>,
+    pub forced_eos_token_id: Vec<u32>,
+    /// The file's text, unchanged; `None` where the repo has no such file.
+    pub text: Option<String>,
+}
+
+impl GenerationConfig {
+    /// Reads `generation_config.json` from `repo`. Where there is none, the legacy keys of `config` are taken, as
+    /// transformers does.
+    pub async fn open(repo: &dyn Repo, config: &ModelConfig) -> Result<GenerationConfig> {
+        match repo.read("generation_config.json", MAX_GENERATION_CONFIG).await {
+            Ok(bytes) => Ok(Self::from_json(&format!("{}: generation_config.json", repo.id()), &bytes)?),
+            Err(HubError::EntryNotFound { .. }) => Ok(Self::from_model_config(config)?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Parses `json`; `file` is what messages call it.
+    pub fn from_json(file: &str, json: &[u8]) -> Result<GenerationConfig, ConfigError> {
+        let (text, object) = parse_object(file, json)?;
+        let config = Self::parse(&Fields::new(file, &object))?;
+        Ok(GenerationConfig { text: Some(text), ..config })
+    }
+
+    /// The generation keys of a model's own config, where they were kept of old.
+    pub fn from_model_config(config: &ModelConfig) -> Result<GenerationConfig, ConfigError> {
+        let special = config.special_token_ids()?;
+        let own = Self::parse(&config.fields())?;
+        Ok(GenerationConfig { bos_token_id: special.bos, eos_token_id: special.eos, pad_token_id: special.pad, ..own })
+    }
+
+    fn parse(fields: &Fields<'_>) -> Result<GenerationConfig, ConfigError> {
+        Ok(GenerationConfig {
+            bos_token_id: fields.token_id("bos_token_id")?,
+            eos_token_id: fields.token_ids("eos_token_id")?,
+            pad_token_id: fields.token_id("pad_token_id")?,
+            max_length: fields.count("max_length")?,
+            max_new_tokens: fields.count("max_new_tokens")?,
+            min_length: fields.count_or_zero("min_length")?,
+            min_new_tokens: fields.count_or_zero("min_new_tokens")?,
+            do_sample: fields.flag("do_sample")?,
+            num_beams: fields.count("num_beams")?,
+            temperature: fields.number("temperature")?,
+            top_k: fields.count_or_zero("top_k")?,
+            top_p: fields.number("top_p")?,
+            min_p: fields.number("min_p")?,
+            typical_p: fields.number("typical_p")?,
+            epsilon_cutoff: fields.number("epsilon_cutoff")?,
+            eta_cutoff: fields.number("eta_cutoff")?,
+            repetition_penalty: fields.positive("repetition_penalty")?,
+            no_repeat_ngram_size: fields.count_or_zero("no_repeat_ngram_size")?,
+            suppress_tokens: fields.token_ids("suppress_tokens")?,
+            begin_suppress_tokens: fields.token_ids("begin_suppress_tokens")?,
+            forced_bos_token_id: fields.token_id("forced_bos_token_id")?,
+            forced_eos_token_id: fields.token_ids("forced_eos_token_id")?,
+            text: None,
+        })
+    }
+}
