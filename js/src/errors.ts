@@ -1,22 +1,47 @@
 /** Every `code` that a {@link LayerlineError} can carry: those of the engine, then those of this package. */
 export const ERROR_CODES = [
+  // Reaching a repo's files.
+  "INVALID_REPO_ID",
+  "INVALID_ENDPOINT",
+  "INVALID_PATH",
   "REPO_NOT_FOUND",
   "REVISION_NOT_FOUND",
   "ENTRY_NOT_FOUND",
   "GATED_REPO",
+  "DISABLED_REPO",
+  "UNAUTHORIZED",
+  "FORBIDDEN",
+  "RATE_LIMITED",
+  "RANGE_NOT_SATISFIABLE",
+  "BAD_RESPONSE",
+  "TOO_LARGE",
+  "UNREADABLE",
   "NETWORK",
   "ABORTED",
+  // What the files hold.
   "CHECKPOINT_HEADER",
   "CHECKPOINT_INDEX",
+  "CHECKPOINT_MISSING_SHARD",
+  "CHECKPOINT_NOT_FOUND",
+  "MISSING_WEIGHT",
+  "MISMATCHED_WEIGHT",
   "CONFIG_INVALID",
+  "UNSUPPORTED_CONFIG",
   "UNSUPPORTED_MODEL_TYPE",
-  "UNSUPPORTED_OPTION",
-  "INPUT_IDS",
-  "WEBGPU_UNAVAILABLE",
-  "OUT_OF_MEMORY",
-  "DEVICE_LOST",
+  "UNSUPPORTED_DTYPE",
   "TOKENIZER",
   "CHAT_TEMPLATE",
+  // What was asked for.
+  "UNSUPPORTED_OPTION",
+  "INPUT_IDS",
+  // The GPU.
+  "WEBGPU_UNAVAILABLE",
+  "WEBGPU_REFUSED",
+  "GPU_LIMIT",
+  "KERNEL_COMPILE",
+  "OUT_OF_MEMORY",
+  "DEVICE_LOST",
+  // This package.
   /** A tensor's shape, type or index doesn't fit what was asked of it. */
   "TENSOR",
   /** The model was disposed of; load it again. */

@@ -25,8 +25,10 @@ export interface CausalLMOutput {
 }
 
 // The call signature of PreTrainedModel; see Callable.
-// biome-ignore lint/style/useShorthandFunctionType: a type can't be merged with a class
-export type PreTrainedModel = (inputs: ModelInputs) => Promise<CausalLMOutput>;
+export interface PreTrainedModel {
+  // biome-ignore lint/style/useShorthandFunctionType: a type can't be merged with a class
+  (inputs: ModelInputs): Promise<CausalLMOutput>;
+}
 
 /** A model whose weights stream in from its repo. */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface says only that instances can be called

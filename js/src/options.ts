@@ -85,6 +85,11 @@ export function refuse_option(name: string, value: unknown, why: string): never 
   throw new LayerlineError("UNSUPPORTED_OPTION", `The option ${name}: ${shown} is not supported. ${why}`);
 }
 
+/** A table's own entry: not what every object inherits, whatever the key is. */
+function own<V>(table: Record<string, V>, key: string): V | undefined {
+  return Object.hasOwn(table, key) ? table[key] : undefined;
+}
+
 /** Refuses every key that isn't in `known`, unless its value asks for nothing; null and undefined are "not given". */
 export function check_keys(
   options: object,
@@ -93,9 +98,8 @@ export function check_keys(
   refused: Record<string, string>,
 ): void {
   for (const [name, value] of Object.entries(options)) {
-    if (known.includes(name) || value === undefined || value === null || neutral[name]?.includes(value)) continue;
-    const why = Object.hasOwn(refused, name) ? refused[name] : undefined;
-    refuse_option(name, value, why ?? `There is no such option here. Options: ${known.join(", ")}.`);
+    if (known.includes(name) || value === undefined || value === null || own(neutral, name)?.includes(value)) continue;
+    refuse_option(name, value, own(refused, name) ?? `There is no such option here. Options: ${known.join(", ")}.`);
   }
 }
 
@@ -109,7 +113,7 @@ function check_type(options: object, name: string, type: "string" | "boolean" | 
 /** The repo's id, checked to be one. */
 export function check_id(id: unknown): string {
   if (typeof id === "string" && id.trim() !== "") return id;
-  throw new LayerlineError("REPO_NOT_FOUND", `A repo id such as "org/name" is needed, not ${JSON.stringify(id)}.`);
+  throw new LayerlineError("INVALID_REPO_ID", `A repo id such as "org/name" is needed, not ${JSON.stringify(id)}.`);
 }
 
 function check_hub_options(options: PretrainedOptions): HubOptions {
@@ -146,7 +150,7 @@ export function check_model_options(options: PretrainedModelOptions, worker_by_d
   }
   const dtype = options.dtype ?? options.torch_dtype;
   if (dtype != null) {
-    const known = typeof dtype === "string" && Object.hasOwn(DTYPES, dtype) ? DTYPES[dtype] : undefined;
+    const known = typeof dtype === "string" ? own(DTYPES, dtype) : undefined;
     if (known === undefined) {
       refuse_option("dtype", dtype, `Types: ${Object.keys(DTYPES).join(", ")}. Quantising at load is not supported.`);
     }
