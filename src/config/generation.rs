@@ -60,9 +60,7 @@ impl GenerationConfig {
 
     /// The generation keys of a model's own config, where they were kept of old.
     pub fn from_model_config(config: &ModelConfig) -> Result<GenerationConfig, ConfigError> {
-        let special = config.special_token_ids()?;
-        let own = Self::parse(&config.fields())?;
-        Ok(GenerationConfig { bos_token_id: special.bos, eos_token_id: special.eos, pad_token_id: special.pad, ..own })
+        Self::parse(&config.fields())
     }
 
     fn parse(fields: &Fields<'_>) -> Result<GenerationConfig, ConfigError> {

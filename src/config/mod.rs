@@ -14,3 +14,6 @@ pub use generation::GenerationConfig;
 pub use llama::LlamaConfig;
 pub use model::{Architecture, ModelConfig, SpecialTokenIds};
 pub use rope::{RopeConfig, RopeScaling};
+
+#[cfg(test)]
+mod tests;

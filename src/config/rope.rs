@@ -46,6 +46,7 @@ impl RopeConfig {
             Some(scaling) => Some(scaling),
             None => config.object("rope_parameters")?,
         };
+        whole_head(config)?;
         let top_theta = config.positive("rope_theta")?;
         let Some(rope) = scaling else {
             let theta = top_theta.unwrap_or(DEFAULT_THETA);
@@ -55,11 +56,7 @@ impl RopeConfig {
             let key = if config.get("rope_scaling").is_some() { "rope_scaling" } else { "rope_parameters" };
             return Err(config.unsupported(key, "one set of parameters for all layers"));
         }
-        for partial in [config, &rope] {
-            if partial.number("partial_rotary_factor")?.is_some_and(|factor| factor != 1.0) {
-                return Err(partial.unsupported("partial_rotary_factor", "1.0"));
-            }
-        }
+        whole_head(&rope)?;
         let theta = rope.positive("rope_theta")?.or(top_theta).unwrap_or(DEFAULT_THETA);
         let type_key = if rope.get("rope_type").is_some() { "rope_type" } else { "type" };
         let factor = || rope.positive("factor")?.map_or_else(|| Err(rope.invalid("factor", "a number above 0")), Ok);
@@ -70,7 +67,9 @@ impl RopeConfig {
         let scaling = match rope.text(type_key)?.unwrap_or("default") {
             "default" => RopeScaling::Default,
             "linear" => RopeScaling::Linear { factor: factor()? },
-            "dynamic" => RopeScaling::Dynamic { factor: factor()? },
+            "dynamic" if dim > 2 => RopeScaling::Dynamic { factor: factor()? },
+            // Its exponent is dim / (dim - 2).
+            "dynamic" => return Err(config.invalid("head_dim", "more than 2 with dynamic rotary embeddings")),
             "yarn" => yarn(&rope, original()?, theta, max_position_embeddings)?,
             "longrope" => longrope(&rope, original()?, dim, max_position_embeddings)?,
             "llama3" => {
@@ -178,6 +177,14 @@ impl RopeConfig {
     /// The dimension that turns `rotations` times in `original` positions.
     fn dim_of_rotations(&self, rotations: f64, original: usize) -> f64 {
         self.dim as f64 * (original as f64 / (rotations * 2.0 * PI)).ln() / (2.0 * self.theta.ln())
+    }
+}
+
+/// Rotating a part of each head only is for architectures that say which part.
+fn whole_head(fields: &Fields<'_>) -> Result<(), ConfigError> {
+    match fields.number("partial_rotary_factor")? {
+        Some(factor) if factor != 1.0 => Err(fields.unsupported("partial_rotary_factor", "1.0")),
+        _ => Ok(()),
     }
 }
 
