@@ -23,6 +23,18 @@ pub enum Error {
     /// A configuration can't be read or asks for what is not there.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The GPU could not do what was asked.
+    #[cfg(feature = "engine")]
+    #[error(transparent)]
+    Gpu(#[from] crate::tensor::gpu::device::GpuError),
+    /// The checkpoint's tensors can't become the model's weights.
+    #[cfg(feature = "engine")]
+    #[error(transparent)]
+    Weights(#[from] crate::weights::WeightsError),
+    /// What was asked of the model can't be done.
+    #[cfg(feature = "engine")]
+    #[error(transparent)]
+    Generation(#[from] crate::generation::GenerationError),
     /// A tokenizer or a chat template failed.
     #[cfg(feature = "text")]
     #[error(transparent)]
@@ -36,6 +48,12 @@ impl Error {
             Error::Hub(e) => e.code(),
             Error::Checkpoint(e) => e.code(),
             Error::Config(e) => e.code(),
+            #[cfg(feature = "engine")]
+            Error::Gpu(e) => e.code(),
+            #[cfg(feature = "engine")]
+            Error::Weights(e) => e.code(),
+            #[cfg(feature = "engine")]
+            Error::Generation(e) => e.code(),
             #[cfg(feature = "text")]
             Error::Text(e) => e.code(),
         }

@@ -7,10 +7,20 @@ pub mod error;
 #[cfg(target_arch = "wasm32")]
 pub mod api;
 pub mod checkpoint;
+#[cfg(feature = "engine")]
+pub mod clock;
 pub mod config;
+#[cfg(feature = "engine")]
+pub mod engine;
+#[cfg(feature = "engine")]
+pub mod generation;
 pub mod hub;
+#[cfg(feature = "engine")]
+pub mod models;
 pub mod tensor;
 #[cfg(feature = "text")]
 pub mod text;
+#[cfg(feature = "engine")]
+pub mod weights;
 
 pub use error::{Error, Result};

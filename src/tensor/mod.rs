@@ -1,5 +1,9 @@
 //! Element types, and the small set of ops that models are written in: one contract, one execution a device.
 
 mod dtype;
+#[cfg(feature = "engine")]
+pub mod gpu;
+#[cfg(feature = "engine")]
+pub mod ops;
 
 pub use dtype::Dtype;

@@ -1,0 +1,65 @@
+// Rotates the queries in place and the keys on their way into the cache; appends keys and values, as packed halves.
+//
+// A row of qkv is [queries | keys | values], a head HEAD_DIM long. An invocation takes two neighbouring elements of a
+// head's first half and their partners in the second half, so that it writes whole words of the cache.
+
+struct Params {
+    heads: u32,
+    kv_heads: u32,
+    stride: u32,    // a row of qkv
+}
+
+struct Step {
+    tokens: u32,
+    position: u32,
+    pad: vec2<u32>,
+    // (cos, sin) of each token and each pair of elements, made on the CPU in double precision: the sine of a large
+    // angle is not to be trusted to a shader.
+    rope: array<vec2<f32>>,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> qkv: array<f32>;
+@group(0) @binding(2) var<storage, read_write> keys: array<u32>;
+@group(0) @binding(3) var<storage, read_write> values: array<u32>;
+@group(0) @binding(4) var<storage, read> step: Step;
+
+const HALF = HEAD_DIM / 2u;
+const PER_HEAD = HEAD_DIM / 4u;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let i = group.x * WORKGROUP + local;
+    let head = i / PER_HEAD;
+    let token = group.y;
+    if head >= params.heads + 2u * params.kv_heads || token >= step.tokens {
+        return;
+    }
+    let d = (i % PER_HEAD) * 2u;
+    let at = token * params.stride + head * HEAD_DIM + d;
+    let a = vec2<f32>(qkv[at], qkv[at + 1u]);
+    let b = vec2<f32>(qkv[at + HALF], qkv[at + HALF + 1u]);
+    // The word of this head, position and element in the cache, which lies as [position][kv head][element].
+    let kv = (head - params.heads) % params.kv_heads;
+    let word = ((step.position + token) * params.kv_heads + kv) * HALF + d / 2u;
+    if head >= params.heads + params.kv_heads {
+        values[word] = pack2x16float(a);
+        values[word + PER_HEAD] = pack2x16float(b);
+        return;
+    }
+    let r0 = step.rope[token * HALF + d];
+    let r1 = step.rope[token * HALF + d + 1u];
+    let cosine = vec2<f32>(r0.x, r1.x);
+    let sine = vec2<f32>(r0.y, r1.y);
+    let first = a * cosine - b * sine;
+    let second = b * cosine + a * sine;
+    if head >= params.heads {
+        keys[word] = pack2x16float(first);
+        keys[word + PER_HEAD] = pack2x16float(second);
+        return;
+    }
+    qkv[at] = first.x;
+    qkv[at + 1u] = first.y;
+    qkv[at + HALF] = second.x;
+    qkv[at + HALF + 1u] = second.y;
+}

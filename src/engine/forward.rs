@@ -1,0 +1,142 @@
+//! One run of tokens through the blocks, waiting for each block's weights as it is reached.
+
+use super::Engine;
+use super::recorded::Ending;
+use super::session::{PREFILL_TOKENS, Session};
+use crate::Result;
+use crate::generation::check_ids;
+use crate::hub::Abort;
+use crate::tensor::gpu::device::{Encoder, Usage};
+use crate::tensor::gpu::record::{Mode, stride};
+use crate::weights::store::State;
+use std::rc::Rc;
+
+impl Engine {
+    /// Logits for every token of `ids`, row-major `[ids.len(), vocab_size]`.
+    ///
+    /// # Errors
+    /// `INPUT_IDS` where an id is unknown; what the load or the device says.
+    pub async fn forward(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
+        self.alive()?;
+        let shape = self.model.shape();
+        check_ids(ids, shape.vocab_size)?;
+        let mut session = self.session.lock().await;
+        session.reserve(&self.gpu, &shape, ids.len()).await?;
+        let row = stride(shape.vocab_size) * 4;
+        let mut logits = Vec::with_capacity(ids.len() * shape.vocab_size);
+        let mut position = 0;
+        for chunk in ids.chunks(self.recorded.logits_tokens) {
+            self.begin(&mut session, position, ids.len(), Some(chunk), chunk.len())?;
+            let mut encoder = self.run(&mut session, Mode::Prefill, Ending::Logits, chunk.len(), true, abort).await?;
+            let bytes = (row * chunk.len()) as u64;
+            let back = Rc::new(self.gpu.create_buffer("logits", bytes, Usage::Readback)?);
+            encoder.copy(session.activation(self.recorded.logits.id)?, 0, &back, 0, bytes)?;
+            encoder.submit();
+            let bytes = self.gpu.map(&back, bytes).bytes().await?;
+            for row in bytes.chunks_exact(row) {
+                let values = row.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word));
+                logits.extend(values.take(shape.vocab_size));
+            }
+            position += chunk.len();
+        }
+        Ok(logits)
+    }
+
+    /// Runs a prompt from `position` 0 on, chunk by chunk. The last chunk's work is left in the encoder, unsubmitted.
+    pub(super) async fn prefill(
+        &self,
+        session: &mut Session,
+        ids: &[u32],
+        length: usize,
+        abort: &Abort,
+    ) -> Result<Encoder> {
+        let mut position = 0;
+        let mut encoder = self.gpu.encoder();
+        for chunk in ids.chunks(PREFILL_TOKENS) {
+            encoder.submit();
+            self.begin(session, position, length, Some(chunk), chunk.len())?;
+            position += chunk.len();
+            let last = position == ids.len();
+            encoder = self.run(session, Mode::Prefill, Ending::Greedy, chunk.len(), last, abort).await?;
+        }
+        Ok(encoder)
+    }
+
+    /// Tells the kernels which tokens run: at which position, with which ids (or the one chosen last), rotated how.
+    pub(super) fn begin(
+        &self,
+        session: &mut Session,
+        position: usize,
+        length: usize,
+        ids: Option<&[u32]>,
+        tokens: usize,
+    ) -> Result<()> {
+        let Session { step, step_bytes, angles, .. } = session;
+        angles.clear();
+        for offset in 0..tokens {
+            self.model.rope(position + offset, length, angles);
+        }
+        step_bytes.clear();
+        for word in [tokens as u32, position as u32, 0, 0] {
+            step_bytes.extend(word.to_le_bytes());
+        }
+        step_bytes.extend(angles.iter().flat_map(|angle| angle.to_le_bytes()));
+        self.gpu.write(step, 0, step_bytes)?;
+        if let Some(ids) = ids {
+            let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+            self.gpu.write(&session.ids, 0, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Encodes all blocks. Where one must be waited for, what comes before it is submitted first.
+    async fn run(
+        &self,
+        session: &mut Session,
+        mode: Mode,
+        ending: Ending,
+        tokens: usize,
+        head: bool,
+        abort: &Abort,
+    ) -> Result<Encoder> {
+        let blocks = self.model.blocks().len();
+        let mut encoder = self.gpu.encoder();
+        for block in 0..if head { blocks } else { blocks.saturating_sub(1) } {
+            if self.loader.state(block) != State::Resident {
+                encoder.submit();
+                let ready = std::pin::pin!(self.loader.ready(block));
+                let stopped = std::pin::pin!(abort.aborted());
+                match futures_util::future::select(ready, stopped).await {
+                    futures_util::future::Either::Left((ready, _)) => ready?,
+                    futures_util::future::Either::Right(_) => {
+                        return Err(crate::generation::GenerationError::Aborted.into());
+                    }
+                }
+                self.alive()?;
+                encoder = self.gpu.encoder();
+            }
+            let program = session.program(self, mode, ending, block).await?;
+            program.encode(&mut encoder.pass(), tokens as u32);
+        }
+        Ok(encoder)
+    }
+
+    /// Links every block's decode program, so that the token loop creates nothing.
+    pub(super) async fn link_decode(&self, session: &mut Session) -> Result<()> {
+        for block in 0..self.model.blocks().len() {
+            session.program(self, Mode::Decode, Ending::Greedy, block).await?;
+        }
+        Ok(())
+    }
+
+    /// One token through all blocks: one encoder, one pass.
+    pub(super) fn decode(&self, session: &Session) -> Result<Encoder> {
+        let mut encoder = self.gpu.encoder();
+        let mut pass = encoder.pass();
+        for block in 0..self.model.blocks().len() {
+            session.linked(Mode::Decode, Ending::Greedy, block)?.encode(&mut pass, 1);
+        }
+        drop(pass);
+        Ok(encoder)
+    }
+}

@@ -1,0 +1,157 @@
+//! What a model keeps on the device beside its weights: activations, the key and value cache, linked programs.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::Engine;
+use super::recorded::{Ending, Recorded};
+use crate::Result;
+use crate::models::DecoderShape;
+use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
+use crate::tensor::gpu::program::Program;
+use crate::tensor::gpu::record::{BufferName, Mode, Shape, stride};
+use crate::tensor::ops::Rows;
+
+/// Tokens that run at a time when a prompt is read. Longer prompts are cut: it bounds the activations' memory.
+pub const PREFILL_TOKENS: usize = 256;
+
+/// The cache grows by this many positions.
+const CACHE_STEP: usize = 256;
+
+type Key = (Mode, bool, usize);
+
+/// Everything that changes while a model runs.
+pub struct Session {
+    /// `tokens, position, 0, 0`, then (cos, sin) pairs.
+    pub step: Rc<Buffer>,
+    /// Ids of the tokens that run.
+    pub ids: Rc<Buffer>,
+    candidates: Rc<Buffer>,
+    activations: HashMap<usize, Rc<Buffer>>,
+    cache: Vec<(Rc<Buffer>, Rc<Buffer>)>,
+    capacity: usize,
+    programs: HashMap<Key, Program>,
+    /// Four-byte buffers in which chosen ids come back, free ones.
+    pub readbacks: Vec<Rc<Buffer>>,
+    /// The step's bytes, kept so that the token loop allocates nothing.
+    pub step_bytes: Vec<u8>,
+    /// Cosines and sines, likewise.
+    pub angles: Vec<f32>,
+}
+
+impl Session {
+    /// The small buffers. Activations and the cache come when they are first needed.
+    pub fn new(gpu: &Gpu, shape: &DecoderShape, recorded: &Recorded) -> Result<Session, GpuError> {
+        let storage = |label, bytes: usize| gpu.create_buffer(label, bytes as u64, Usage::Storage).map(Rc::new);
+        let rope = PREFILL_TOKENS * shape.head_dim * 4;
+        Ok(Session {
+            step: storage("step", 16 + rope)?,
+            ids: storage("ids", PREFILL_TOKENS * 4)?,
+            candidates: storage("candidates", shape.vocab_size.div_ceil(2048) * 8)?,
+            activations: HashMap::with_capacity(recorded.activations.shapes().len()),
+            cache: Vec::new(),
+            capacity: 0,
+            programs: HashMap::new(),
+            readbacks: Vec::new(),
+            step_bytes: Vec::new(),
+            angles: Vec::new(),
+        })
+    }
+
+    /// Makes room in the cache for `positions` positions, from the first on; what was there is forgotten.
+    pub async fn reserve(&mut self, gpu: &Gpu, shape: &DecoderShape, positions: usize) -> Result<(), GpuError> {
+        if positions <= self.capacity {
+            return Ok(());
+        }
+        let capacity = positions.next_multiple_of(CACHE_STEP);
+        let bytes = (capacity * shape.kv_heads * shape.head_dim * 2) as u64;
+        let allowed = gpu.capabilities().max_storage_buffer_binding_size;
+        if bytes > allowed {
+            let what = format!("a cache of {capacity} tokens");
+            return Err(GpuError::Limit { what, limit: "maxStorageBufferBindingSize", needed: bytes, allowed });
+        }
+        // The bind groups hold the old buffers.
+        self.programs.clear();
+        self.cache.clear();
+        self.capacity = 0;
+        let make = || {
+            let one = |label| gpu.create_buffer(label, bytes, Usage::Storage).map(Rc::new);
+            (0..shape.layers).map(|_| Ok((one("keys")?, one("values")?))).collect()
+        };
+        self.cache = gpu.checked("the key and value cache", make).await?;
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    /// A block's program, linked when its weights are there for the first time.
+    pub async fn program(&mut self, engine: &Engine, mode: Mode, ending: Ending, block: usize) -> Result<&Program> {
+        let key = (mode, ending == Ending::Logits, block);
+        if !self.programs.contains_key(&key) {
+            let dispatches = engine.recorded.block(mode, ending, block);
+            let gpu = &engine.gpu;
+            self.allocate(gpu, &engine.recorded, dispatches.iter().flat_map(|d| &d.buffers)).await?;
+            let program = Program::link(gpu, &engine.pipelines, dispatches, |name| self.buffer(engine, name))?;
+            self.programs.insert(key, program);
+        }
+        self.linked(mode, ending, block)
+    }
+
+    /// A block's program, if it has been linked.
+    pub fn linked(&self, mode: Mode, ending: Ending, block: usize) -> Result<&Program> {
+        let refused = || GpuError::Refused { what: "a program", message: format!("block {block} is not linked") };
+        Ok(self.programs.get(&(mode, ending == Ending::Logits, block)).ok_or_else(refused)?)
+    }
+
+    /// The buffer of an activation that some program has used.
+    pub fn activation(&self, place: usize) -> Result<&Rc<Buffer>, GpuError> {
+        let missing = || GpuError::Refused { what: "an activation", message: format!("{place} was never made") };
+        self.activations.get(&place).ok_or_else(missing)
+    }
+
+    async fn allocate(
+        &mut self,
+        gpu: &Gpu,
+        recorded: &Recorded,
+        names: impl Iterator<Item = &BufferName>,
+    ) -> Result<(), GpuError> {
+        let mut missing: Vec<(usize, Shape)> = Vec::new();
+        for name in names {
+            if let BufferName::Activation(place) = name
+                && !self.activations.contains_key(place)
+                && !missing.iter().any(|(there, _)| there == place)
+                && let Some(shape) = recorded.activations.shapes().get(*place)
+            {
+                missing.push((*place, *shape));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let make = || {
+            let one = |(place, shape): &(usize, Shape)| {
+                let rows = match shape.rows {
+                    Rows::All => shape.most.unwrap_or(PREFILL_TOKENS),
+                    Rows::Last => 1,
+                };
+                let bytes = (rows * stride(shape.width) * 4) as u64;
+                Ok((*place, Rc::new(gpu.create_buffer("activation", bytes, Usage::Storage)?)))
+            };
+            missing.iter().map(one).collect::<Result<Vec<_>, GpuError>>()
+        };
+        self.activations.extend(gpu.checked("activations", make).await?);
+        Ok(())
+    }
+
+    fn buffer(&self, engine: &Engine, name: BufferName) -> Result<Rc<Buffer>, GpuError> {
+        let found = match name {
+            BufferName::Weight(id, part) => engine.loader.store().buffer(id, part).cloned(),
+            BufferName::Activation(place) => self.activations.get(&place).cloned(),
+            BufferName::Step => Some(self.step.clone()),
+            BufferName::Ids => Some(self.ids.clone()),
+            BufferName::Keys(layer) => self.cache.get(layer).map(|(keys, _)| keys.clone()),
+            BufferName::Values(layer) => self.cache.get(layer).map(|(_, values)| values.clone()),
+            BufferName::Candidates => Some(self.candidates.clone()),
+        };
+        found.ok_or_else(|| GpuError::Refused { what: "a program", message: format!("there is no {name:?}") })
+    }
+}

@@ -1,0 +1,69 @@
+//! Generation: what is asked, which token comes next, when to stop.
+
+mod options;
+
+pub use options::GenerateOptions;
+
+/// Why a model can't do what was asked of it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerationError {
+    /// There is nothing to continue.
+    #[error("input_ids is empty; give at least one token")]
+    EmptyInput,
+    /// An id that the model has no embedding for.
+    #[error(
+        "input_ids[{position}] is {id}, and the vocabulary has the ids 0 to {last}; does the tokenizer belong to this model?"
+    )]
+    UnknownId {
+        /// Where in the input.
+        position: usize,
+        /// The id.
+        id: u32,
+        /// The largest id known.
+        last: usize,
+    },
+    /// An option's value makes no sense.
+    #[error("{option} is {value}; {expected}")]
+    Option {
+        /// Its name.
+        option: &'static str,
+        /// What was given.
+        value: String,
+        /// What can be given.
+        expected: &'static str,
+    },
+    /// The caller gave up.
+    #[error("aborted")]
+    Aborted,
+    /// The model has been disposed.
+    #[error("the model has been disposed; load it again")]
+    Disposed,
+}
+
+impl GenerationError {
+    /// The stable code that JavaScript sees.
+    pub fn code(&self) -> &'static str {
+        match self {
+            GenerationError::EmptyInput | GenerationError::UnknownId { .. } => "INPUT_IDS",
+            GenerationError::Option { .. } => "UNSUPPORTED_OPTION",
+            GenerationError::Aborted => "ABORTED",
+            GenerationError::Disposed => "DISPOSED",
+        }
+    }
+}
+
+/// Fails where `ids` is empty or has an id outside a vocabulary of `vocab_size` tokens.
+pub fn check_ids(ids: &[u32], vocab_size: usize) -> Result<(), GenerationError> {
+    if ids.is_empty() {
+        return Err(GenerationError::EmptyInput);
+    }
+    match ids.iter().position(|id| *id as usize >= vocab_size) {
+        Some(position) => Err(GenerationError::UnknownId {
+            position,
+            id: ids.get(position).copied().unwrap_or_default(),
+            last: vocab_size.saturating_sub(1),
+        }),
+        None => Ok(()),
+    }
+}

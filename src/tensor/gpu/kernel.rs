@@ -1,0 +1,194 @@
+//! Kernels by name: a WGSL file of `shaders/`, the preludes it is compiled with, and its constants.
+
+use std::fmt::Write;
+
+use super::device::Capabilities;
+
+/// How a weight's elements lie in device memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Storage {
+    /// float32
+    F32,
+    /// float16, read as such; needs `shader-f16`
+    F16,
+    /// float16, two to a word
+    F16Packed,
+    /// bfloat16, two to a word
+    Bf16,
+}
+
+impl Storage {
+    /// Bytes one element takes.
+    pub const fn size(self) -> usize {
+        match self {
+            Storage::F32 => 4,
+            Storage::F16 | Storage::F16Packed | Storage::Bf16 => 2,
+        }
+    }
+
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Storage::F32 => "float32",
+            Storage::F16 => "float16 (shader-f16)",
+            Storage::F16Packed => "float16 (packed)",
+            Storage::Bf16 => "bfloat16 (packed)",
+        }
+    }
+
+    const fn prelude(self) -> &'static str {
+        match self {
+            Storage::F32 => include_str!("../../../shaders/weights_f32.wgsl"),
+            Storage::F16 => include_str!("../../../shaders/weights_f16.wgsl"),
+            Storage::F16Packed => include_str!("../../../shaders/weights_f16_packed.wgsl"),
+            Storage::Bf16 => include_str!("../../../shaders/weights_bf16.wgsl"),
+        }
+    }
+}
+
+/// A constant that a kernel is compiled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Constant {
+    /// `const name: u32`
+    U32(&'static str, u32),
+    /// `const name: bool`
+    Bool(&'static str, bool),
+}
+
+/// The WGSL files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Source {
+    Argmax,
+    Attention,
+    Cast,
+    Embed,
+    Glu,
+    LinearMat,
+    LinearVec,
+    RmsNorm,
+    RopeAppend,
+}
+
+impl Source {
+    /// The file's name without its ending.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Source::Argmax => "argmax",
+            Source::Attention => "attention",
+            Source::Cast => "cast",
+            Source::Embed => "embed",
+            Source::Glu => "glu",
+            Source::LinearMat => "linear_mat",
+            Source::LinearVec => "linear_vec",
+            Source::RmsNorm => "rms_norm",
+            Source::RopeAppend => "rope_append",
+        }
+    }
+
+    const fn body(self) -> &'static str {
+        match self {
+            Source::Argmax => include_str!("../../../shaders/argmax.wgsl"),
+            Source::Attention => include_str!("../../../shaders/attention.wgsl"),
+            Source::Cast => include_str!("../../../shaders/cast.wgsl"),
+            Source::Embed => include_str!("../../../shaders/embed.wgsl"),
+            Source::Glu => include_str!("../../../shaders/glu.wgsl"),
+            Source::LinearMat => include_str!("../../../shaders/linear_mat.wgsl"),
+            Source::LinearVec => include_str!("../../../shaders/linear_vec.wgsl"),
+            Source::RmsNorm => include_str!("../../../shaders/rms_norm.wgsl"),
+            Source::RopeAppend => include_str!("../../../shaders/rope_append.wgsl"),
+        }
+    }
+
+    const fn activates(self) -> bool {
+        matches!(self, Source::Glu | Source::LinearVec)
+    }
+}
+
+/// How invocations that share a row sum what each has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reduction {
+    /// Subgroup shuffles: the lanes are at most the smallest subgroup.
+    Subgroup,
+    /// Workgroup memory.
+    Workgroup,
+}
+
+/// One compiled form of a kernel; equal kernels share a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    /// Which file.
+    pub source: Source,
+    /// How the weight that it reads lies, where it reads one.
+    pub storage: Option<Storage>,
+    /// How it sums over lanes, where it does.
+    pub reduction: Option<Reduction>,
+    /// Its constants.
+    pub constants: Vec<Constant>,
+}
+
+impl Kernel {
+    /// The whole WGSL: directives, constants, preludes, body.
+    pub fn wgsl(&self) -> String {
+        let mut text = String::new();
+        if self.storage == Some(Storage::F16) {
+            text.push_str("enable f16;\n");
+        }
+        if self.reduction == Some(Reduction::Subgroup) {
+            text.push_str("enable subgroups;\n");
+        }
+        for constant in &self.constants {
+            // Writing to a String can't fail.
+            let _ = match constant {
+                Constant::U32(name, value) => writeln!(text, "const {name}: u32 = {value}u;"),
+                Constant::Bool(name, value) => writeln!(text, "const {name}: bool = {value};"),
+            };
+        }
+        if let Some(storage) = self.storage {
+            text.push_str(storage.prelude());
+        }
+        match self.reduction {
+            Some(Reduction::Subgroup) => text.push_str(include_str!("../../../shaders/sum_subgroup.wgsl")),
+            Some(Reduction::Workgroup) => text.push_str(include_str!("../../../shaders/sum_workgroup.wgsl")),
+            None => {}
+        }
+        if self.source.activates() {
+            text.push_str(include_str!("../../../shaders/activate.wgsl"));
+        }
+        text.push_str(self.source.body());
+        text
+    }
+}
+
+/// Sizes of workgroups and tiles for a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tuning {
+    /// Invocations a workgroup of most kernels.
+    pub workgroup: u32,
+    /// Invocations that share rows in the matrix-vector product.
+    pub lanes: u32,
+    /// How they sum.
+    pub reduction: Reduction,
+    /// Tokens a tile of the matrix product.
+    pub tile_m: u32,
+    /// Outputs a tile.
+    pub tile_n: u32,
+    /// Quads of the common dimension a tile.
+    pub tile_k: u32,
+}
+
+impl Tuning {
+    /// What suits a device with these capabilities.
+    pub fn of(capabilities: &Capabilities) -> Tuning {
+        let smallest = capabilities.subgroup_min_size;
+        let in_subgroup = capabilities.subgroups && smallest >= 4 && smallest.is_power_of_two();
+        Tuning {
+            workgroup: 64,
+            lanes: if in_subgroup { smallest.min(32) } else { 32 },
+            reduction: if in_subgroup { Reduction::Subgroup } else { Reduction::Workgroup },
+            tile_m: 32,
+            tile_n: 64,
+            tile_k: 4,
+        }
+    }
+}

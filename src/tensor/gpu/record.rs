@@ -1,0 +1,438 @@
+//! The GPU's execution of the ops: a block becomes a list of dispatches that name their buffers.
+//!
+//! Nothing here touches a device, so that what a block costs can be counted, and the kernels it needs compiled, before
+//! any weight is there. [`super::program`] ties the names to buffers.
+
+use std::collections::HashMap;
+
+use super::device::GpuError;
+use super::kernel::{Constant, Kernel, Reduction, Source, Tuning};
+use crate::Result;
+use crate::config::Activation;
+use crate::tensor::ops::{Attention, Linear, Ops, RmsNorm, Rows, Tensor, WeightId};
+use crate::weights::layout::Layout;
+
+/// A buffer by its role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BufferName {
+    /// One part of a weight.
+    Weight(WeightId, usize),
+    /// An activation, by its place in [`Activations`].
+    Activation(usize),
+    /// How many tokens run, where, and their rotations.
+    Step,
+    /// The ids of the tokens that run; the next token's id after the choice.
+    Ids,
+    /// A layer's keys.
+    Keys(usize),
+    /// A layer's values.
+    Values(usize),
+    /// The best logits of each workgroup.
+    Candidates,
+}
+
+/// How many workgroups a dispatch has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grid {
+    /// Always the same.
+    Fixed(u32),
+    /// `x` for each `tokens` tokens that run.
+    PerTokens {
+        /// Workgroups along x.
+        x: u32,
+        /// Tokens that one workgroup along y takes.
+        tokens: u32,
+    },
+}
+
+impl Grid {
+    /// The workgroups for so many tokens.
+    pub fn groups(self, running: u32) -> [u32; 3] {
+        match self {
+            Grid::Fixed(x) => [x, 1, 1],
+            Grid::PerTokens { x, tokens } => [x, running.div_ceil(tokens), 1],
+        }
+    }
+}
+
+/// One kernel call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dispatch {
+    /// What runs.
+    pub kernel: Kernel,
+    /// The uniform at binding 0, as words.
+    pub params: Vec<u32>,
+    /// Bindings 1, 2, 3 …
+    pub buffers: Vec<BufferName>,
+    /// On how many workgroups.
+    pub grid: Grid,
+}
+
+/// Which activations a model needs: the blocks run one after the other and share them.
+#[derive(Debug, Default, Clone)]
+pub struct Activations {
+    places: HashMap<(Shape, usize), usize>,
+    shapes: Vec<Shape>,
+}
+
+/// How large an activation's buffer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Elements of a row.
+    pub width: usize,
+    /// Rows.
+    pub rows: Rows,
+    /// Rows at most, where fewer tokens run at a time than elsewhere.
+    pub most: Option<usize>,
+}
+
+impl Activations {
+    /// The place of the `nth` activation of this shape in a block.
+    fn place(&mut self, shape: Shape, nth: usize) -> usize {
+        *self.places.entry((shape, nth)).or_insert_with(|| {
+            self.shapes.push(shape);
+            self.shapes.len() - 1
+        })
+    }
+
+    /// The shape of each, in the order of their places.
+    pub fn shapes(&self) -> &[Shape] {
+        &self.shapes
+    }
+}
+
+/// Elements of a row of an activation in memory: whole quads.
+pub fn stride(width: usize) -> usize {
+    width.next_multiple_of(4)
+}
+
+/// The numbers by which `activate.wgsl` knows the activations.
+fn activation_number(f: Activation) -> u32 {
+    match f {
+        Activation::Silu => 0,
+        Activation::GeluTanh => 1,
+        Activation::Gelu => 2,
+        Activation::QuickGelu => 3,
+        Activation::Relu => 4,
+    }
+}
+
+/// For how many tokens the dispatches are recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// One: matrix-vector kernels, with norms and gates fused into them.
+    Decode,
+    /// Many: tiled matrix kernels.
+    Prefill,
+}
+
+/// Records blocks.
+pub struct Recorder<'a> {
+    mode: Mode,
+    tuning: &'a Tuning,
+    layouts: &'a [Layout],
+    activations: &'a mut Activations,
+    used: HashMap<Shape, usize>,
+    most_rows: Option<usize>,
+    dispatches: Vec<Dispatch>,
+}
+
+struct VecArgs<'a> {
+    norm: Option<&'a RmsNorm>,
+    gate: Option<Activation>,
+    add_to: Option<Tensor>,
+}
+
+impl<'a> Recorder<'a> {
+    /// Records for a model whose weights lie as `layouts` says.
+    pub fn new(mode: Mode, tuning: &'a Tuning, layouts: &'a [Layout], activations: &'a mut Activations) -> Self {
+        Recorder { mode, tuning, layouts, activations, used: HashMap::new(), most_rows: None, dispatches: Vec::new() }
+    }
+
+    /// What has been recorded since the last call; the next block may reuse the activations.
+    pub fn take(&mut self) -> Vec<Dispatch> {
+        self.used.clear();
+        self.most_rows = None;
+        std::mem::take(&mut self.dispatches)
+    }
+
+    /// The hidden state that block `index - 1` left, as the next block's input.
+    pub fn carry(&mut self, x: Tensor) -> Tensor {
+        // The same place again, so that nothing of this block takes it.
+        let _ = self.allocate(x.width, x.rows);
+        x
+    }
+
+    /// The index of the largest of `logits`' last row becomes the next token.
+    pub fn argmax(&mut self, logits: Tensor) {
+        const SPAN: usize = 2048;
+        let groups = logits.width.div_ceil(SPAN);
+        for (gather, count, grid) in [(false, logits.width, groups), (true, groups, 1)] {
+            self.push(
+                Kernel {
+                    source: Source::Argmax,
+                    storage: None,
+                    reduction: None,
+                    constants: vec![Constant::U32("WORKGROUP", 256), Constant::Bool("GATHER", gather)],
+                },
+                vec![count as u32],
+                vec![BufferName::Activation(logits.id), BufferName::Candidates, BufferName::Ids],
+                Grid::Fixed(grid as u32),
+            );
+        }
+    }
+
+    /// What is recorded from here to the block's end runs on at most so many tokens at a time.
+    pub fn limit_rows(&mut self, most: usize) {
+        self.most_rows = Some(most);
+    }
+
+    fn allocate(&mut self, width: usize, rows: Rows) -> Tensor {
+        let shape = Shape { width, rows, most: self.most_rows };
+        let nth = self.used.entry(shape).or_insert(0);
+        let id = self.activations.place(shape, *nth);
+        *nth += 1;
+        Tensor { id, width, rows }
+    }
+
+    fn layout(&self, id: WeightId) -> Result<&'a Layout> {
+        let refused = || GpuError::Refused { what: "an op", message: format!("there is no weight {}", id.0) };
+        Ok(self.layouts.get(id.0).ok_or_else(refused)?)
+    }
+
+    fn push(&mut self, kernel: Kernel, params: Vec<u32>, buffers: Vec<BufferName>, grid: Grid) {
+        self.dispatches.push(Dispatch { kernel, params, buffers, grid });
+    }
+
+    fn one_row(&self, x: Tensor) -> bool {
+        x.rows == Rows::Last || self.mode == Mode::Decode
+    }
+
+    fn per_token(&self, x: u32) -> Grid {
+        Grid::PerTokens { x, tokens: 1 }
+    }
+
+    fn workgroup(&self) -> Constant {
+        Constant::U32("WORKGROUP", self.tuning.workgroup)
+    }
+
+    fn norm(&mut self, x: Tensor, norm: &RmsNorm, last: bool) -> Result<Tensor> {
+        let y = self.allocate(x.width, if last { Rows::Last } else { x.rows });
+        let quads = stride(x.width) / 4;
+        let kernel = Kernel {
+            source: Source::RmsNorm,
+            storage: None,
+            reduction: Some(Reduction::Workgroup),
+            constants: vec![
+                self.workgroup(),
+                Constant::U32("LANES", self.tuning.workgroup),
+                Constant::Bool("LAST", last),
+            ],
+        };
+        self.push(
+            kernel,
+            vec![x.width as u32, quads as u32, norm.eps.to_bits()],
+            vec![
+                BufferName::Activation(x.id),
+                BufferName::Weight(norm.weight, 0),
+                BufferName::Activation(y.id),
+                BufferName::Step,
+            ],
+            if last { Grid::Fixed(1) } else { self.per_token(1) },
+        );
+        Ok(y)
+    }
+
+    /// The matrix-vector product, with what can be fused into it.
+    fn vector_product(&mut self, x: Tensor, linear: &Linear, args: VecArgs<'_>) -> Result<Tensor> {
+        let layout = self.layout(linear.weight)?;
+        let outputs = if args.gate.is_some() { linear.outputs / 2 } else { linear.outputs };
+        let y = match args.add_to {
+            Some(y) => y,
+            None => self.allocate(outputs, x.rows),
+        };
+        let Tuning { workgroup, lanes, reduction, .. } = *self.tuning;
+        let rows_per_group = workgroup / lanes * if args.gate.is_some() { 2 } else { 4 };
+        for (index, part) in layout.parts.iter().enumerate() {
+            let rows = if args.gate.is_some() { outputs } else { part.rows };
+            let kernel = Kernel {
+                source: Source::LinearVec,
+                storage: Some(layout.storage),
+                reduction: Some(reduction),
+                constants: vec![
+                    Constant::U32("WORKGROUP", workgroup),
+                    Constant::U32("LANES", lanes),
+                    Constant::Bool("NORM", args.norm.is_some()),
+                    Constant::Bool("GATED", args.gate.is_some()),
+                    Constant::U32("ACTIVATION", args.gate.map_or(0, activation_number)),
+                    Constant::Bool("BIAS", linear.bias.is_some()),
+                    Constant::Bool("ADD", args.add_to.is_some()),
+                ],
+            };
+            let unused = BufferName::Activation(x.id);
+            self.push(
+                kernel,
+                vec![
+                    rows as u32,
+                    (layout.stride / 4) as u32,
+                    part.first as u32,
+                    linear.inputs as u32,
+                    args.norm.map_or(0, |n| n.eps.to_bits()),
+                ],
+                vec![
+                    BufferName::Weight(linear.weight, index),
+                    BufferName::Activation(x.id),
+                    BufferName::Activation(y.id),
+                    args.norm.map_or(unused, |n| BufferName::Weight(n.weight, 0)),
+                    linear.bias.map_or(unused, |b| BufferName::Weight(b, 0)),
+                ],
+                Grid::Fixed((rows as u32).div_ceil(rows_per_group)),
+            );
+        }
+        Ok(y)
+    }
+
+    fn matrix_product(&mut self, x: Tensor, linear: &Linear, add_to: Option<Tensor>) -> Result<Tensor> {
+        let layout = self.layout(linear.weight)?;
+        let y = match add_to {
+            Some(y) => y,
+            None => self.allocate(linear.outputs, x.rows),
+        };
+        let Tuning { tile_m, tile_n, tile_k, .. } = *self.tuning;
+        for (index, part) in layout.parts.iter().enumerate() {
+            let kernel = Kernel {
+                source: Source::LinearMat,
+                storage: Some(layout.storage),
+                reduction: None,
+                constants: vec![
+                    Constant::U32("TILE_M", tile_m),
+                    Constant::U32("TILE_N", tile_n),
+                    Constant::U32("TILE_K", tile_k),
+                    Constant::Bool("BIAS", linear.bias.is_some()),
+                    Constant::Bool("ADD", add_to.is_some()),
+                ],
+            };
+            self.push(
+                kernel,
+                vec![part.rows as u32, (layout.stride / 4) as u32, part.first as u32, stride(y.width) as u32],
+                vec![
+                    BufferName::Weight(linear.weight, index),
+                    BufferName::Activation(x.id),
+                    BufferName::Activation(y.id),
+                    linear.bias.map_or(BufferName::Activation(x.id), |b| BufferName::Weight(b, 0)),
+                    BufferName::Step,
+                ],
+                Grid::PerTokens { x: (part.rows as u32).div_ceil(tile_n), tokens: tile_m },
+            );
+        }
+        Ok(y)
+    }
+
+    fn product(&mut self, x: Tensor, linear: &Linear, add_to: Option<Tensor>) -> Result<Tensor> {
+        if self.one_row(x) {
+            self.vector_product(x, linear, VecArgs { norm: None, gate: None, add_to })
+        } else {
+            self.matrix_product(x, linear, add_to)
+        }
+    }
+}
+
+impl Ops for Recorder<'_> {
+    fn embed(&mut self, table: WeightId, width: usize) -> Result<Tensor> {
+        let layout = self.layout(table)?;
+        let x = self.allocate(width, Rows::All);
+        let quads = (layout.stride / 4) as u32;
+        for (index, part) in layout.parts.iter().enumerate() {
+            self.push(
+                Kernel {
+                    source: Source::Embed,
+                    storage: Some(layout.storage),
+                    reduction: None,
+                    constants: vec![self.workgroup()],
+                },
+                vec![part.rows as u32, quads, part.first as u32],
+                vec![BufferName::Weight(table, index), BufferName::Ids, BufferName::Activation(x.id), BufferName::Step],
+                self.per_token(quads.div_ceil(self.tuning.workgroup)),
+            );
+        }
+        Ok(x)
+    }
+
+    fn rms_norm(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
+        self.norm(x, norm, false)
+    }
+
+    fn rms_norm_last(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
+        self.norm(x, norm, true)
+    }
+
+    fn linear(&mut self, x: Tensor, linear: &Linear) -> Result<Tensor> {
+        self.product(x, linear, None)
+    }
+
+    fn add_linear(&mut self, y: Tensor, x: Tensor, linear: &Linear) -> Result<Tensor> {
+        self.product(x, linear, Some(y))
+    }
+
+    fn gate(&mut self, x: Tensor, f: Activation) -> Result<Tensor> {
+        let width = x.width / 2;
+        let y = self.allocate(width, x.rows);
+        self.push(
+            Kernel {
+                source: Source::Glu,
+                storage: None,
+                reduction: None,
+                constants: vec![self.workgroup(), Constant::U32("ACTIVATION", activation_number(f))],
+            },
+            vec![width as u32, stride(x.width) as u32, stride(width) as u32],
+            vec![BufferName::Activation(x.id), BufferName::Activation(y.id), BufferName::Step],
+            self.per_token((width as u32).div_ceil(self.tuning.workgroup)),
+        );
+        Ok(y)
+    }
+
+    fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor> {
+        let Attention { layer, heads, kv_heads, head_dim, scale } = *attention;
+        let workgroup = self.tuning.workgroup.max((head_dim as u32 / 4).next_power_of_two());
+        let constants = || vec![Constant::U32("WORKGROUP", workgroup), Constant::U32("HEAD_DIM", head_dim as u32)];
+        let plain = |source| Kernel { source, storage: None, reduction: None, constants: constants() };
+        let quarters = ((heads + 2 * kv_heads) * head_dim / 4) as u32;
+        self.push(
+            plain(Source::RopeAppend),
+            vec![heads as u32, kv_heads as u32, stride(qkv.width) as u32],
+            vec![BufferName::Activation(qkv.id), BufferName::Keys(layer), BufferName::Values(layer), BufferName::Step],
+            self.per_token(quarters.div_ceil(workgroup)),
+        );
+        let y = self.allocate(heads * head_dim, qkv.rows);
+        self.push(
+            plain(Source::Attention),
+            vec![heads as u32, kv_heads as u32, stride(qkv.width) as u32, stride(y.width) as u32, scale.to_bits()],
+            vec![
+                BufferName::Activation(qkv.id),
+                BufferName::Keys(layer),
+                BufferName::Values(layer),
+                BufferName::Activation(y.id),
+                BufferName::Step,
+            ],
+            self.per_token(heads as u32),
+        );
+        Ok(y)
+    }
+
+    fn norm_linear(&mut self, x: Tensor, norm: &RmsNorm, linear: &Linear) -> Result<Tensor> {
+        if self.one_row(x) {
+            return self.vector_product(x, linear, VecArgs { norm: Some(norm), gate: None, add_to: None });
+        }
+        let normed = self.rms_norm(x, norm)?;
+        self.linear(normed, linear)
+    }
+
+    fn norm_gated_linear(&mut self, x: Tensor, norm: &RmsNorm, gate_up: &Linear, f: Activation) -> Result<Tensor> {
+        // Gates and ups must lie in one buffer for the fused kernel.
+        if self.one_row(x) && self.layout(gate_up.weight)?.parts.len() == 1 {
+            return self.vector_product(x, gate_up, VecArgs { norm: Some(norm), gate: Some(f), add_to: None });
+        }
+        let both = self.norm_linear(x, norm, gate_up)?;
+        self.gate(both, f)
+    }
+}

@@ -1,0 +1,102 @@
+//! The contract between models and devices: the ops that a forward pass is written in.
+//!
+//! A model calls these ops once for each of its blocks; what a call does is the executor's affair. The GPU records
+//! dispatches and replays them for every token. Fused ops have a default in terms of the plain ones, which an executor
+//! overrides where it has something better; their meaning is the default's.
+
+use crate::Result;
+use crate::config::Activation;
+
+/// A weight by its place in the model's list; which device has it is the weight store's affair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WeightId(pub usize);
+
+/// Which of the tokens that run together a tensor has rows for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rows {
+    /// A row for each token.
+    All,
+    /// One row, the last token's.
+    Last,
+}
+
+/// An activation: f32, `[rows, width]`. Valid within the block that made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tensor {
+    pub(crate) id: usize,
+    pub(crate) width: usize,
+    pub(crate) rows: Rows,
+}
+
+/// `y = x·Wᵀ + b`, W being `[outputs, inputs]` as in torch.
+#[derive(Debug, Clone, Copy)]
+pub struct Linear {
+    /// `[outputs, inputs]`, or `[2·outputs, inputs]` where gates lie before ups
+    pub weight: WeightId,
+    /// `[outputs]`
+    pub bias: Option<WeightId>,
+    /// Elements of a row of x.
+    pub inputs: usize,
+    /// Elements of a row of y.
+    pub outputs: usize,
+}
+
+/// `x / sqrt(mean(x²) + eps) · weight`
+#[derive(Debug, Clone, Copy)]
+pub struct RmsNorm {
+    /// `[width]`
+    pub weight: WeightId,
+    /// Added to the mean square.
+    pub eps: f32,
+}
+
+/// Causal self-attention with rotary positions over a layer's cache.
+#[derive(Debug, Clone, Copy)]
+pub struct Attention {
+    /// Which cache.
+    pub layer: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Elements of a head; a multiple of 4.
+    pub head_dim: usize,
+    /// Multiplies the scores.
+    pub scale: f32,
+}
+
+/// The ops. Every method fails only where the call itself is wrong for the device.
+pub trait Ops {
+    /// Rows of `table` (`[vocabulary, width]`) by the ids of the tokens that run.
+    fn embed(&mut self, table: WeightId, width: usize) -> Result<Tensor>;
+
+    /// Normalises each row.
+    fn rms_norm(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor>;
+
+    /// Normalises the last token's row alone, as the head needs it.
+    fn rms_norm_last(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor>;
+
+    /// A projection.
+    fn linear(&mut self, x: Tensor, linear: &Linear) -> Result<Tensor>;
+
+    /// `y + linear(x)`; `y` is used up.
+    fn add_linear(&mut self, y: Tensor, x: Tensor, linear: &Linear) -> Result<Tensor>;
+
+    /// `f(gate) · up`, x holding gates and then ups.
+    fn gate(&mut self, x: Tensor, f: Activation) -> Result<Tensor>;
+
+    /// Rotates queries and keys, appends keys and values to the cache, attends. `qkv` holds queries, keys and values.
+    fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor>;
+
+    /// `linear(rms_norm(x))`
+    fn norm_linear(&mut self, x: Tensor, norm: &RmsNorm, linear: &Linear) -> Result<Tensor> {
+        let normed = self.rms_norm(x, norm)?;
+        self.linear(normed, linear)
+    }
+
+    /// `gate(linear(rms_norm(x)))`, `gate_up` giving gates and then ups.
+    fn norm_gated_linear(&mut self, x: Tensor, norm: &RmsNorm, gate_up: &Linear, f: Activation) -> Result<Tensor> {
+        let both = self.norm_linear(x, norm, gate_up)?;
+        self.gate(both, f)
+    }
+}

@@ -1,0 +1,328 @@
+//! Brings weights in: a queue of range requests in forward order, a few of them under way at a time.
+//!
+//! A block is asked for when the forward pass reaches it, or all blocks at once when weights are to stream in in the
+//! background; who waits for a block waits for its own requests only.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use futures_util::future::LocalBoxFuture;
+
+use super::WeightsError;
+use super::plan::Fetch;
+use super::spec::BlockSpec;
+use super::store::{State, Store};
+use super::upload::{Chunks, Uploader, cast_kernel};
+use crate::hub::{Abort, HubError, Repo};
+use crate::tensor::gpu::device::Gpu;
+use crate::tensor::gpu::program::Pipelines;
+use crate::{Error, Result};
+
+/// Requests under way at a time. A browser opens six connections to an HTTP/1.1 host.
+const STREAMS: usize = 6;
+
+/// Runs a future beside the caller's: the event loop in a browser, a pool in native tests.
+pub type Spawn = Rc<dyn Fn(LocalBoxFuture<'static, ()>)>;
+
+/// How far the download is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The file that moved.
+    pub file: String,
+    /// Bytes of its weights that have come, and all of them.
+    pub file_loaded: u64,
+    /// All bytes of its weights.
+    pub file_total: u64,
+    /// Bytes of all weights that have come.
+    pub loaded: u64,
+    /// All bytes of all weights.
+    pub total: u64,
+}
+
+/// What the loader works with.
+pub struct Parts {
+    /// Where the bytes are.
+    pub repo: Rc<dyn Repo>,
+    /// Where they go.
+    pub gpu: Gpu,
+    /// The checkpoint's files, as the fetches number them.
+    pub files: Vec<String>,
+    /// The model's blocks.
+    pub blocks: Vec<BlockSpec>,
+    /// Their requests, block by block.
+    pub fetches: Vec<Vec<Fetch>>,
+    /// Empty slots.
+    pub store: Store,
+    /// Runs requests in the background.
+    pub spawn: Spawn,
+    /// Told of every chunk.
+    pub progress: Option<Rc<dyn Fn(Progress)>>,
+    /// Stops everything.
+    pub abort: Abort,
+}
+
+#[derive(Default)]
+struct Block {
+    fetches: Vec<Rc<Fetch>>,
+    asked: Cell<bool>,
+    left: Cell<usize>,
+    // Which attempt this is: a request of an earlier one, still under way, no longer counts.
+    attempt: Cell<u32>,
+    failed: RefCell<Option<Rc<Error>>>,
+}
+
+struct File {
+    path: String,
+    loaded: Cell<u64>,
+    total: u64,
+}
+
+struct Inner {
+    repo: Rc<dyn Repo>,
+    gpu: Gpu,
+    files: Vec<File>,
+    specs: Vec<BlockSpec>,
+    blocks: Vec<Block>,
+    store: RefCell<Store>,
+    casts: Pipelines,
+    queue: RefCell<VecDeque<Rc<Fetch>>>,
+    streams: Cell<usize>,
+    staging: Cell<u64>,
+    peak_staging: Cell<u64>,
+    loaded: Cell<u64>,
+    total: u64,
+    wakers: RefCell<Vec<Waker>>,
+    spawn: Spawn,
+    progress: Option<Rc<dyn Fn(Progress)>>,
+    abort: Abort,
+}
+
+/// Brings a model's weights in.
+#[derive(Clone)]
+pub struct Loader(Rc<Inner>);
+
+impl Loader {
+    /// Prepares to load; nothing is fetched yet.
+    ///
+    /// # Errors
+    /// Where a cast kernel does not compile.
+    pub async fn new(parts: Parts) -> Result<Loader> {
+        let mut casts = Pipelines::default();
+        let extents = || parts.fetches.iter().flatten().flat_map(|fetch| &fetch.extents);
+        let kernels: Vec<_> = extents().filter_map(|e| cast_kernel(e.dtype, parts.store.layout(e.weight)?)).collect();
+        casts.compile(&parts.gpu, &kernels).await?;
+        let mut files: Vec<File> =
+            parts.files.into_iter().map(|path| File { path, loaded: Cell::new(0), total: 0 }).collect();
+        let mut total = 0;
+        for fetch in parts.fetches.iter().flatten() {
+            let bytes = fetch.range.end - fetch.range.start;
+            total += bytes;
+            if let Some(file) = files.get_mut(fetch.file) {
+                file.total += bytes;
+            }
+        }
+        let blocks = parts
+            .fetches
+            .into_iter()
+            .map(|fetches| Block { fetches: fetches.into_iter().map(Rc::new).collect(), ..Block::default() })
+            .collect();
+        Ok(Loader(Rc::new(Inner {
+            repo: parts.repo,
+            gpu: parts.gpu,
+            files,
+            specs: parts.blocks,
+            blocks,
+            store: RefCell::new(parts.store),
+            casts,
+            queue: RefCell::default(),
+            streams: Cell::new(0),
+            staging: Cell::new(0),
+            peak_staging: Cell::new(0),
+            loaded: Cell::new(0),
+            total,
+            wakers: RefCell::default(),
+            spawn: parts.spawn,
+            progress: parts.progress,
+            abort: parts.abort,
+        })))
+    }
+
+    /// The slots.
+    pub fn store(&self) -> Ref<'_, Store> {
+        self.0.store.borrow()
+    }
+
+    /// Bytes of weights that have come over the network.
+    pub fn loaded(&self) -> u64 {
+        self.0.loaded.get()
+    }
+
+    /// Bytes of all weights in the checkpoint.
+    pub fn total(&self) -> u64 {
+        self.0.total
+    }
+
+    /// The most bytes that have waited in staging buffers at once.
+    pub fn peak_staging(&self) -> u64 {
+        self.0.peak_staging.get()
+    }
+
+    /// Stops every request. Who waits for a block hears of it.
+    pub fn abort(&self) {
+        self.0.abort.abort();
+        self.0.queue.borrow_mut().clear();
+        self.0.wake();
+    }
+
+    /// How far a block has come.
+    pub fn state(&self, block: usize) -> State {
+        let Some(block) = self.0.blocks.get(block) else { return State::Absent };
+        match (block.asked.get(), block.left.get()) {
+            (true, 0) => State::Resident,
+            (true, _) => State::Coming,
+            (false, _) => State::Absent,
+        }
+    }
+
+    /// Asks for a block, if nobody has yet. One that failed is asked for again.
+    pub fn request(&self, index: usize) {
+        let Some(block) = self.0.blocks.get(index) else { return };
+        if block.asked.replace(true) {
+            return;
+        }
+        block.failed.replace(None);
+        block.attempt.set(block.attempt.get().wrapping_add(1));
+        block.left.set(block.fetches.len());
+        self.0.queue.borrow_mut().extend(block.fetches.iter().cloned());
+        while self.0.streams.get() < STREAMS.min(self.0.queue.borrow().len()) {
+            self.0.streams.set(self.0.streams.get() + 1);
+            let inner = self.0.clone();
+            (self.0.spawn)(Box::pin(async move { inner.work().await }));
+        }
+    }
+
+    /// Waits until a block's own weights are on the device.
+    ///
+    /// # Errors
+    /// What stopped the load; asking again tries again.
+    pub async fn ready(&self, index: usize) -> Result<()> {
+        self.request(index);
+        let Some(block) = self.0.blocks.get(index) else { return Ok(()) };
+        // Whoever waits goes first.
+        self.0.queue.borrow_mut().make_contiguous().sort_by_key(|fetch| fetch.block != index);
+        poll_fn(|cx| {
+            if let Some(error) = &*block.failed.borrow() {
+                return Poll::Ready(Err(again(&self.0.specs, index, error)));
+            }
+            if self.0.abort.is_aborted() {
+                return Poll::Ready(Err(HubError::Aborted { repo: self.0.repo.id().to_owned() }.into()));
+            }
+            if block.left.get() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            self.0.wakers.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// The error of a load that several may wait for, as one of them hears it.
+fn again(specs: &[BlockSpec], block: usize, error: &Rc<Error>) -> Error {
+    let block = specs.get(block).map(|spec| spec.name.clone()).unwrap_or_default();
+    WeightsError::Failed { block, message: error.to_string(), code: error.code() }.into()
+}
+
+impl Inner {
+    fn wake(&self) {
+        for waker in self.wakers.take() {
+            waker.wake();
+        }
+    }
+
+    /// One stream: takes requests from the queue until it is empty.
+    async fn work(&self) {
+        let mut uploader = Uploader::new(self.gpu.clone());
+        loop {
+            let next = self.queue.borrow_mut().pop_front();
+            let Some(fetch) = next else { break };
+            let Some(block) = self.blocks.get(fetch.block) else { continue };
+            let before = uploader.staging_bytes();
+            let attempt = block.attempt.get();
+            let result = self.fetch(&fetch, attempt, &mut uploader).await;
+            self.staging.set(self.staging.get() + uploader.staging_bytes() - before);
+            self.peak_staging.set(self.peak_staging.get().max(self.staging.get()));
+            if block.attempt.get() != attempt || !block.asked.get() {
+                continue;
+            }
+            match result {
+                Ok(()) => block.left.set(block.left.get().saturating_sub(1)),
+                Err(error) => self.fail(fetch.block, error),
+            }
+            self.wake();
+        }
+        self.staging.set(self.staging.get().saturating_sub(uploader.staging_bytes()));
+        self.streams.set(self.streams.get().saturating_sub(1));
+    }
+
+    /// Takes the block back to absent, so that it can be asked for again.
+    fn fail(&self, index: usize, error: Error) {
+        self.queue.borrow_mut().retain(|fetch| fetch.block != index);
+        let Some(block) = self.blocks.get(index) else { return };
+        block.asked.set(false);
+        block.failed.replace(Some(Rc::new(error)));
+        if let Some(spec) = self.specs.get(index) {
+            for weight in &spec.weights {
+                self.store.borrow_mut().evict(*weight);
+            }
+        }
+    }
+
+    async fn fetch(&self, fetch: &Fetch, attempt: u32, uploader: &mut Uploader) -> Result<()> {
+        let current =
+            || self.blocks.get(fetch.block).is_some_and(|block| block.asked.get() && block.attempt.get() == attempt);
+        let Some(file) = self.files.get(fetch.file) else { return Ok(()) };
+        let allocate = || {
+            let mut store = self.store.borrow_mut();
+            fetch.extents.iter().try_for_each(|extent| store.allocate(&self.gpu, extent.weight))
+        };
+        self.gpu.checked(&file.path, allocate).await?;
+        let heard = |bytes: u64| self.heard(file, bytes);
+        let mut stream = self.repo.open(&file.path, fetch.range.clone()).await?;
+        let mut chunks = Chunks::new(&mut *stream, &file.path);
+        for extent in &fetch.extents {
+            let (layout, buffer) = {
+                let store = self.store.borrow();
+                let layout = store.layout(extent.weight).cloned();
+                (layout, store.buffer(extent.weight, extent.part).cloned())
+            };
+            // A block that failed in another stream has given its buffers back.
+            let (Some(layout), Some(buffer)) = (layout, buffer) else { return Ok(()) };
+            uploader.upload(&mut chunks, extent, &layout, &buffer, &self.casts, &heard).await?;
+            if !current() {
+                return Ok(());
+            }
+            self.store.borrow_mut().arrived(extent.weight, extent.rows);
+        }
+        // Don't let what waits in the device's queue pile up faster than it is worked off.
+        self.gpu.idle().await?;
+        Ok(())
+    }
+
+    fn heard(&self, file: &File, bytes: u64) {
+        file.loaded.set(file.loaded.get() + bytes);
+        self.loaded.set(self.loaded.get() + bytes);
+        if let Some(progress) = &self.progress {
+            progress(Progress {
+                file: file.path.clone(),
+                file_loaded: file.loaded.get(),
+                file_total: file.total,
+                loaded: self.loaded.get(),
+                total: self.total,
+            });
+        }
+    }
+}

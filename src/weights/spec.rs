@@ -1,0 +1,93 @@
+//! What a model needs: its weights by name and shape, grouped into blocks in the order of the forward pass.
+
+use crate::tensor::ops::WeightId;
+
+/// One tensor of the checkpoint inside a weight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The checkpoint's name for it.
+    pub tensor: String,
+    /// Its rows (for a vector, its elements).
+    pub rows: usize,
+}
+
+/// A weight: one or more tensors of the checkpoint, one below the other.
+///
+/// Projections that read the same input (q, k and v; gate and up) lie in one weight, so that one dispatch does them all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightSpec {
+    /// For messages: the module's name.
+    pub name: String,
+    /// The tensors, from the first row on.
+    pub pieces: Vec<Piece>,
+    /// Elements of a row; 1 for a vector, which is kept in float32.
+    pub cols: usize,
+}
+
+impl WeightSpec {
+    /// Rows of all the pieces.
+    pub fn rows(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.rows).sum()
+    }
+
+    /// Whether it is a vector (a norm's weight, a bias).
+    pub fn is_vector(&self) -> bool {
+        self.cols == 1
+    }
+}
+
+/// A module that runs, and is placed, as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockSpec {
+    /// The module's name, as in transformers: `model.layers.0`.
+    pub name: String,
+    /// The weights that are brought in with this block.
+    pub weights: Vec<WeightId>,
+    /// All weights that running it reads: its own, and those of other blocks that are tied to it.
+    pub reads: Vec<WeightId>,
+}
+
+/// All weights of a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WeightSpecs {
+    weights: Vec<WeightSpec>,
+}
+
+impl WeightSpecs {
+    /// Declares a weight.
+    pub fn add(&mut self, spec: WeightSpec) -> WeightId {
+        self.weights.push(spec);
+        WeightId(self.weights.len() - 1)
+    }
+
+    /// A matrix of one or more tensors `[rows, cols]`, one below the other.
+    pub fn matrix(&mut self, name: &str, pieces: Vec<(String, usize)>, cols: usize) -> WeightId {
+        let pieces = pieces.into_iter().map(|(tensor, rows)| Piece { tensor, rows }).collect();
+        self.add(WeightSpec { name: name.to_owned(), pieces, cols })
+    }
+
+    /// A vector of one or more tensors, one after the other.
+    pub fn vector(&mut self, name: &str, pieces: Vec<(String, usize)>) -> WeightId {
+        self.matrix(name, pieces, 1)
+    }
+
+    /// In the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (WeightId, &WeightSpec)> {
+        self.weights.iter().enumerate().map(|(i, spec)| (WeightId(i), spec))
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.weights.is_empty()
+    }
+
+    /// The weight with this id.
+    pub fn get(&self, id: WeightId) -> Option<&WeightSpec> {
+        self.weights.get(id.0)
+    }
+}
