@@ -113,6 +113,10 @@ pub fn build(mode: Mode) -> Result<()> {
 /// Builds an npm workspace, which depends on its own files and on those of other workspaces.
 fn package(workspace: &str, others: &[&str]) -> Result<()> {
     let mut inputs = Inputs::new(&[]).path(&root().join("package-lock.json"))?;
+    if !root().join(workspace).join("package.json").is_file() {
+        eprintln!("build: {workspace} isn't there yet: skipped");
+        return Ok(());
+    }
     for folder in others.iter().chain([&workspace]) {
         inputs = inputs.path(&root().join(folder))?;
     }

@@ -1,7 +1,7 @@
 //! Running other programs: one environment for all of them, and none left behind.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -27,6 +27,10 @@ pub fn cache() -> PathBuf {
 pub fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root()).env("PATH", search_path());
+    // Output that is read on its way would lose its colours.
+    if std::io::stdout().is_terminal() {
+        command.env("FORCE_COLOR", "1").env("CARGO_TERM_COLOR", "always");
+    }
     if std::env::var_os("VK_DRIVER_FILES").is_none()
         && let Some(icd) = crate::setup::lavapipe_icd()
     {

@@ -1,5 +1,6 @@
 //! The suites: what each runs, needs, and is called.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -32,7 +33,8 @@ pub const SUITES: [Suite; 13] = [
     check("clippy-text", &[Need::Rust], false, |_| clippy_wasm("text")),
     check("biome", &[Need::Npm], false, |_| {
         let mut biome = command("biome");
-        biome.args(["ci", "--error-on-warnings"]);
+        let colours = if std::io::stdout().is_terminal() { "--colors=force" } else { "--colors=off" };
+        biome.args(["ci", "--error-on-warnings", colours]);
         alone(biome)
     }),
     check("types-js", &[Need::Npm], true, |_| tsc("js")),
