@@ -2,12 +2,19 @@
 
 use std::rc::Rc;
 
+use futures_util::future::join4;
 use js_sys::{JSON, Object, Reflect, Uint8Array, Uint32Array};
 use serde_json::{Map, Value};
 use wasm_bindgen::prelude::*;
 
 use super::error::{to_js, with_code};
+use crate::hub::{Abort, HubError, HubOptions, HubRepo, Repo as _};
 use crate::text::{self, RenderOptions, TextError, TokenizerFiles};
+
+/// The largest `tokenizer.json` known are about 35 MB.
+const MAX_TOKENIZER: u64 = 128 << 20;
+/// The other files are small, but for lists of added tokens.
+const MAX_SMALL_FILE: u64 = 16 << 20;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
@@ -15,6 +22,13 @@ export interface Encoding {
   ids: Uint32Array;
   type_ids: Uint32Array;
   attention_mask: Uint32Array;
+}
+export interface TokenizerOptions {
+  endpoint?: string;
+  revision?: string;
+  token?: string;
+  subfolder?: string;
+  signal?: AbortSignal;
 }
 export interface ChatTemplateOptions {
   add_generation_prompt?: boolean;
@@ -31,6 +45,9 @@ extern "C" {
     /// `{ids, type_ids, attention_mask}`
     #[wasm_bindgen(typescript_type = "Encoding")]
     pub type JsEncoding;
+    /// Where a repo is and how to reach it.
+    #[wasm_bindgen(typescript_type = "TokenizerOptions | undefined")]
+    pub type JsFromPretrainedOptions;
     /// A conversation.
     #[wasm_bindgen(typescript_type = "object[]")]
     pub type JsMessages;
@@ -51,6 +68,34 @@ pub struct Tokenizer {
 
 #[wasm_bindgen]
 impl Tokenizer {
+    /// Reads the tokenizer of a repo: `tokenizer.json`, and what it has of `tokenizer_config.json`,
+    /// `special_tokens_map.json` and `chat_template.jinja`, all at one commit.
+    ///
+    /// Throws with the hub's codes (`REPO_NOT_FOUND`, `ENTRY_NOT_FOUND`, …) and `TOKENIZER`.
+    pub async fn from_pretrained(id: String, options: JsFromPretrainedOptions) -> Result<Self, JsValue> {
+        let (options, abort) = hub_options(&options)?;
+        let repo = HubRepo::pin(&id, options, abort).await.map_err(|e| to_js(&e.into()))?;
+        let (tokenizer_json, config, special_tokens_map, chat_template) = join4(
+            repo.read("tokenizer.json", MAX_TOKENIZER),
+            read_optional(&repo, "tokenizer_config.json"),
+            read_optional(&repo, "special_tokens_map.json"),
+            read_optional(&repo, "chat_template.jinja"),
+        )
+        .await;
+        let tokenizer_json = tokenizer_json.map_err(|e| to_js(&e.into()))?;
+        let (config, special_tokens_map) = (config?, special_tokens_map?);
+        let chat_template = chat_template?.map(|bytes| {
+            let wrong = |_| with_code("CHAT_TEMPLATE", &format!("{id}: chat_template.jinja is not UTF-8 text"));
+            String::from_utf8(bytes).map_err(wrong)
+        });
+        Self::load(TokenizerFiles {
+            tokenizer_json: &tokenizer_json,
+            tokenizer_config_json: config.as_deref(),
+            special_tokens_map_json: special_tokens_map.as_deref(),
+            chat_template: chat_template.transpose()?.as_deref(),
+        })
+    }
+
     /// Reads a tokenizer from the contents of its files. `chat_template` is that of `chat_template.jinja` (or
     /// `chat_template.json`) and goes before the config's own.
     ///
@@ -80,11 +125,9 @@ impl Tokenizer {
     ) -> Result<JsEncoding, JsValue> {
         let encoding = self.inner.encode(text, text_pair.as_deref(), add_special_tokens).map_err(thrown)?;
         let object = Object::new();
-        for (name, list) in [
-            ("ids", encoding.ids),
-            ("type_ids", encoding.type_ids),
-            ("attention_mask", encoding.attention_mask),
-        ] {
+        for (name, list) in
+            [("ids", encoding.ids), ("type_ids", encoding.type_ids), ("attention_mask", encoding.attention_mask)]
+        {
             Reflect::set(&object, &name.into(), &Uint32Array::from(list.as_slice()))?;
         }
         Ok(object.unchecked_into())
@@ -147,11 +190,7 @@ impl Tokenizer {
     /// Renders a conversation as the model's prompt.
     ///
     /// Throws with code `CHAT_TEMPLATE`.
-    pub fn apply_chat_template(
-        &self,
-        messages: JsMessages,
-        options: JsChatTemplateOptions,
-    ) -> Result<String, JsValue> {
+    pub fn apply_chat_template(&self, messages: JsMessages, options: JsChatTemplateOptions) -> Result<String, JsValue> {
         let messages = json(&messages, "messages")?;
         let options: JsValue = options.into();
         let mut variables = match if options.is_undefined() { Value::Null } else { json(&options, "options")? } {
@@ -204,6 +243,44 @@ impl DecodeStream {
     pub fn flush(&mut self) -> Result<String, JsValue> {
         self.stream.flush(&self.tokenizer).map_err(thrown)
     }
+}
+
+/// A file's content, or `None` where the repo lacks it.
+async fn read_optional(repo: &HubRepo, path: &str) -> Result<Option<Vec<u8>>, JsValue> {
+    match repo.read(path, MAX_SMALL_FILE).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(HubError::EntryNotFound { .. }) => Ok(None),
+        Err(error) => Err(to_js(&error.into())),
+    }
+}
+
+fn hub_options(options: &JsValue) -> Result<(HubOptions, Abort), JsValue> {
+    let wrong = |name: &str, expected: &str| {
+        with_code("UNSUPPORTED_OPTION", &format!("Tokenizer.from_pretrained: the option {name} must be {expected}"))
+    };
+    let get = |name: &str| match options.is_object() {
+        true => {
+            Reflect::get(options, &name.into()).map(|value| Some(value).filter(|value| !value.is_null_or_undefined()))
+        }
+        false => Ok(None),
+    };
+    let text =
+        |name: &str| get(name)?.map(|value| value.as_string().ok_or_else(|| wrong(name, "a string"))).transpose();
+    let default = HubOptions::default();
+    let hub = HubOptions {
+        endpoint: text("endpoint")?.unwrap_or(default.endpoint),
+        revision: text("revision")?.unwrap_or(default.revision),
+        token: text("token")?,
+        subfolder: text("subfolder")?,
+    };
+    let abort = match get("signal")? {
+        Some(signal) => {
+            let signal = signal.dyn_into().map_err(|_| wrong("signal", "an AbortSignal"))?;
+            Abort::follow(&signal)
+        }
+        None => Abort::new(),
+    };
+    Ok((hub, abort))
 }
 
 fn thrown(error: TextError) -> JsValue {

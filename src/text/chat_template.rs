@@ -2,22 +2,25 @@
 //!
 //! Templates come from repos, so they are untrusted programs: the time and memory of a render are bounded, and a
 //! template can neither change its inputs nor reach anything but them.
-
-use std::borrow::Cow;
+//!
+//! What templates can do is what transformers' Jinja environment lets them do, but for rarities that `minijinja` lacks:
+//! `"%s" % value`, a few filters for HTML and prose (`striptags`, `truncate`, `wordcount`, …), and a default for
+//! `"text"|int` and `"text"|float`.
 
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use serde::Deserialize as _;
 use serde_json::{Map, Value as Json};
 
 use super::strftime::Civil;
-use super::{TextError, json, python};
+use super::{TextError, json, python, source};
 
 const NAME: &str = "chat_template";
 
 /// The work a render may do: instructions, or 64 bytes of data each. A long conversation (a megabyte of text) takes
-/// well under a hundredth of it; an endless template ends after about a second.
-const FUEL: u64 = 20_000_000;
+/// about a hundredth of it; an endless template ends in less than a second.
+const FUEL: u64 = 4_000_000;
 
 /// The names under which a message carries its reasoning; the first is the standard one.
 const REASONING_FIELDS: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
@@ -48,9 +51,9 @@ pub struct ChatTemplate {
 
 impl ChatTemplate {
     /// Compiles a template. Fails with [`TextError::ChatTemplate`], which has the line.
-    pub fn compile(source: &str) -> Result<Self, TextError> {
+    pub fn compile(template: &str) -> Result<Self, TextError> {
         let mut environment = environment()?;
-        environment.add_template_owned(NAME, plain_generation_blocks(source).into_owned()).map_err(|e| failed(&e))?;
+        environment.add_template_owned(NAME, source::adapt(template)).map_err(|e| failed(&e))?;
         Ok(Self { environment })
     }
 
@@ -92,40 +95,15 @@ fn environment() -> Result<Environment<'static>, TextError> {
     environment.set_fuel(Some(FUEL));
     environment.set_unknown_method_callback(python::call_method);
     environment.add_filter("tojson", json::tojson);
+    // As in Python, where strings and dicts have a length and items too.
+    environment.add_test("sequence", |value: &Value| {
+        matches!(value.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map)
+    });
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message))
     });
     environment.add_function("strftime_now", |format: &str| Civil::now().format(format));
     Ok(environment)
-}
-
-/// Turns `{% generation %}` into a block that renders its body.
-///
-/// The tag is transformers' own; it marks the assistant's words for training and changes nothing in the text. Like it
-/// `with` opens a scope of its own, and the line numbers and the whitespace control stay.
-fn plain_generation_blocks(source: &str) -> Cow<'_, str> {
-    if !source.contains("generation") {
-        return Cow::Borrowed(source);
-    }
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(start) = rest.find("{%") {
-        let (before, tag) = rest.split_at(start);
-        out.push_str(before);
-        let Some(end) = tag.find("%}") else {
-            rest = tag;
-            break;
-        };
-        let (tag, after) = tag.split_at(end);
-        match tag.trim_start_matches(['{', '%', '-', '+']).trim_end_matches(['-', '+']).trim() {
-            "generation" => out.push_str(&tag.replacen("generation", "with", 1)),
-            "endgeneration" => out.push_str(&tag.replacen("endgeneration", "endwith", 1)),
-            _ => out.push_str(tag),
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    Cow::Owned(out)
 }
 
 /// Drops the messages' null fields, whose absence templates understand better, and gives a message's reasoning every

@@ -9,19 +9,21 @@ use minijinja::{Error, ErrorKind};
 const MAX_DEPTH: usize = 128;
 
 /// `value|tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`
-pub(super) fn tojson(value: &Value, args: minijinja::value::Rest<Value>) -> Result<Value, Error> {
-    let (positional, kwargs): (&[Value], Kwargs) = minijinja::value::from_args(&args)?;
-    let arg = |i: usize, name: &str| -> Result<Option<Value>, Error> {
-        let value = match positional.get(i) {
-            Some(value) => Some(value.clone()),
-            None => kwargs.get::<Option<Value>>(name)?,
-        };
+pub(super) fn tojson(
+    value: &Value,
+    ensure_ascii: Option<Value>,
+    indent: Option<Value>,
+    separators: Option<Value>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
+    let arg = |positional: Option<Value>, name: &str| -> Result<Option<Value>, Error> {
+        let value = if positional.is_some() { positional } else { kwargs.get(name)? };
         Ok(value.filter(|value| !value.is_none() && !value.is_undefined()))
     };
-    let ensure_ascii = arg(0, "ensure_ascii")?.is_some_and(|value| value.is_true());
-    let indent = arg(1, "indent")?.map(indent_text).transpose()?;
-    let separators = arg(2, "separators")?;
-    let sort_keys = arg(3, "sort_keys")?.is_some_and(|value| value.is_true());
+    let ensure_ascii = arg(ensure_ascii, "ensure_ascii")?.is_some_and(|value| value.is_true());
+    let indent = arg(indent, "indent")?.map(indent_text).transpose()?;
+    let separators = arg(separators, "separators")?;
+    let sort_keys = arg(None, "sort_keys")?.is_some_and(|value| value.is_true());
     kwargs.assert_all_used()?;
 
     let (item, key) = match separators {
@@ -75,13 +77,22 @@ impl Writer {
         Ok(())
     }
 
+    /// Python writes a float with an exponent from 1e16 on and below 1e-4, with two digits at least.
     fn number(&mut self, value: &Value) {
-        match value.to_string().as_str() {
-            "inf" => self.out.push_str("Infinity"),
-            "-inf" => self.out.push_str("-Infinity"),
-            "nan" | "NaN" => self.out.push_str("NaN"),
-            finite => self.out.push_str(finite),
-        }
+        let text = value.to_string();
+        let float = if value.is_integer() { None } else { text.parse::<f64>().ok() };
+        let _ = match float {
+            None => write!(self.out, "{text}"),
+            Some(float) if float.is_nan() => write!(self.out, "NaN"),
+            Some(float) if float.is_infinite() => write!(self.out, "{}Infinity", if float < 0.0 { "-" } else { "" }),
+            Some(float) if float != 0.0 && !(1e-4..1e16).contains(&float.abs()) => {
+                let text = format!("{float:e}");
+                let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+                let sign = if exponent.starts_with('-') { '-' } else { '+' };
+                write!(self.out, "{digits}e{sign}{:0>2}", exponent.trim_start_matches('-'))
+            }
+            Some(float) => write!(self.out, "{float:?}"),
+        };
     }
 
     fn list(&mut self, list: &Value, depth: usize) -> Result<(), Error> {

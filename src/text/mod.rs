@@ -8,6 +8,7 @@ mod decode_stream;
 mod json;
 mod precompiled;
 mod python;
+mod source;
 mod strftime;
 mod tokenizer;
 mod tokenizer_config;

@@ -1,6 +1,6 @@
 //! Python's methods on strings, lists and dicts that templates call, beyond those of minijinja's own collection.
 
-use minijinja::value::{Value, from_args};
+use minijinja::value::{Tuple, Value, from_args};
 use minijinja::{Error, ErrorKind, State};
 use minijinja_contrib::pycompat;
 
@@ -34,7 +34,7 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Result<Option<Valu
                 None if first => [text, "", ""],
                 None => ["", "", text],
             };
-            parts.into_iter().map(Value::from).collect()
+            Value::from(Tuple::from(parts.map(Value::from)))
         }
         "rsplit" => {
             let (separator, limit): (Option<&str>, Option<i64>) = from_args(args)?;

@@ -128,7 +128,8 @@ impl Civil {
 
     fn day_of_year(&self) -> i64 {
         let leap = self.year % 4 == 0 && (self.year % 100 != 0 || self.year % 400 == 0);
-        let before = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334].get(self.month).copied().unwrap_or_default();
+        let before =
+            [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334].get(self.month).copied().unwrap_or_default();
         before + self.day + i64::from(leap && self.month > 1)
     }
 }

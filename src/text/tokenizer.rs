@@ -1,7 +1,7 @@
 //! Text to token ids and back.
 
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, EncodeInput, ModelWrapper, PostProcessorWrapper};
+use tokenizers::{AddedToken, EncodeInput, ModelWrapper};
 
 use super::chat_template::{ChatTemplate, RenderOptions};
 use super::tokenizer_config::{ChatTemplates, TokenizerConfig, chat_template_json};
@@ -35,7 +35,9 @@ pub struct Encoding {
 
 /// A model's tokenizer and its chat template.
 ///
-/// Encodes and decodes as transformers' fast tokenizers do: never truncating, never padding.
+/// Encodes and decodes as transformers' fast tokenizers do: never truncating, never padding. Which special tokens go
+/// around a text is the post-processor's business in `tokenizer.json`; the config's `add_bos_token` and `add_eos_token`
+/// count for nothing beside it.
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -51,15 +53,14 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::from_bytes(files.tokenizer_json).map_err(|e| wrong(e.to_string()))?;
         inner.with_truncation(None).map_err(|e| wrong(e.to_string()))?.with_padding(None);
 
-        let config = TokenizerConfig::parse(
-            files.tokenizer_config_json.unwrap_or(b"{}"),
-            files.special_tokens_map_json,
-        )?;
+        let config =
+            TokenizerConfig::parse(files.tokenizer_config_json.unwrap_or(b"{}"), files.special_tokens_map_json)?;
         add_tokens(&mut inner, &config).map_err(wrong)?;
         inner.set_encode_special_tokens(config.split_special_tokens);
-        let explicit = config.add_bos_token.is_some() || config.add_eos_token.is_some();
-        if explicit || inner.get_post_processor().is_none() {
-            let processor = bos_eos_processor(&inner, &config).map_err(wrong)?;
+
+        if inner.get_post_processor().is_none() {
+            // A second text is of type 1 even where nothing is put around the texts.
+            let processor = TemplateProcessing::builder().build().map_err(|e| wrong(e.to_string()))?;
             inner.with_post_processor(Some(processor));
         }
 
@@ -180,34 +181,6 @@ fn add_tokens(inner: &mut tokenizers::Tokenizer, config: &TokenizerConfig) -> Re
         return Ok(());
     }
     inner.add_tokens(tokens).map(|_| ()).map_err(|e| e.to_string())
-}
-
-/// The post-processor that `add_bos_token` and `add_eos_token` ask for: transformers' `update_post_processor`.
-fn bos_eos_processor(
-    inner: &tokenizers::Tokenizer,
-    config: &TokenizerConfig,
-) -> Result<PostProcessorWrapper, String> {
-    let token = |asked: Option<bool>, name| {
-        let content = config.special_token(name).filter(|_| asked == Some(true));
-        content.and_then(|content| Some((content.to_owned(), inner.token_to_id(content)?)))
-    };
-    let bos = token(config.add_bos_token, "bos_token");
-    let eos = token(config.add_eos_token, "eos_token");
-    let template = |sequence: &str, type_id: u32| -> Vec<String> {
-        let piece = |token: &Option<(String, u32)>| token.as_ref().map(|(content, _)| format!("{content}:{type_id}"));
-        [piece(&bos), Some(format!("${sequence}:{type_id}")), piece(&eos)].into_iter().flatten().collect()
-    };
-    let single = template("A", 0);
-    let pair: Vec<String> = single.iter().cloned().chain(template("B", 1)).collect();
-    let processor = TemplateProcessing::builder()
-        .try_single(single)
-        .map_err(|e| e.to_string())?
-        .try_pair(pair)
-        .map_err(|e| e.to_string())?
-        .special_tokens(bos.iter().chain(&eos).cloned().collect::<Vec<_>>())
-        .build()
-        .map_err(|e| e.to_string())?;
-    Ok(processor.into())
 }
 
 /// transformers' `clean_up_tokenization`.

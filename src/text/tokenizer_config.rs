@@ -62,10 +62,6 @@ pub struct TokenizerConfig {
     pub extra_special_tokens: Vec<AddedToken>,
     /// Added tokens by id, where the file lists them.
     pub added_tokens: BTreeMap<u32, AddedToken>,
-    /// `add_bos_token`, if the file has the key at all: its presence replaces the post-processor.
-    pub add_bos_token: Option<bool>,
-    /// `add_eos_token`, likewise.
-    pub add_eos_token: Option<bool>,
     /// Whether decoding removes the spaces before punctuation (never done for BPE, whose spaces are real).
     pub clean_up_tokenization_spaces: bool,
     /// Does it for BPE all the same.
@@ -89,8 +85,6 @@ impl TokenizerConfig {
             config.extend(object("special_tokens_map.json", map)?);
         }
         let mut parsed = TokenizerConfig {
-            add_bos_token: present_flag(&config, "add_bos_token")?,
-            add_eos_token: present_flag(&config, "add_eos_token")?,
             clean_up_tokenization_spaces: flag(&config, "clean_up_tokenization_spaces")?,
             clean_up_even_for_bpe: flag(
                 &config,
@@ -113,11 +107,6 @@ impl TokenizerConfig {
         Ok(parsed)
     }
 
-    /// The content of a named special token.
-    pub fn special_token(&self, name: &str) -> Option<&str> {
-        self.special_tokens.iter().find(|(key, _)| key == name).map(|(_, token)| token.content.as_str())
-    }
-
     fn read_special_tokens(&mut self, config: &Map<String, Value>) -> Result<(), TextError> {
         for name in STANDARD_TOKENS {
             if let Some(value) = config.get(name).filter(|value| !value.is_null()) {
@@ -134,7 +123,8 @@ impl TokenizerConfig {
         match given("extra_special_tokens").or_else(|| given("additional_special_tokens")) {
             None => {}
             Some((key, Value::Array(list))) => {
-                self.extra_special_tokens = list.iter().map(|value| token(key, value, true)).collect::<Result<_, _>>()?;
+                self.extra_special_tokens =
+                    list.iter().map(|value| token(key, value, true)).collect::<Result<_, _>>()?;
             }
             Some((key, Value::Object(named))) => {
                 for (name, value) in named {
@@ -188,19 +178,14 @@ fn token(key: &str, value: &Value, special: bool) -> Result<AddedToken, TextErro
 }
 
 fn object(file: &'static str, bytes: &[u8]) -> Result<Map<String, Value>, TextError> {
-    serde_json::from_slice(bytes).map_err(|e| TextError::File { file, reason: format!("{e}; it must hold a JSON object") })
+    serde_json::from_slice(bytes)
+        .map_err(|e| TextError::File { file, reason: format!("{e}; it must hold a JSON object") })
 }
 
 fn flag(config: &Map<String, Value>, key: &str) -> Result<bool, TextError> {
-    Ok(present_flag(config, key)?.unwrap_or(false))
-}
-
-/// `None` only where the key is absent: a null is a `false` that is there.
-fn present_flag(config: &Map<String, Value>, key: &str) -> Result<Option<bool>, TextError> {
     match config.get(key) {
-        None => Ok(None),
-        Some(Value::Null) => Ok(Some(false)),
-        Some(Value::Bool(value)) => Ok(Some(*value)),
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(value)) => Ok(*value),
         Some(_) => Err(wrong(key, "a boolean")),
     }
 }

@@ -1,0 +1,254 @@
+//! The text room against transformers' own answers, which the scripts beside the goldens write down.
+
+#![cfg(feature = "text")]
+
+use layerline::text::{ChatTemplate, DecodeStream, RenderOptions, TextError, Tokenizer, TokenizerFiles};
+use serde_json::{Value, json};
+
+fn golden(name: &str) -> Vec<Value> {
+    let path = format!("{}/tests/goldens/{name}", env!("CARGO_MANIFEST_DIR"));
+    let file = std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    serde_json::from_slice(&file).unwrap()
+}
+
+fn load(tokenizer: &Value, config: &Value) -> Result<Tokenizer, TextError> {
+    Tokenizer::from_files(TokenizerFiles {
+        tokenizer_json: &serde_json::to_vec(tokenizer).unwrap(),
+        tokenizer_config_json: Some(&serde_json::to_vec(config).unwrap()),
+        ..TokenizerFiles::default()
+    })
+}
+
+fn ids(list: &Value) -> Vec<u32> {
+    serde_json::from_value(list.clone()).unwrap()
+}
+
+fn stream(tokenizer: &Tokenizer, ids: &[u32], skip_special_tokens: bool) -> String {
+    let mut stream = DecodeStream::new(skip_special_tokens);
+    let mut text = String::new();
+    for &id in ids {
+        if let Some(piece) = stream.push(tokenizer, id).unwrap() {
+            assert!(!piece.is_empty(), "a piece is never empty");
+            text.push_str(&piece);
+        }
+    }
+    text + &stream.flush(tokenizer).unwrap()
+}
+
+fn render(case: &Value) -> Result<String, TextError> {
+    let options = RenderOptions {
+        add_generation_prompt: case["add_generation_prompt"].as_bool().unwrap(),
+        tools: Some(case["tools"].clone()),
+        variables: case["variables"].as_object().unwrap().clone(),
+        ..RenderOptions::default()
+    };
+    ChatTemplate::compile(case["template"].as_str().unwrap())?.render(case["messages"].clone(), options)
+}
+
+#[test]
+fn texts_are_tokenized_as_in_transformers() {
+    for golden in golden("small_tokenizers.json") {
+        let name = &golden["name"];
+        let tokenizer = load(&golden["tokenizer"], &golden["config"]).unwrap();
+        assert_eq!(json!(tokenizer.vocab_size()), golden["vocab_size"], "{name}");
+        assert_eq!(json!(tokenizer.full_vocab_size()), golden["length"], "{name}");
+        for (special, content, id) in tokenizer.special_tokens() {
+            assert_eq!(golden["special_tokens"][special], content, "{name}");
+            assert_eq!(golden["special_token_ids"][special], json!(id), "{name} {special}");
+            assert_eq!(tokenizer.id_to_token(id.unwrap()).as_deref(), Some(content), "{name}");
+        }
+        assert_eq!(tokenizer.special_tokens().count(), golden["special_tokens"].as_object().unwrap().len(), "{name}");
+        for case in golden["cases"].as_array().unwrap() {
+            let (text, pair) = (case["text"].as_str().unwrap(), case["pair"].as_str());
+            let encoding = tokenizer.encode(text, pair, case["add_special_tokens"].as_bool().unwrap()).unwrap();
+            assert_eq!(encoding.ids, ids(&case["ids"]), "{name}: {text:?}");
+            assert_eq!(encoding.type_ids, ids(&case["type_ids"]), "{name}: {text:?}");
+            assert_eq!(encoding.attention_mask, ids(&case["attention_mask"]), "{name}: {text:?}");
+            for (skip, expected) in [(false, "decoded"), (true, "decoded_without_special")] {
+                let expected = case[expected].as_str().unwrap();
+                assert_eq!(tokenizer.decode(&encoding.ids, skip).unwrap(), expected, "{name}: {text:?}");
+                assert_eq!(stream(&tokenizer, &encoding.ids, skip), expected, "{name}, streamed: {text:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stream_waits_for_whole_characters() {
+    let golden = golden("small_tokenizers.json");
+    let tokenizer = load(&golden[0]["tokenizer"], &golden[0]["config"]).unwrap();
+    let text = "a😀b";
+    let encoding = tokenizer.encode(text, None, false).unwrap();
+    assert!(encoding.ids.len() > 3, "the emoji must be several tokens for this test");
+    let mut stream = DecodeStream::new(false);
+    let pieces: Vec<_> = encoding.ids.iter().filter_map(|&id| stream.push(&tokenizer, id).unwrap()).collect();
+    assert_eq!(pieces, ["a", "😀", "b"]);
+    assert_eq!(stream.flush(&tokenizer).unwrap(), "");
+}
+
+#[test]
+fn a_stream_of_bytes_that_form_no_character_still_ends() {
+    let golden = golden("small_tokenizers.json");
+    let tokenizer = load(&golden[0]["tokenizer"], &golden[0]["config"]).unwrap();
+    // The byte-level alphabet writes the continuation byte 0x80 as U+0122.
+    let lonely = tokenizer.token_to_id("\u{122}").unwrap();
+    let ids = vec![lonely; 1000];
+    assert_eq!(stream(&tokenizer, &ids, false), tokenizer.decode(&ids, false).unwrap());
+}
+
+#[test]
+fn templates_render_as_in_transformers() {
+    let mut wrong = Vec::new();
+    for case in golden("chat_templates.json") {
+        let got = render(&case);
+        let expected = &case["rendered"];
+        let same = match &got {
+            Ok(text) => expected == text,
+            Err(error) => expected.is_null() && error.code() == "CHAT_TEMPLATE",
+        };
+        if !same {
+            wrong.push(format!("{}\n  expected {expected:?}\n  got      {got:?}", case["name"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn simple(template: &str) -> Result<String, TextError> {
+    ChatTemplate::compile(template)?.render(json!([{"role": "user", "content": "hi"}]), RenderOptions::default())
+}
+
+#[test]
+fn a_template_error_has_its_line_and_message() {
+    let failed = |line, message: &str| Err(TextError::ChatTemplate { line: Some(line), message: message.into() });
+    assert_eq!(simple("a\n{% if true %}\n{{ raise_exception('No <b>!') }}{% endif %}"), failed(3, "No <b>!"));
+    assert_eq!(simple("{{ 'a\\\nb' }}\n{{ raise_exception('third') }}"), failed(3, "third"));
+    assert!(matches!(simple("a\nb\n{% if %}"), Err(TextError::ChatTemplate { line: Some(3), .. })));
+}
+
+#[test]
+fn a_hostile_template_is_stopped() {
+    for template in [
+        "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
+        "{% set ns = namespace(x='a') %}{% for i in range(1000) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+        "{{ 'a' * 10000000000 }}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+    ] {
+        assert!(matches!(simple(template), Err(TextError::ChatTemplate { .. })), "{template}");
+    }
+    assert!(simple(&format!("{{{{ {}1{} }}}}", "(".repeat(10_000), ")".repeat(10_000))).is_err());
+}
+
+#[test]
+fn a_conversation_is_checked_and_normalized() {
+    let template = ChatTemplate::compile(
+        "{% for m in messages %}{{ m.role }}:{{ m.content }}{{ m.reasoning_content }}{{ 'x' in m }};{% endfor %}",
+    )
+    .unwrap();
+    let render = |messages| template.render(messages, RenderOptions::default());
+    let message = json!([{"role": "a", "content": "b", "thinking": "t", "x": null}]);
+    assert_eq!(render(message).unwrap(), "a:btFalse;");
+    for bad in [json!([]), json!("hi"), json!(["hi"]), json!(null)] {
+        assert!(matches!(render(bad), Err(TextError::ChatInput(_))));
+    }
+}
+
+#[test]
+fn the_final_message_can_be_continued() {
+    let template = ChatTemplate::compile("{% for m in messages %}<{{ m.content | trim }}>\n{% endfor %}").unwrap();
+    let options = || RenderOptions { continue_final_message: true, ..RenderOptions::default() };
+    let messages = json!([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "I am "}]);
+    assert_eq!(template.render(messages.clone(), options()).unwrap(), "<hi>\n<I am");
+    let both = RenderOptions { add_generation_prompt: true, ..options() };
+    assert!(matches!(template.render(messages, both), Err(TextError::ChatInput(_))));
+}
+
+#[test]
+fn a_model_can_have_several_templates() {
+    let golden = golden("small_tokenizers.json");
+    let config = |template: Value| json!({"bos_token": "<s>", "chat_template": template});
+    let messages = json!([{"role": "user", "content": "hi"}]);
+    let several = config(json!([
+        {"name": "default", "template": "{{ bos_token }}default"},
+        {"name": "tool_use", "template": "tools"},
+        {"name": "rag", "template": "rag"},
+    ]));
+    let tokenizer = load(&golden[0]["tokenizer"], &several).unwrap();
+    let render = |name, tools| {
+        let options = RenderOptions { tools, ..RenderOptions::default() };
+        tokenizer.apply_chat_template(messages.clone(), name, options).unwrap()
+    };
+    assert_eq!(render(None, None), "<s>default");
+    assert_eq!(render(None, Some(json!([]))), "tools");
+    assert_eq!(render(Some("rag"), None), "rag");
+    assert_eq!(render(Some("own {{ eos_token }}."), None), "own .");
+    let none = load(&golden[0]["tokenizer"], &json!({})).unwrap();
+    let error = none.apply_chat_template(messages.clone(), None, RenderOptions::default()).unwrap_err();
+    assert_eq!(error.code(), "CHAT_TEMPLATE");
+}
+
+#[test]
+fn a_malformed_tokenizer_is_an_error() {
+    let golden = golden("small_tokenizers.json");
+    let good = &golden[0]["tokenizer"];
+    let without = |key: &str| {
+        let mut broken = good.clone();
+        broken.as_object_mut().unwrap().remove(key);
+        broken
+    };
+    let with = |key: &str, part: Value| {
+        let mut broken = good.clone();
+        broken[key] = part;
+        broken
+    };
+    let template =
+        |single: Value| json!({"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": {}});
+    let broken = [
+        json!(null),
+        json!([]),
+        json!({}),
+        without("model"),
+        with("model", json!({"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]})),
+        with("model", json!({"type": "Nope"})),
+        with("model", json!({"type": "Unigram", "unk_id": 9, "vocab": [["a", 0.0]]})),
+        with("normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"})),
+        with("normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "%"})),
+        with("normalizer", json!({"type": "Precompiled"})),
+        with("normalizer", json!({"type": "Sequence", "normalizers": [{"type": "Precompiled"}]})),
+        with("normalizer", json!(7)),
+        with(
+            "pre_tokenizer",
+            json!({"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": false}),
+        ),
+        with("pre_tokenizer", json!({"type": "FixedLength", "length": 0})),
+        with("post_processor", template(json!([{"SpecialToken": {"id": "<x>", "type_id": 0}}]))),
+        with("post_processor", template(json!([{"Sequence": {"id": "B", "type_id": 0}}]))),
+        with("decoder", json!({"type": "Nope"})),
+        with("decoder", json!("x")),
+        with("added_tokens", json!([{"id": -1}])),
+    ];
+    for tokenizer in broken {
+        let error = load(&tokenizer, &json!({})).expect_err(&tokenizer.to_string());
+        assert_eq!(error.code(), "TOKENIZER");
+        assert!(error.to_string().starts_with("tokenizer.json can't be used: "), "{error}");
+    }
+    for config in [
+        json!(null),
+        json!({"bos_token": 1}),
+        json!({"split_special_tokens": "yes"}),
+        json!({"chat_template": 1}),
+        json!({"chat_template": [{"name": "x"}]}),
+        json!({"added_tokens_decoder": {"x": {"content": "a"}}}),
+        json!({"added_tokens_decoder": {"1": {}}}),
+        json!({"extra_special_tokens": "x"}),
+    ] {
+        let error = load(good, &config).expect_err(&config.to_string());
+        assert_eq!(error.code(), "TOKENIZER");
+        assert!(error.to_string().starts_with("tokenizer_config.json can't be used: "), "{error}");
+    }
+    // Cut anywhere, the file is refused.
+    let text = good.to_string();
+    for length in (0..text.len() - 1).step_by(997) {
+        let files = TokenizerFiles { tokenizer_json: &text.as_bytes()[..length], ..TokenizerFiles::default() };
+        assert!(matches!(Tokenizer::from_files(files), Err(TextError::File { .. })));
+    }
+}
