@@ -1,0 +1,28 @@
+import type { ModelStats } from "layerline";
+import { create, element } from "./dom.ts";
+import * as format from "./format.ts";
+
+/** The model's numbers, as a list of terms. Each value has its raw number in `data-value`. */
+export function show_numbers(stats: ModelStats): void {
+  const { adapter } = stats;
+  const gpu = adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(" ") || "unnamed";
+  const rows: [term: string, id: string, value: string | number, shown: string][] = [
+    ["On the GPU", "gpu-bytes", stats.gpu_bytes, format.bytes(stats.gpu_bytes)],
+    ["of it weights", "resident-bytes", stats.resident_bytes, format.bytes(stats.resident_bytes)],
+    ["Peak on the way", "peak-staging-bytes", stats.peak_staging_bytes, format.bytes(stats.peak_staging_bytes)],
+    ["Fetched", "fetched-bytes", stats.fetched_bytes, format.bytes(stats.fetched_bytes)],
+    ["Requests", "requests", stats.requests, String(stats.requests)],
+    ["Kernels", "kernels", stats.kernels, stats.kernels],
+    ["Adapter", "adapter", gpu, gpu],
+  ];
+  element("numbers", HTMLDListElement).replaceChildren(
+    ...rows.map(([term, id, value, shown]) =>
+      create(
+        "div",
+        { class: id },
+        create("dt", {}, term),
+        create("dd", { "data-testid": id, "data-value": String(value) }, shown),
+      ),
+    ),
+  );
+}

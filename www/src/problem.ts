@@ -1,0 +1,59 @@
+import { type ErrorCode, LayerlineError } from "layerline";
+import { create } from "./dom.ts";
+
+/** What a person at this page can do about an error, beyond what its message says. */
+const HINTS: Partial<Record<ErrorCode, string>> = {
+  REPO_NOT_FOUND: "Check the spelling. A private repo needs a token (under Advanced).",
+  REVISION_NOT_FOUND: "Leave the revision empty for the main branch.",
+  ENTRY_NOT_FOUND:
+    "The repo may hold another kind of model. Repos with safetensors, config.json and tokenizer.json work.",
+  GATED_REPO: "Accept the repo's terms on the Hub, then give a token of your account (under Advanced).",
+  UNAUTHORIZED: "The token was not accepted. Check it, or leave it empty for a public repo.",
+  NETWORK: "Check the endpoint (under Advanced) and your connection, then load again.",
+  UNSUPPORTED_MODEL_TYPE: "Llama-family decoders work. Try another repo.",
+  OUT_OF_MEMORY: "Close other tabs that use the GPU, or try a smaller model.",
+  DEVICE_LOST: "The GPU was reset. Load the model again.",
+  CHAT_TEMPLATE: "Start a new chat; the model's template doesn't take this order of messages.",
+  WORKER_UNAVAILABLE: "Reload the page.",
+  WASM_UNAVAILABLE: "Reload the page.",
+};
+
+/** Fills a panel with an error, and shows it. */
+export function show_problem(panel: HTMLElement, error: unknown): void {
+  const code = error instanceof LayerlineError ? error.code : "INTERNAL";
+  const message = error instanceof Error ? error.message : String(error);
+  const hint = HINTS[code];
+  const close = create("button", { type: "button", class: "quiet", "aria-label": "Dismiss" }, "×");
+  close.addEventListener("click", () => hide_problem(panel));
+  panel.dataset.code = code;
+  panel.replaceChildren(
+    create("div", { class: "row" }, create("code", {}, code), close),
+    create("p", {}, message),
+    ...(hint === undefined ? [] : [create("p", { class: "hint" }, hint)]),
+  );
+  panel.hidden = false;
+}
+
+export function hide_problem(panel: HTMLElement): void {
+  panel.hidden = true;
+  delete panel.dataset.code;
+  panel.replaceChildren();
+}
+
+/** Why there is no WebGPU here, in words; undefined if there is. */
+export async function missing_webgpu(): Promise<string | undefined> {
+  if (!window.isSecureContext) return "WebGPU needs a secure page: open this one by https, or from localhost.";
+  if (!("gpu" in navigator)) {
+    return (
+      "This browser has no WebGPU. Chrome and Edge (113 or newer), Safari (26 or newer) and Firefox (141 or newer on " +
+      "Windows, 145 on Apple silicon) have it. On Linux it may need chrome://flags/#enable-unsafe-webgpu, or " +
+      "dom.webgpu.enabled in Firefox's about:config."
+    );
+  }
+  const adapter = await navigator.gpu.requestAdapter().catch(() => null);
+  if (adapter) return undefined;
+  return (
+    "This browser has WebGPU, but no GPU that it would use. Turn on hardware acceleration in its settings and update " +
+    "the graphics driver; chrome://gpu, or about:support in Firefox, says what stands in the way."
+  );
+}
