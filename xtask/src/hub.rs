@@ -19,6 +19,8 @@ fn cli(port: u16) -> Command {
     let mut node = command("node");
     node.arg(root().join("tests/hub/cli.mjs")).arg("--root").arg(crate::python::models());
     node.args(["--port", &port.to_string()]);
+    // Gated and private faces of the sample model.
+    node.arg("--repos").arg(root().join("tests/hub/browser-repos.json"));
     node
 }
 

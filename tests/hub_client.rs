@@ -1,0 +1,219 @@
+//! The Hub client in a browser, against the loopback hub: real CORS, real redirects to a second origin, real breaks.
+#![cfg(target_arch = "wasm32")]
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "common/loopback.rs"]
+mod loopback;
+
+use std::ops::Range;
+
+use futures_util::future::join;
+use layerline::Error;
+use layerline::checkpoint::{Catalog, CheckpointError};
+use layerline::config::{LlamaConfig, ModelConfig};
+use layerline::hub::{Abort, HubError, HubOptions, HubRepo, Repo};
+use layerline::tensor::Dtype;
+use loopback::{MODEL, SHARD, endpoint, faults, log, options, pin, reset};
+use serde_json::json;
+use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+use web_sys::AbortController;
+
+wasm_bindgen_test_configure!(run_in_browser);
+
+async fn read(repo: &HubRepo, range: Range<u64>) -> Result<Vec<u8>, HubError> {
+    repo.open(SHARD, range).await?.collect().await
+}
+
+#[wasm_bindgen_test]
+async fn a_model_is_known_after_kilobytes() {
+    reset().await;
+    let repo = pin(MODEL).await.unwrap();
+    assert_eq!(repo.commit().len(), 40);
+    let config = LlamaConfig::parse(&ModelConfig::open(&repo).await.unwrap()).unwrap();
+    let catalog = Catalog::open(&repo).await.unwrap();
+
+    let embedding = &catalog.tensors["model.embed_tokens.weight"];
+    assert_eq!((embedding.dtype, &embedding.shape[..]), (Dtype::BF16, &[config.vocab_size, config.hidden_size][..]));
+    // Nine weights a block, the embedding and the last norm.
+    assert_eq!(catalog.tensors.len(), 9 * config.num_hidden_layers + 2);
+    assert_eq!(catalog.files.len(), 6);
+    for (i, file) in catalog.files.iter().enumerate() {
+        let last = catalog.tensors.values().filter(|tensor| tensor.file == i).map(|tensor| tensor.range.end).max();
+        assert_eq!(file.size, last, "{}", file.path);
+    }
+
+    let log = log().await;
+    let weights = repo.traffic().bytes();
+    assert!(weights < 1_000_000, "{weights} bytes");
+    for entry in log.iter().filter(|entry| entry.host == "hub").skip(1) {
+        assert!(entry.path.contains(repo.commit()), "{entry:?}");
+    }
+    // Nothing but single first ranges of the shards, each from the other origin after one redirect.
+    let cdn: Vec<_> = log.iter().filter(|entry| entry.host == "cdn").collect();
+    assert_eq!(cdn.len(), 6);
+    assert!(cdn.iter().all(|entry| entry.range.as_deref() == Some("bytes=0-100000") && entry.status == Some(206)));
+}
+
+#[wasm_bindgen_test]
+async fn ranges_of_one_file_agree() {
+    reset().await;
+    let repo = pin(MODEL).await.unwrap();
+    let (whole, (start, end)) =
+        join(read(&repo, 1000..3_000_000), join(read(&repo, 1000..999_999), read(&repo, 999_999..3_000_000))).await;
+    let whole = whole.unwrap();
+    assert_eq!(whole.len(), 2_999_000);
+    assert!(whole == [start.unwrap(), end.unwrap()].concat());
+    let prefix = repo.read_prefix(SHARD, 3000).await.unwrap();
+    assert!(prefix.bytes[1000..] == whole[..2000]);
+    assert!(prefix.file_size.unwrap() > 40_000_000);
+    // Beyond the end.
+    let size = prefix.file_size.unwrap();
+    assert_eq!(read(&repo, size..size + 1).await.unwrap_err().code(), "RANGE_NOT_SATISFIABLE");
+}
+
+#[wasm_bindgen_test]
+async fn a_break_is_resumed_at_the_byte_reached() {
+    reset().await;
+    let repo = pin(MODEL).await.unwrap();
+    let whole = read(&repo, 5000..2_005_000).await.unwrap();
+    faults(json!([
+        {"host": "cdn", "method": "GET", "dropAfter": 300_000, "times": 1},
+        {"host": "hub", "path": SHARD, "nth": 2, "status": 503},
+    ]))
+    .await;
+    assert!(read(&repo, 5000..2_005_000).await.unwrap() == whole);
+    let ranges: Vec<_> =
+        log().await.into_iter().filter_map(|entry| (entry.host == "cdn").then_some(entry.range?)).collect();
+    assert_eq!(ranges[0], "bytes=5000-2004999");
+    // Whatever of the 300,000 bytes arrived before the break is not asked for again.
+    let resumed: u64 = ranges[1].strip_prefix("bytes=").unwrap().strip_suffix("-2004999").unwrap().parse().unwrap();
+    assert!((5000..=305_000).contains(&resumed), "{ranges:?}");
+    assert_eq!(ranges.len(), 2);
+}
+
+#[wasm_bindgen_test]
+async fn a_server_that_ignores_range_is_not_misread() {
+    reset().await;
+    let repo = pin(MODEL).await.unwrap();
+    let part = read(&repo, 100_000..200_000).await.unwrap();
+    faults(json!([{"host": "cdn", "ignoreRange": true}])).await;
+    assert!(read(&repo, 100_000..200_000).await.unwrap() == part);
+    faults(json!([{"host": "cdn", "contentRange": "bytes 0-99999/9999999"}])).await;
+    assert_eq!(read(&repo, 100_000..200_000).await.unwrap_err().code(), "BAD_RESPONSE");
+    reset().await;
+}
+
+#[wasm_bindgen_test]
+async fn what_is_not_there_has_its_code() {
+    reset().await;
+    let repo = pin(MODEL).await.unwrap();
+    assert_eq!(repo.read("nothing.json", 10).await.unwrap_err().code(), "ENTRY_NOT_FOUND");
+    assert_eq!(repo.read("config.json", 10).await.unwrap_err().code(), "TOO_LARGE");
+    assert_eq!(pin("layerline/nothing").await.unwrap_err().code(), "REPO_NOT_FOUND");
+    assert_eq!(pin("layerline/disabled").await.unwrap_err().code(), "DISABLED_REPO");
+    assert_eq!(pin("not a repo").await.unwrap_err().code(), "INVALID_REPO_ID");
+    for revision in ["nothing", "0000000000000000000000000000000000000000"] {
+        let options = HubOptions { revision: revision.to_owned(), ..options() };
+        // A commit is taken at its word until the first file is asked for.
+        let result = match HubRepo::pin(MODEL, options, Abort::new()).await {
+            Ok(repo) => repo.read("config.json", 100_000).await.map(drop),
+            Err(error) => Err(error),
+        };
+        assert_eq!(result.unwrap_err().code(), "REVISION_NOT_FOUND", "{revision}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_missing_shard_is_named() {
+    faults(json!([{
+        "path": SHARD, "host": "hub", "status": 404, "headers": {"X-Error-Code": "EntryNotFound"},
+    }]))
+    .await;
+    let repo = pin(MODEL).await.unwrap();
+    match Catalog::open(&repo).await.unwrap_err() {
+        Error::Checkpoint(CheckpointError::MissingShard { shard, .. }) => assert_eq!(shard, SHARD),
+        error => panic!("{error}"),
+    }
+    faults(json!([{"path": SHARD, "truncate": 100}])).await;
+    let error = Catalog::open(&repo).await.unwrap_err();
+    assert!(error.code() == "CHECKPOINT_HEADER" && error.to_string().contains(SHARD), "{error}");
+    reset().await;
+}
+
+#[wasm_bindgen_test]
+async fn tokens_open_repos_and_stay_with_the_endpoint() {
+    for id in ["layerline/gated", "layerline/private"] {
+        reset().await;
+        let hidden = if id.ends_with("gated") { "GATED_REPO" } else { "REPO_NOT_FOUND" };
+        // A gated repo's description is public, its files are not.
+        let anonymous = match pin(id).await {
+            Ok(repo) => repo.read("config.json", 100_000).await.map(drop),
+            Err(error) => Err(error),
+        };
+        assert_eq!(anonymous.unwrap_err().code(), hidden, "{id}");
+
+        let with = |token: &str| HubOptions { token: Some(token.to_owned()), ..options() };
+        let invalid = HubRepo::pin(id, with("hf_invalid"), Abort::new()).await;
+        assert_eq!(invalid.unwrap_err().code(), "UNAUTHORIZED", "{id}");
+
+        reset().await;
+        let repo = HubRepo::pin(id, with("hf_granted"), Abort::new()).await.unwrap();
+        assert_eq!(read(&repo, 0..1000).await.unwrap().len(), 1000, "{id}");
+        let log = log().await;
+        assert!(log.iter().any(|entry| entry.host == "cdn"));
+        assert!(log.iter().all(|entry| entry.authorization == (entry.host == "hub")), "{log:?}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn aborting_ends_a_request_that_hangs() {
+    faults(json!([{"host": "cdn", "stallAfter": 1000}])).await;
+    let controller = AbortController::new().unwrap();
+    let abort = Abort::follow(&controller.signal());
+    let repo = HubRepo::pin(MODEL, options(), abort).await.unwrap();
+    let mut stream = repo.open(SHARD, 0..1_000_000).await.unwrap();
+    assert!(stream.next().await.unwrap().is_some());
+    let (result, ()) = join(stream.collect(), async { controller.abort() }).await;
+    assert_eq!(result.unwrap_err().code(), "ABORTED");
+    assert_eq!(repo.read("config.json", 100_000).await.unwrap_err().code(), "ABORTED");
+    reset().await;
+
+    let late = HubRepo::pin(MODEL, options(), Abort::follow(&controller.signal())).await;
+    assert_eq!(late.unwrap_err().code(), "ABORTED");
+    assert!(log().await.is_empty());
+}
+
+#[wasm_bindgen_test]
+async fn a_dropped_stream_lets_go_of_its_connection() {
+    reset().await;
+    let repo = pin(MODEL).await.unwrap();
+    let mut stream = repo.open(SHARD, 0..40_000_000).await.unwrap();
+    assert!(stream.next().await.unwrap().is_some());
+    drop(stream);
+    // The hub hears of it when its next write fails.
+    for _ in 0..1000 {
+        if let Some(entry) = log().await.iter().find(|entry| entry.host == "cdn")
+            && entry.done == "aborted"
+        {
+            return;
+        }
+    }
+    panic!("{:?}", log().await);
+}
+
+#[wasm_bindgen_test]
+async fn an_endpoint_that_does_not_answer_is_a_network_error() {
+    reset().await;
+    // Nobody listens on port 1, and browsers refuse it.
+    let options = HubOptions { endpoint: "http://127.0.0.1:1".to_owned(), ..options() };
+    let error = HubRepo::pin(MODEL, options, Abort::new()).await.unwrap_err();
+    assert_eq!(error.code(), "NETWORK");
+    assert!(error.to_string().contains(MODEL), "{error}");
+
+    faults(json!([{"host": "hub", "path": "/api/", "cors": false}])).await;
+    let error = pin(MODEL).await.unwrap_err();
+    assert!(error.code() == "NETWORK" && error.to_string().contains("CORS"), "{error}");
+    assert!(endpoint().starts_with("http"));
+    reset().await;
+}
