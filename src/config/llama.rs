@@ -7,7 +7,7 @@ use crate::tensor::Dtype;
 /// Deeper than any model there is, by a factor of ten.
 const MAX_LAYERS: usize = 4096;
 /// Elements of one weight: WGSL indexes them by u32, and so does wasm32.
-const MAX_ELEMENTS: usize = u32::MAX as usize;
+const MAX_ELEMENTS: u64 = (1 << 32) - 1;
 
 /// A checked `LlamaConfig`; defaults are transformers'.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +79,7 @@ impl LlamaConfig {
             let expected = format!("an even number, by which rotary embeddings need it, but it is {head_dim}");
             return Err(fields.invalid("head_dim", expected));
         }
-        let matrix = |key, rows: usize, columns: usize| match rows.checked_mul(columns) {
+        let matrix = |key, rows: usize, columns: usize| match (rows as u64).checked_mul(columns as u64) {
             Some(elements) if elements <= MAX_ELEMENTS => Ok(()),
             _ => {
                 Err(fields.invalid(key, format!("a weight of at most {MAX_ELEMENTS} elements, not {rows} × {columns}")))

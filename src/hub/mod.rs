@@ -30,5 +30,6 @@ pub use memory::MemoryRepo;
 pub use repo::{ByteStream, Prefix, Repo};
 
 // Natively only: it blocks on futures and reads a folder.
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
 mod tests;
