@@ -59,11 +59,12 @@ pub(super) fn parse(json: &[u8], file_size: Option<u64>) -> Result<Header, Heade
     let mut end_before = 0;
     let mut tensors = BTreeMap::new();
     for (tensor, entry) in entries {
-        let checked = check(&tensor, entry, data_start, end_before)?;
-        end_before = checked.range.end - data_start;
-        if tensors.insert(tensor.clone(), checked).is_some() {
+        if tensors.contains_key(&tensor) {
             return Err(HeaderFault::Duplicate { name: tensor });
         }
+        let checked = check(&tensor, entry, data_start, end_before)?;
+        end_before = checked.range.end - data_start;
+        tensors.insert(tensor, checked);
     }
     let expected = data_start + end_before;
     match file_size {
@@ -219,6 +220,10 @@ mod tests {
             ),
             (
                 r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#,
+                HeaderFault::Duplicate { name: name("a") },
+            ),
+            (
+                r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#,
                 HeaderFault::Duplicate { name: name("a") },
             ),
             (r#"{"__metadata__":{"k":"1","k":"2"}}"#, HeaderFault::Duplicate { name: name("k") }),
