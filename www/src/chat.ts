@@ -29,6 +29,8 @@ const IDLE_PLACEHOLDER = "Load a model first";
 export class Chat {
   readonly #log = element("messages", HTMLDivElement);
   readonly #welcome = element("welcome", HTMLDivElement);
+  readonly #welcome_empty = element("welcome-empty", HTMLDivElement);
+  readonly #welcome_loaded = element("welcome-loaded", HTMLDivElement);
   readonly #problem = element("chat-problem", HTMLDivElement);
   readonly #prompt = element("prompt", HTMLTextAreaElement);
   readonly #send = element("send", HTMLButtonElement);
@@ -72,6 +74,8 @@ export class Chat {
     this.#has_template = loaded !== undefined && has_chat_template(loaded.tokenizer);
     const invitation = this.#has_template ? "Say something" : "This model has no chat template: it continues your text";
     this.#prompt.placeholder = loaded ? invitation : IDLE_PLACEHOLDER;
+    this.#welcome_empty.hidden = loaded !== undefined;
+    this.#welcome_loaded.hidden = loaded === undefined;
     this.#prompt.disabled = loaded === undefined;
     this.#send.disabled = loaded === undefined;
     this.clear();

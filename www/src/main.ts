@@ -19,7 +19,8 @@ const load_button = element("load", HTMLButtonElement);
 const status = element("status", HTMLParagraphElement);
 const load_problem = element("load-problem", HTMLDivElement);
 const chat_problem = element("chat-problem", HTMLDivElement);
-const loaded_section = element("loaded", HTMLDivElement);
+const inspector = element("inspector", HTMLElement);
+const download_section = element("download", HTMLElement);
 const map = new LayerMap();
 const download = new Download();
 const chat = new Chat((busy) => {
@@ -51,6 +52,7 @@ async function load(): Promise<void> {
   hide_problem(load_problem);
   download.clear();
   map.clear();
+  download_section.hidden = false;
   set_phase("opening", `Opening ${mine.name}…`);
   try {
     const [tokenizer, model] = await Promise.all([
@@ -67,16 +69,16 @@ async function load(): Promise<void> {
         return model;
       }),
     ]);
-    loaded_section.hidden = false;
+    inspector.hidden = false;
     chat.attach({ model, tokenizer });
     set_phase("streaming", `${mine.name} is open; its layers are coming`);
     element("prompt", HTMLTextAreaElement).focus({ preventScroll: true });
     if (input("prefetch").checked) model.ready().catch((error: unknown) => background_failure(mine, error));
     void follow(mine);
   } catch (error) {
+    // Cancelled, or replaced by another load: nothing to report.
     if (session !== mine) return;
     await unload();
-    if (signal.aborted) return;
     set_phase("failed", `${mine.name} could not be loaded`);
     show_problem(load_problem, error);
   }
@@ -96,7 +98,8 @@ async function unload(): Promise<void> {
   if (!old) return;
   old.abort.abort();
   chat.attach(undefined);
-  loaded_section.hidden = true;
+  inspector.hidden = true;
+  download_section.hidden = true;
   hide_problem(chat_problem);
   set_phase("empty", "No model loaded");
   await old.model?.dispose().catch((error: unknown) => console.warn(error));

@@ -7,9 +7,9 @@ export function show_numbers(stats: ModelStats): void {
   const { adapter } = stats;
   const gpu = adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(" ") || "unnamed";
   const rows: [term: string, id: string, value: string | number, shown: string][] = [
-    ["On the GPU", "gpu-bytes", stats.gpu_bytes, format.bytes(stats.gpu_bytes)],
-    ["of it weights", "resident-bytes", stats.resident_bytes, format.bytes(stats.resident_bytes)],
-    ["Peak on the way", "peak-staging-bytes", stats.peak_staging_bytes, format.bytes(stats.peak_staging_bytes)],
+    ["GPU memory", "gpu-bytes", stats.gpu_bytes, format.bytes(stats.gpu_bytes)],
+    ["Weights there", "resident-bytes", stats.resident_bytes, format.bytes(stats.resident_bytes)],
+    ["Peak staging", "peak-staging-bytes", stats.peak_staging_bytes, format.bytes(stats.peak_staging_bytes)],
     ["Fetched", "fetched-bytes", stats.fetched_bytes, format.bytes(stats.fetched_bytes)],
     ["Requests", "requests", stats.requests, String(stats.requests)],
     ["Kernels", "kernels", stats.kernels, stats.kernels],
