@@ -263,6 +263,12 @@ fn bytes_beyond_the_range_are_cut() {
 }
 
 #[test]
+fn a_cdn_may_hide_content_range() {
+    let hub = Scripted::new([Some(reply(206, &[b"45"])), Some(reply(206, &[b"67"]))]);
+    assert_eq!(read_range(&hub.repo(), 4..8).unwrap(), b"4567");
+}
+
+#[test]
 fn an_empty_range_asks_for_nothing() {
     assert_eq!(read_range(&Scripted::new([]).repo(), 4..4).unwrap(), b"");
 }
