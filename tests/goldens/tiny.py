@@ -1,0 +1,187 @@
+"""Tiny llama checkpoints, each with what torch computes from it."""
+
+import json
+import shutil
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from measure import error, greedy, line, logits_of, number, numbers, write_json
+
+NEW_TOKENS = 16
+
+COMMON = dict(initializer_range=0.2, max_position_embeddings=256)
+VARIANTS = {
+    # Nothing a power of two; tied head; f32.
+    "llama-f32": dict(
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=200, num_hidden_layers=3,
+            num_attention_heads=6, num_key_value_heads=2, tie_word_embeddings=True,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.float32,
+    ),
+    # Biases everywhere; a head of its own; llama3 rope whose three bands all occur; bf16; shards.
+    "llama-bf16-bias": dict(
+        config=dict(
+            vocab_size=120, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, attention_bias=True, mlp_bias=True, tie_word_embeddings=False,
+        ),
+        rope=dict(
+            rope_type="llama3", rope_theta=10_000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+            original_max_position_embeddings=64,
+        ),
+        dtype=torch.bfloat16,
+        max_shard_size="40KB",
+    ),
+    # head_dim that isn't hidden / heads; rows of 75 halves, which end in the middle of a u32; f16; shards.
+    "llama-f16": dict(
+        config=dict(
+            vocab_size=97, hidden_size=48, intermediate_size=75, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=20, tie_word_embeddings=True, rms_norm_eps=1e-5,
+        ),
+        rope=dict(rope_type="linear", rope_theta=10_000.0, factor=4.0),
+        dtype=torch.float16,
+        max_shard_size="30KB",
+    ),
+    # No grouping of heads; yarn, with its attention factor.
+    "llama-yarn": dict(
+        config=dict(
+            vocab_size=128, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=4, tie_word_embeddings=True, rms_norm_eps=1e-4,
+        ),
+        rope=dict(rope_type="yarn", rope_theta=10_000.0, factor=4.0, original_max_position_embeddings=64),
+        dtype=torch.bfloat16,
+    ),
+    # Dynamic NTK: plain up to max_position_embeddings; beyond it each forward pass takes its base from the length so
+    # far, and keys in the cache keep the base that they were made with.
+    "llama-dynamic": dict(
+        config=dict(
+            vocab_size=128, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=4, tie_word_embeddings=False, rms_norm_eps=1e-6, max_position_embeddings=48,
+        ),
+        rope=dict(rope_type="dynamic", rope_theta=10_000.0, factor=2.0),
+        dtype=torch.bfloat16,
+    ),
+}  # fmt: skip
+
+
+def generate(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, variant in VARIANTS.items():
+        write_variant(folder / name, variant)
+        print(f"tiny/{name}", flush=True)
+
+
+def write_variant(folder, variant):
+    config = LlamaConfig(**(COMMON | variant["config"]), rope_parameters=variant["rope"])
+    inputs = {"short": random_ids(5, config.vocab_size, 5), "long": random_ids(70, config.vocab_size, 70)}
+    for seed in range(1000):
+        stored = random_model(config, seed).to(variant["dtype"])
+        model = reloaded(stored, torch.float32)
+        half = reloaded(stored, torch.float16)
+        cases = {name: measure(model, half, ids) for name, ids in inputs.items()}
+        if all(is_telling(case, config.eos_token_id) for case in cases.values()):
+            break
+    else:
+        raise SystemExit(f"{folder.name}: no seed gives tokens that f16 can't change")
+
+    stored.save_pretrained(folder, max_shard_size=variant.get("max_shard_size", "5GB"))
+    assert_same_logits(LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32), model, inputs)
+    write_v4_config(folder)
+    write_json(
+        folder / "golden.json",
+        {
+            "seed": seed,
+            "about": "torch float32 on these weights: logits at `positions` of each input, and its greedy new ids, none"
+            " of them EOS. f16_error: the same logits by model.half(). min_margin: the least by which a greedy token"
+            " beat the second best.",
+            "inputs": [
+                {
+                    "name": name,
+                    "input_ids": line(ids),
+                    "positions": line(positions(ids)),
+                    "logits": [line(numbers(row)) for row in cases[name]["logits"]],
+                    "f16_error": cases[name]["f16_error"],
+                    "greedy": line(cases[name]["greedy"]),
+                    "min_margin": number(cases[name]["min_margin"]),
+                }
+                for name, ids in inputs.items()
+            ],
+        },
+    )
+
+
+def random_ids(count, vocab, seed):
+    return torch.randint(3, vocab, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+def random_model(config, seed):
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(config).eval()
+    # What initialisation leaves at 0 or 1 would hide a bias or a norm's weight that is never read.
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.normal_(0, 0.2)
+        elif "norm" in name:
+            parameter.normal_(1, 0.2)
+    return model
+
+
+def reloaded(stored, dtype):
+    model = LlamaForCausalLM(stored.config).to(dtype).eval()
+    model.load_state_dict(stored.state_dict())
+    return fresh(model)
+
+
+def fresh(model):
+    """The model as if just loaded: rotary frequencies in float32 whatever the weights' dtype, and, since the dynamic
+    kind remembers the longest input so far, none remembered."""
+    model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
+    return model
+
+
+def positions(ids):
+    return list(range(len(ids))) if len(ids) < 10 else [len(ids) - 1]
+
+
+def measure(model, half, ids):
+    new_ids, margins = greedy(fresh(model), ids, NEW_TOKENS)
+    logits = logits_of(fresh(model), ids)[positions(ids)]
+    return {
+        "logits": logits,
+        "greedy": new_ids,
+        "min_margin": min(margins),
+        "f16_error": error(logits_of(fresh(half), ids)[positions(ids)], logits),
+    }
+
+
+def is_telling(case, eos):
+    varied = len(set(case["greedy"])) >= NEW_TOKENS // 2
+    return varied and eos not in case["greedy"] and case["min_margin"] > 3 * case["f16_error"]["max_abs"]
+
+
+def write_v4_config(folder):
+    """The same model as transformers 4 writes it: rope at the top level, torch_dtype. Linear takes the oldest key, `type`."""
+    config = json.loads((folder / "config.json").read_text())
+    rope = config.pop("rope_parameters")
+    config["rope_theta"] = rope.pop("rope_theta")
+    if rope["rope_type"] == "linear":
+        rope["type"] = rope.pop("rope_type")
+    config["rope_scaling"] = None if rope.get("rope_type") == "default" else rope
+    config["torch_dtype"] = config.pop("dtype")
+    config["transformers_version"] = "4.57.0"
+    (folder / "config.v4.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+    read = LlamaConfig.from_dict(config).to_dict()
+    written = LlamaConfig.from_pretrained(folder).to_dict()
+    read["rope_parameters"].pop("type", None)
+    for key in written:
+        if key != "transformers_version" and read[key] != written[key]:
+            raise SystemExit(f"{folder.name}: config.v4.json reads as {key}={read[key]}, not {written[key]}")
+
+
+def assert_same_logits(saved, model, inputs):
+    for ids in inputs.values():
+        if not torch.equal(logits_of(fresh(saved), ids), logits_of(fresh(model), ids)):
+            raise SystemExit("the saved checkpoint computes something else")
