@@ -77,7 +77,7 @@ pub fn quiet(command: &mut Command) -> Result<String> {
     if !output.status.success() {
         let all = stdout + &String::from_utf8_lossy(&output.stderr);
         let lines: Vec<&str> = all.lines().collect();
-        let tail = lines[lines.len().saturating_sub(30)..].join("\n");
+        let tail = lines[lines.len().saturating_sub(120)..].join("\n");
         bail!("`{}` ended with {}:\n{tail}", display(command), output.status);
     }
     Ok(stdout)
