@@ -31,7 +31,11 @@ pub fn goldens() -> Result<()> {
     let folder = root().join("tests/goldens");
     let python = environment("goldens-venv", &folder.join("requirements.txt"), &[])?;
     sample_model()?;
-    run(command(&python).arg(folder.join("generate.py")))
+    let scripts = ["generate.py", "chat_templates.py", "small_tokenizers.py", "configs.py", "rope.py"];
+    scripts.iter().try_for_each(|script| {
+        eprintln!("goldens: {script}");
+        run(command(&python).arg(folder.join(script)))
+    })
 }
 
 /// The Python of an environment that has the requirements.
