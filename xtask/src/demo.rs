@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::process::{Service, command, root, run as run_command};
+use crate::process::{Service, command, root};
 use crate::setup::{self, Need};
 use crate::{build, flags, hub};
 
@@ -41,7 +41,7 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
         driver.arg("tests/e2e/headless-demo.mjs").args(["--page", &page, "--hub", &endpoint]);
         driver.args(["--model", &model, "--prompt", &prompt]);
         driver.env("CHROME_PATH", setup::chromium().unwrap_or_default());
-        run_command(&mut driver)?;
+        Service::start(&mut driver)?.wait().context("the headless demo failed")?;
         return Ok(ExitCode::SUCCESS);
     }
     println!("\nhub   {endpoint}\npage  {page}?endpoint={endpoint}&model={model}\n\nCtrl-C ends both.");

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::process::{Service, command, root, run};
+use crate::process::{Service, command, root};
 use crate::setup::{self, Need};
 
 /// The port of the hub, known when the browser tests are compiled.
@@ -32,5 +32,5 @@ pub fn start(port: u16) -> Result<Service> {
 /// `cargo xtask hub`.
 pub fn run_alone(port: u16) -> Result<()> {
     setup::ensure_all(&[Need::Model])?;
-    run(&mut cli(port))
+    Service::start(&mut cli(port))?.wait()
 }

@@ -173,9 +173,13 @@ impl Service {
         Ok(self)
     }
 
-    /// Waits until it ends.
-    pub fn wait(mut self) -> Result<ExitStatus> {
-        Ok(self.child.wait()?)
+    /// Waits until it ends by itself; fails unless it exits with 0.
+    pub fn wait(mut self) -> Result<()> {
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("it ended with {status}");
+        }
+        Ok(())
     }
 }
 
