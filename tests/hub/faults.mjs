@@ -31,7 +31,9 @@ export class Faults {
   }
 }
 
-function matches(rule, { host, method, path, file }) {
+function matches(rule, request) {
+  const { host, method, path, file } = request;
+  if (rule.when !== undefined && !rule.when(request)) return false;
   if (rule.host !== undefined && rule.host !== host) return false;
   // A browser's preflight is a request that the page didn't write: only a rule that names it gets it.
   if (rule.method === undefined ? method === "OPTIONS" : rule.method !== method) return false;

@@ -1,0 +1,78 @@
+// The demo page as it is built, driven as a person would.
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { launchChromium } from "./support/browsers.mjs";
+import { ask, layersShown, numberShown, openDemo, untilOpen } from "./support/demo.mjs";
+import { SAMPLE, startTestHub } from "./support/models.mjs";
+import { serve } from "./support/site.mjs";
+
+let hub;
+let site;
+let browser;
+let page;
+const errors = [];
+before(async () => {
+  [hub, site, browser] = await Promise.all([
+    startTestHub(),
+    serve(fileURLToPath(new URL("../../www/dist", import.meta.url))),
+    launchChromium(),
+  ]);
+});
+beforeEach(async () => {
+  page = await browser.newPage();
+  errors.length = 0;
+  page.on("pageerror", (error) => errors.push(error.message));
+});
+afterEach(async () => {
+  await page.close();
+  assert.deepEqual(errors, []);
+});
+after(async () => {
+  await browser.close();
+  await site.close();
+  await hub.close();
+});
+
+test("a repo that isn't there is said so, and the next one loads, answers, stops and goes on", async () => {
+  await openDemo(page, { url: site.url, hub: hub.endpoint, model: "nobody/nothing" });
+  await assert.rejects(untilOpen(page), { code: "REPO_NOT_FOUND" });
+
+  await page.getByTestId("model").fill(SAMPLE);
+  await page.getByTestId("load").click();
+  await page.waitForFunction(() => document.body.dataset.phase !== "failed");
+  await untilOpen(page);
+  // Sent at once: the layers come while it waits.
+  const answer = await ask(page, "What is the capital of France?", { maxNewTokens: 12 });
+  assert.match(answer.text, /Paris/);
+  assert.ok(answer.tokens > 1 && answer.tokens <= 12);
+
+  const layers = await layersShown(page);
+  assert.ok(layers.length > 30);
+  assert.ok(layers.every(({ state, device }) => state === "resident" && device === "0"));
+  assert.ok((await numberShown(page, "fetched-bytes")) >= (await numberShown(page, "resident-bytes")));
+
+  await page.getByTestId("max-new-tokens").evaluate((field) => {
+    field.value = "2000";
+  });
+  await page.getByTestId("prompt").fill("Count from one to one hundred in words.");
+  await page.getByTestId("send").click();
+  await page.waitForFunction(() => Number([...document.querySelectorAll(".note")].at(-1)?.dataset.tokens) >= 3, null, {
+    timeout: 0,
+  });
+  await page.getByTestId("stop").click();
+  await page.getByTestId("send").waitFor({ timeout: 0 });
+  assert.match(await page.getByTestId("message-assistant").last().innerText(), /stopped/);
+  const again = await ask(page, "Hello!", { maxNewTokens: 2 });
+  assert.ok(again.tokens >= 1);
+});
+
+test("without WebGPU the page says so and how to get it", async () => {
+  await page.addInitScript(() => {
+    delete Navigator.prototype.gpu;
+  });
+  await page.goto(site.url);
+  await page.getByTestId("no-webgpu").waitFor();
+  assert.match(await page.getByTestId("no-webgpu").innerText(), /WebGPU is missing/);
+  assert.ok(await page.getByTestId("load").isDisabled());
+});

@@ -1,0 +1,157 @@
+// The same greedy ids as torch float32, and logits no further from torch's than torch's own f16 is, in every environment.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { ENVIRONMENTS, openEnvironment } from "./support/environments.mjs";
+import { golden, SAMPLE, sampleFile, startTestHub, TINY_NAMES } from "./support/models.mjs";
+
+const NEW_TOKENS = 64;
+const LONG = 512;
+/** Prompts besides the long one: a software GPU needs half a minute for each. */
+const SHORT_PROMPTS = 4;
+
+const { prompts } = golden("smollm2.json");
+const long = prompts.find(({ input_ids }) => input_ids.length > LONG);
+// A chat, and the shortest of the others.
+const byLength = prompts.filter((p) => p !== long).sort((a, b) => a.input_ids.length - b.input_ids.length);
+const chat = byLength.find((p) => p.messages);
+const short = [chat, ...byLength.filter((p) => p !== chat)].slice(0, SHORT_PROMPTS);
+
+/** What generate gives with a stop at the end of the sequence. */
+const expectedIds = ({ input_ids, new_ids, eos_at }) => [
+  ...input_ids,
+  ...(eos_at === null ? new_ids : new_ids.slice(0, eos_at + 1)),
+];
+
+async function generateAndScore(_, { input_ids, max_new_tokens, ids }, { model }) {
+  const output = await model.generate({ input_ids, max_new_tokens, do_sample: false });
+  const { logits } = await model.forward({ input_ids, logits_to_keep: 1 });
+  return { output: Array.from(output.data, Number), dims: logits.dims, logits: ids.map((id) => logits.data[id]) };
+}
+
+async function runTiny({ AutoModelForCausalLM }, { id, endpoint, cases }) {
+  const model = await AutoModelForCausalLM.from_pretrained(id, { endpoint });
+  const results = [];
+  for (const { input_ids, positions, count } of cases) {
+    const output = await model.generate({ input_ids, max_new_tokens: count, do_sample: false });
+    const { logits } = await model({ input_ids });
+    results.push({ output: Array.from(output.data, Number), logits: positions.map((p) => logits[0][p].tolist()) });
+  }
+  await model.dispose();
+  return results;
+}
+
+function assertClose(got, expected, limit) {
+  assert.equal(got.length, expected.length);
+  const off = expected.map((value, i) => Math.abs(got[i] - value));
+  const worst = Math.max(...off);
+  assert.ok(off.every(Number.isFinite) && worst <= limit, `logits are off by ${worst}, torch's f16 by ${limit}`);
+  return `logits off by ${worst.toExponential(2)}; torch's f16 by ${limit.toExponential(2)}`;
+}
+
+function assertGolden(result, prompt) {
+  assert.deepEqual(result.output, expectedIds(prompt));
+  const { top, other } = prompt.logits;
+  return assertClose(result.logits, [...top, ...other], prompt.f16_error.prompt.max_abs);
+}
+
+const scoreArg = ({ input_ids, logits, new_ids }) => ({
+  input_ids,
+  max_new_tokens: new_ids.length,
+  ids: [...logits.top_ids, ...logits.other_ids],
+});
+
+let hub;
+before(async () => {
+  hub = await startTestHub();
+});
+after(() => hub.close());
+
+test("the goldens have a long prompt, and 64 new ids each", () => {
+  assert.ok(long, `no prompt has more than ${LONG} ids`);
+  assert.ok(chat, "no prompt is a chat");
+  assert.equal(short.length, SHORT_PROMPTS);
+  for (const { new_ids } of prompts) assert.equal(new_ids.length, NEW_TOKENS);
+});
+
+for (const { name, shaderF16 } of ENVIRONMENTS) {
+  describe(name, () => {
+    let environment;
+    before(async () => {
+      environment = await openEnvironment(name);
+    });
+    after(() => environment.close());
+
+    for (const tiny of TINY_NAMES) {
+      test(`${tiny}, a tiny checkpoint`, async (t) => {
+        const { inputs } = golden(`tiny/${tiny}/golden.json`);
+        const cases = inputs.map(({ input_ids, positions, greedy }) => ({
+          input_ids,
+          positions,
+          count: greedy.length,
+        }));
+        const results = await environment.run(runTiny, { id: `tiny/${tiny}`, endpoint: hub.endpoint, cases });
+        for (const [i, { name: kind, input_ids, greedy, logits, f16_error }] of inputs.entries()) {
+          assert.deepEqual(results[i].output, [...input_ids, ...greedy]);
+          t.diagnostic(`${kind}: ${assertClose(results[i].logits.flat(), logits.flat(), f16_error.max_abs)}`);
+        }
+      });
+    }
+
+    test("opens the sample model", async (t) => {
+      const facts = await environment.run(
+        async ({ AutoModelForCausalLM }, { id, endpoint }, state) => {
+          state.model = await AutoModelForCausalLM.from_pretrained(id, { endpoint, device_map: "auto" });
+          await state.model.ready();
+          const { adapter, kernels } = await state.model.stats();
+          return {
+            adapter,
+            kernels,
+            type: state.model.config.model_type,
+            footprint: await state.model.get_memory_footprint(),
+          };
+        },
+        { id: SAMPLE, endpoint: hub.endpoint },
+      );
+      t.diagnostic(`${facts.adapter.description || facts.adapter.vendor}: ${facts.kernels}`);
+      assert.equal(facts.adapter.shader_f16, shaderF16);
+      assert.equal(facts.type, "llama");
+      const { total_size } = JSON.parse(sampleFile("model.safetensors.index.json")).metadata;
+      assert.equal(facts.footprint, total_size);
+    });
+
+    for (const prompt of [...short, long].filter(Boolean)) {
+      test(`${prompt.name}: ${prompt.input_ids.length} ids`, async (t) => {
+        const result = await environment.run(generateAndScore, scoreArg(prompt));
+        t.diagnostic(assertGolden(result, prompt));
+      });
+    }
+
+    test("a stop keeps what is there, an abort rejects, and both leave the model usable", async () => {
+      const prompt = short[1];
+      const got = await environment.run(
+        async ({ InterruptableStoppingCriteria }, { input_ids, max_new_tokens }, { model }) => {
+          const stopping_criteria = new InterruptableStoppingCriteria();
+          let put = 0;
+          const streamer = { put: () => ++put === 4 && stopping_criteria.interrupt(), end() {} };
+          const stopped = await model.generate({ input_ids, max_new_tokens, stopping_criteria, streamer });
+          const controller = new AbortController();
+          const aborting = { put: () => controller.abort(), end() {} };
+          const error = await model
+            .generate({ input_ids, max_new_tokens, streamer: aborting, signal: controller.signal })
+            .catch((e) => ({ name: e.name, code: e.code }));
+          const again = await model.generate({ input_ids, max_new_tokens: 2 });
+          return { stopped: Array.from(stopped.data, Number), error, again: Array.from(again.data, Number) };
+        },
+        scoreArg(prompt),
+      );
+      // The prompt is the first put, so that the fourth has the third new id.
+      assert.deepEqual(got.stopped, [...prompt.input_ids, ...prompt.new_ids.slice(0, 3)]);
+      assert.deepEqual(got.error, { name: "AbortError", code: "ABORTED" });
+      assert.deepEqual(got.again, [...prompt.input_ids, ...prompt.new_ids.slice(0, 2)]);
+    });
+
+    test("nothing was refused by the page's policy", () => {
+      assert.deepEqual(environment.violations, []);
+    });
+  });
+}

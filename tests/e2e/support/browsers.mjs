@@ -1,0 +1,47 @@
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+import puppeteer from "puppeteer-core";
+
+const VULKAN = "/usr/share/vulkan/icd.d";
+
+/** The environment in which Vulkan's loader finds the software GPU, unless it already names a driver. */
+export function vulkanDriver() {
+  if (process.env.VK_DRIVER_FILES) return {};
+  const file = readdirSync(VULKAN).find((name) => /^lvp_icd.*\.json$/.test(name));
+  if (!file) throw new Error(`${VULKAN} has no driver of the software GPU: install mesa-vulkan-drivers`);
+  return { VK_DRIVER_FILES: join(VULKAN, file) };
+}
+
+/** Headless Chromium, on SwiftShader where there is no GPU. */
+export function launchChromium({ webgpu = true } = {}) {
+  const args = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    ...(webgpu ? ["--enable-unsafe-webgpu"] : ["--disable-features=WebGPU"]),
+  ];
+  return chromium.launch({ executablePath: process.env.CHROME_PATH || "/usr/bin/chromium", args });
+}
+
+/** Headless Firefox, on lavapipe where there is no GPU. */
+export function launchFirefox() {
+  return puppeteer.launch({
+    browser: "firefox",
+    executablePath: process.env.FIREFOX_PATH || "/usr/bin/firefox-esr",
+    headless: true,
+    // A call lasts as long as the model needs.
+    protocolTimeout: 0,
+    env: { ...process.env, ...vulkanDriver() },
+    extraPrefsFirefox: {
+      "dom.webgpu.enabled": true,
+      "dom.webgpu.workers.enabled": true,
+      "gfx.webgpu.ignore-blocklist": true,
+      "gfx.webgpu.force-enabled": true,
+      "security.sandbox.gpu.level": 0,
+    },
+  });
+}

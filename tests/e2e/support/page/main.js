@@ -1,0 +1,5 @@
+// What a test runs in the page gets the package from here, and keeps what it loads in `state`.
+import * as layerline from "layerline";
+
+globalThis.layerline = layerline;
+globalThis.state = {};
