@@ -33,7 +33,7 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     let serve = ["preview", "--host", "127.0.0.1", "--strictPort", "--port", &port.to_string()];
     let mut vite = command("vite");
     vite.current_dir(root().join("www")).args(serve);
-    let server = Service::start(&mut vite)?.wait_for_port(port).context("the page's server didn't start")?;
+    let server = Service::listening(&mut vite, port).context("the page's server didn't start")?;
     let page = format!("http://127.0.0.1:{port}/");
 
     if let Some(prompt) = prompt {

@@ -26,7 +26,7 @@ fn cli(port: u16) -> Command {
 
 /// Starts the hub in the background and waits until it answers.
 pub fn start(port: u16) -> Result<Service> {
-    Service::start(&mut cli(port))?.wait_for_port(port).context("the loopback hub didn't start")
+    Service::listening(&mut cli(port), port).context("the loopback hub didn't start")
 }
 
 /// `cargo xtask hub`.

@@ -158,11 +158,16 @@ impl Service {
         Ok(Self { child })
     }
 
-    /// Waits until something accepts connections on a loopback port.
-    pub fn wait_for_port(mut self, port: u16) -> Result<Self> {
+    /// Starts a server and waits until it accepts connections on its loopback port.
+    pub fn listening(command: &mut Command, port: u16) -> Result<Self> {
+        let answers = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+        if answers() {
+            bail!("port {port} is taken by another program");
+        }
+        let mut service = Self::start(command)?;
         let started = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if let Some(status) = self.child.try_wait()? {
+        while !answers() {
+            if let Some(status) = service.child.try_wait()? {
                 bail!("the server for port {port} ended with {status}");
             }
             if started.elapsed() > Duration::from_secs(60) {
@@ -170,7 +175,7 @@ impl Service {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(self)
+        Ok(service)
     }
 
     /// Waits until it ends by itself; fails unless it exits with 0.
