@@ -26,11 +26,14 @@ pub struct Suite {
     pub command: fn(&[String]) -> Result<Prepared>,
 }
 
-pub const SUITES: [Suite; 13] = [
+pub const SUITES: [Suite; 14] = [
     check("rustfmt", &[Need::Rust], false, |_| alone(cargo_with(&["fmt", "--all", "--check"], &[]))),
     check("clippy-native", &[Need::Rust], false, |_| clippy(&["--workspace", "--all-targets", "--all-features"])),
     check("clippy-engine", &[Need::Rust], false, |_| clippy_wasm("engine")),
     check("clippy-text", &[Need::Rust], false, |_| clippy_wasm("text")),
+    check("clippy-wasm", &[Need::Rust], false, |_| {
+        clippy(&["--package", "layerline", "--lib", "--tests", "--target", "wasm32-unknown-unknown"])
+    }),
     check("biome", &[Need::Npm], false, |_| {
         let mut biome = command("biome");
         let colours = if std::io::stdout().is_terminal() { "--colors=force" } else { "--colors=off" };
