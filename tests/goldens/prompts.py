@@ -47,7 +47,6 @@ PROMPTS = {
     "counting": "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,",
     "countdown": ", ".join(str(n) for n in range(60, 40, -1)) + ",",
     "unicode": "".join(f"| é{n} | ßñ{n} | 日本{n} | 🙂{n} |\n" for n in range(1, 9)),
-    "code": "".join(f"    table[{n}] = encode(table[{n - 1}]);\n" for n in range(1, 9)),
     "list": LIST + "\n".join(INVENTORY.split("\n")[:2]) + "\n",
     "list_long": LIST * 3 + INVENTORY.split("\n")[0] + "\n",
     "chat": count_to(40),
