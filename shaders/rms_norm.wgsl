@@ -19,16 +19,16 @@ struct Step {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let row = select(group.x, step.tokens - 1u, LAST);
-    let from = row * params.quads;
-    let to = group.x * params.quads;
+    let row = select(group.y, step.tokens - 1u, LAST);
+    let source = row * params.quads;
+    let dest = group.y * params.quads;
     var squares = 0.0;
     for (var k = local; k < params.quads; k += WORKGROUP) {
-        let v = x[from + k];
+        let v = x[source + k];
         squares += dot(v, v);
     }
     let scale = inverseSqrt(sum_lanes(vec4<f32>(squares), local).x / f32(params.width) + params.eps);
     for (var k = local; k < params.quads; k += WORKGROUP) {
-        y[to + k] = x[from + k] * scale * weight[k];
+        y[dest + k] = x[source + k] * scale * weight[k];
     }
 }

@@ -4,3 +4,6 @@ pub mod device;
 pub mod kernel;
 pub mod program;
 pub mod record;
+
+#[cfg(test)]
+mod tests;

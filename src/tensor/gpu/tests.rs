@@ -1,0 +1,513 @@
+//! Every op against a float64 reference, on shapes that fit no tile, in every storage, with and without subgroups.
+//!
+//! The same tests run natively (`cargo test`) and in browsers (`wasm-pack test --headless`).
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use half::{bf16, f16};
+
+use super::device::{Buffer, Gpu, GpuOptions, Usage};
+use super::kernel::{Storage, Tuning};
+use super::program::{Pipelines, Program};
+use super::record::{Activations, BufferName, Mode, Recorder, stride};
+use crate::config::Activation;
+use crate::tensor::ops::{Attention, Linear, Ops, RmsNorm, Rows, Tensor, WeightId};
+use crate::weights::layout::Layout;
+use crate::weights::spec::{WeightSpec, WeightSpecs};
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test;
+
+/// Stamps an async test for the native harness and for the browsers'.
+macro_rules! device_test {
+    ($name:ident, $body:expr) => {
+        #[cfg(not(target_arch = "wasm32"))]
+        #[test]
+        fn $name() {
+            pollster::block_on($body);
+        }
+        #[cfg(target_arch = "wasm32")]
+        #[wasm_bindgen_test]
+        async fn $name() {
+            $body.await;
+        }
+    };
+}
+
+/// A small generator: the tests need repeatable numbers, not good ones.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64 * 2.0 - 1.0
+    }
+
+    fn values(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.next() as f32).collect()
+    }
+}
+
+/// What `storage` keeps of a value.
+fn kept(value: f32, storage: Storage) -> f32 {
+    match storage {
+        Storage::F32 => value,
+        Storage::F16 | Storage::F16Packed => f16::from_f32(value).to_f32(),
+        Storage::Bf16 => bf16::from_f32(value).to_f32(),
+    }
+}
+
+fn encode(values: &[f32], storage: Storage) -> Vec<u8> {
+    let bytes = |value: &f32| match storage {
+        Storage::F32 => value.to_le_bytes().to_vec(),
+        Storage::F16 | Storage::F16Packed => f16::from_f32(*value).to_le_bytes().to_vec(),
+        Storage::Bf16 => bf16::from_f32(*value).to_le_bytes().to_vec(),
+    };
+    let mut all: Vec<u8> = values.iter().flat_map(bytes).collect();
+    all.resize(all.len().next_multiple_of(4), 0);
+    all
+}
+
+struct Weight {
+    layout: Layout,
+    values: Vec<f32>,
+}
+
+/// One device, one set of weights, one block that is run.
+struct Case {
+    gpu: Gpu,
+    pipelines: Rc<RefCell<Pipelines>>,
+    weights: Vec<Weight>,
+    tokens: usize,
+    mode: Mode,
+}
+
+impl Case {
+    fn new(device: &Device, tokens: usize, mode: Mode) -> Case {
+        let (gpu, pipelines) = device.clone();
+        Case { gpu, pipelines, weights: Vec::new(), tokens, mode }
+    }
+
+    fn weight(&mut self, random: &mut Random, rows: usize, cols: usize, storage: Storage) -> WeightId {
+        let mut specs = WeightSpecs::default();
+        let id = specs.matrix("test", vec![("test".to_owned(), rows)], cols);
+        let spec: &WeightSpec = specs.get(id).unwrap();
+        let layout = Layout::new(spec, storage, self.gpu.capabilities()).unwrap();
+        let values = random.values(rows * cols).into_iter().map(|v| kept(v, storage)).collect();
+        self.weights.push(Weight { layout, values });
+        WeightId(self.weights.len() - 1)
+    }
+
+    fn buffer(&self, bytes: &[u8]) -> Rc<Buffer> {
+        let buffer = self.gpu.create_buffer("test", bytes.len() as u64, Usage::Storage).unwrap();
+        self.gpu.write(&buffer, 0, bytes).unwrap();
+        Rc::new(buffer)
+    }
+
+    /// Runs what `op` records over `x`, which is `[tokens, width]`, and reads its result and the named buffers back.
+    async fn run(
+        &self,
+        x: &[f32],
+        width: usize,
+        cache_bytes: usize,
+        angles: &[f32],
+        ids: &[u32],
+        op: impl FnOnce(&mut Recorder<'_>, Tensor) -> Tensor,
+    ) -> Ran {
+        let layouts: Vec<Layout> = self.weights.iter().map(|w| w.layout.clone()).collect();
+        let tuning = Tuning::of(self.gpu.capabilities());
+        let mut activations = Activations::default();
+        let mut recorder = Recorder::new(self.mode, &tuning, &layouts, &mut activations);
+        let input = recorder.carry(Tensor { id: 0, width, rows: Rows::All });
+        let output = op(&mut recorder, input);
+        let dispatches = recorder.take();
+        let mut pipelines = self.pipelines.borrow_mut();
+        pipelines.compile(&self.gpu, dispatches.iter().map(|d| &d.kernel)).await.unwrap();
+
+        let mut buffers: Vec<Rc<Buffer>> = Vec::new();
+        for shape in activations.shapes() {
+            buffers.push(self.buffer(&vec![0; self.tokens * stride(shape.width) * 4]));
+        }
+        let mut padded = Vec::new();
+        for row in x.chunks(width.max(1)) {
+            padded.extend_from_slice(row);
+            padded.resize(padded.len().next_multiple_of(stride(width)), 0.0);
+        }
+        if !x.is_empty() {
+            self.gpu.write(&buffers[0], 0, &encode(&padded, Storage::F32)).unwrap();
+        }
+        let mut step: Vec<u8> =
+            [self.tokens as u32, 0, 0, 0].iter().flat_map(|w| w.to_le_bytes()).collect();
+        step.extend(angles.iter().flat_map(|a| a.to_le_bytes()));
+        let step = self.buffer(&step);
+        let ids_bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).chain([0; 4]).collect();
+        let ids = self.buffer(&ids_bytes);
+        let (keys, values) = (self.buffer(&vec![0; cache_bytes.max(4)]), self.buffer(&vec![0; cache_bytes.max(4)]));
+        let candidates = self.buffer(&[0; 4096]);
+        let weights: Vec<Vec<Rc<Buffer>>> = self.weights.iter().map(|weight| self.upload(weight)).collect();
+        let program = Program::link(&self.gpu, &pipelines, &dispatches, |name| {
+            Ok(match name {
+                BufferName::Weight(id, part) => weights[id.0][part].clone(),
+                BufferName::Activation(place) => buffers[place].clone(),
+                BufferName::Step => step.clone(),
+                BufferName::Ids => ids.clone(),
+                BufferName::Keys(_) => keys.clone(),
+                BufferName::Values(_) => values.clone(),
+                BufferName::Candidates => candidates.clone(),
+            })
+        })
+        .unwrap();
+        let mut encoder = self.gpu.encoder();
+        program.encode(&mut encoder.pass(), self.tokens as u32);
+        encoder.submit();
+        let rows = if output.rows == Rows::Last { 1 } else { self.tokens };
+        let all = self.read(&buffers[output.id], rows * stride(output.width)).await;
+        let y = all.chunks(stride(output.width)).flat_map(|row| row[..output.width].to_vec()).collect();
+        let id = self.read(&ids, 1).await[0].to_bits();
+        Ran { y, id, keys: self.halves(&keys).await, values: self.halves(&values).await, dispatches: dispatches.len() }
+    }
+
+    fn upload(&self, weight: &Weight) -> Vec<Rc<Buffer>> {
+        let Layout { cols, stride, storage, .. } = weight.layout;
+        let rows: Vec<&[f32]> = weight.values.chunks(cols).collect();
+        let part = |first: usize, n: usize| {
+            let mut values = Vec::new();
+            for row in &rows[first..first + n] {
+                values.extend_from_slice(row);
+                values.resize(values.len() + stride - cols, 0.0);
+            }
+            if cols == 1 {
+                values.resize(values.len().next_multiple_of(4), 0.0);
+            }
+            self.buffer(&encode(&values, storage))
+        };
+        weight.layout.parts.iter().map(|p| part(p.first, p.rows)).collect()
+    }
+
+    async fn read(&self, buffer: &Rc<Buffer>, words: usize) -> Vec<f32> {
+        let bytes = words as u64 * 4;
+        let back = Rc::new(self.gpu.create_buffer("back", bytes, Usage::Readback).unwrap());
+        let mut encoder = self.gpu.encoder();
+        encoder.copy(buffer, 0, &back, 0, bytes).unwrap();
+        encoder.submit();
+        let bytes = self.gpu.map(&back, bytes).bytes().await.unwrap();
+        bytes.chunks(4).map(|w| f32::from_le_bytes(w.try_into().unwrap())).collect()
+    }
+
+    async fn halves(&self, buffer: &Rc<Buffer>) -> Vec<f32> {
+        let words = self.read(buffer, buffer.size() as usize / 4).await;
+        let split = |w: f32| [w.to_bits() as u16, (w.to_bits() >> 16) as u16].map(|b| f16::from_bits(b).to_f32());
+        words.into_iter().flat_map(split).collect()
+    }
+}
+
+struct Ran {
+    y: Vec<f32>,
+    id: u32,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    dispatches: usize,
+}
+
+/// Asserts that each value is within `bound` of its reference, the bound growing with the reference's magnitude sum.
+fn close(what: &str, found: &[f32], expected: &[(f64, f64)]) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, (found, (expected, bound))) in found.iter().zip(expected).enumerate() {
+        let off = (f64::from(*found) - expected).abs();
+        assert!(off <= *bound, "{what}[{i}]: {found} instead of {expected}, {off} off, {bound} allowed");
+    }
+}
+
+/// `(x·w, what float32 summation may be off)`: a rounding for each product and sum, of the terms' magnitudes.
+fn dot(x: &[f64], w: &[f32]) -> (f64, f64) {
+    let terms = || x.iter().zip(w).map(|(x, w)| x * f64::from(*w));
+    let magnitude: f64 = terms().map(f64::abs).sum();
+    (terms().sum(), magnitude * f64::from(f32::EPSILON) * (x.len() as f64).sqrt().max(4.0))
+}
+
+fn rms(x: &[f32], weight: &[f32], eps: f32) -> Vec<f64> {
+    let mean = x.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / x.len() as f64;
+    let scale = 1.0 / (mean + f64::from(eps)).sqrt();
+    x.iter().zip(weight).map(|(x, w)| f64::from(*x) * scale * f64::from(*w)).collect()
+}
+
+fn activate(f: Activation, v: f64) -> f64 {
+    match f {
+        Activation::Silu => v / (1.0 + (-v).exp()),
+        Activation::QuickGelu => v / (1.0 + (-1.702 * v).exp()),
+        Activation::GeluTanh => {
+            0.5 * v * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (v + 0.044715 * v.powi(3))).tanh())
+        }
+        Activation::Gelu => 0.5 * v * (1.0 + erf(v / std::f64::consts::SQRT_2)),
+        Activation::Relu => v.max(0.0),
+    }
+}
+
+/// By its series where that is exact, by the continued fraction of its complement elsewhere.
+fn erf(v: f64) -> f64 {
+    let root_pi = std::f64::consts::PI.sqrt();
+    if v.abs() > 2.0 {
+        let tail = (1..60).rev().fold(0.0, |tail, n| f64::from(n) / 2.0 / (v.abs() + tail));
+        return v.signum() * (1.0 - (-v * v).exp() / root_pi / (v.abs() + tail));
+    }
+    let (mut term, mut sum) = (v, v);
+    for n in 1..60 {
+        term *= -v * v / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    2.0 / root_pi * sum
+}
+
+/// A device and what has been compiled for it.
+type Device = (Gpu, Rc<RefCell<Pipelines>>);
+
+/// Every kind of device that this adapter can be: with and without shader-f16 and subgroups, and with small bindings.
+async fn devices() -> Vec<Device> {
+    let mut all = Vec::new();
+    for (without_f16, without_subgroups, max_binding) in
+        [(false, false, None), (true, true, None), (true, false, Some(40_000))]
+    {
+        let options = GpuOptions { without_f16, without_subgroups, max_binding, ..Default::default() };
+        all.push((Gpu::request(&options).await.unwrap(), Rc::default()));
+    }
+    all
+}
+
+fn storages(gpu: &Gpu) -> Vec<Storage> {
+    let mut all = vec![Storage::F32, Storage::F16Packed, Storage::Bf16];
+    if gpu.capabilities().shader_f16 {
+        all.push(Storage::F16);
+    }
+    all
+}
+
+const MODES: [(Mode, usize); 3] = [(Mode::Decode, 1), (Mode::Prefill, 1), (Mode::Prefill, 37)];
+
+async fn linear() {
+    let random = &mut Random(1);
+    for device in devices().await {
+        let gpu = &device.0;
+        for storage in storages(gpu) {
+            for (mode, tokens) in MODES {
+                for (inputs, outputs) in [(72, 131), (75, 4), (576, 70), (130, 1)] {
+                    for (with_bias, add, with_norm) in
+                        [(false, false, false), (true, false, true), (false, true, false), (true, true, false)]
+                    {
+                        let mut case = Case::new(&device, tokens, mode);
+                        let weight = case.weight(random, outputs, inputs, storage);
+                        let bias = with_bias.then(|| case.weight(random, outputs, 1, Storage::F32));
+                        let norm = case.weight(random, inputs, 1, Storage::F32);
+                        let norm = RmsNorm { weight: norm, eps: 1e-5 };
+                        let x = random.values(tokens * inputs);
+                        let linear = Linear { weight, bias, inputs, outputs };
+                        let ran = case
+                            .run(&x, inputs, 0, &[], &[], |ops, x| match (with_norm, add) {
+                                (true, _) => ops.norm_linear(x, &norm, &linear).unwrap(),
+                                (_, true) => {
+                                    let y = ops.linear(x, &linear).unwrap();
+                                    ops.add_linear(y, x, &linear).unwrap()
+                                }
+                                _ => ops.linear(x, &linear).unwrap(),
+                            })
+                            .await;
+                        let mut expected = Vec::new();
+                        for row in x.chunks(inputs) {
+                            let row = match with_norm {
+                                true => rms(row, &case.weights[norm.weight.0].values, norm.eps),
+                                false => row.iter().map(|v| f64::from(*v)).collect(),
+                            };
+                            for (o, w) in case.weights[0].values.chunks(inputs).enumerate() {
+                                let bias = bias.map_or(0.0, |b| f64::from(case.weights[b.0].values[o]));
+                                let times = if add { 2.0 } else { 1.0 };
+                                let (sum, bound) = dot(&row, w);
+                                let sum = times * (sum + bias);
+                                expected.push((sum, 2.0 * bound + 1e-6 * sum.abs() + 1e-7));
+                            }
+                        }
+                        let what = format!("{storage:?} {mode:?} {tokens}×{inputs}→{outputs} norm {with_norm} add {add}");
+                        close(&what, &ran.y, &expected);
+                        if mode == Mode::Decode && case.weights[0].layout.parts.len() == 1 && !add {
+                            assert_eq!(ran.dispatches, 1, "norm and bias are fused into the product");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+device_test!(linear_equals_float64, linear());
+
+async fn gated() {
+    let random = &mut Random(2);
+    use Activation::{Gelu, GeluTanh, QuickGelu, Relu, Silu};
+    for device in devices().await {
+        for (mode, tokens) in MODES {
+            for f in [Silu, GeluTanh, Gelu, QuickGelu, Relu] {
+                let (inputs, wide) = (76, 133);
+                let storage = Storage::Bf16;
+                let mut case = Case::new(&device, tokens, mode);
+                let weight = case.weight(random, 2 * wide, inputs, storage);
+                let norm = RmsNorm { weight: case.weight(random, inputs, 1, Storage::F32), eps: 1e-6 };
+                let x = random.values(tokens * inputs);
+                let linear = Linear { weight, bias: None, inputs, outputs: 2 * wide };
+                let ran = case
+                    .run(&x, inputs, 0, &[], &[], |ops, x| ops.norm_gated_linear(x, &norm, &linear, f).unwrap())
+                    .await;
+                let mut expected = Vec::new();
+                for row in x.chunks(inputs) {
+                    let row = rms(row, &case.weights[1].values, norm.eps);
+                    let rows: Vec<&[f32]> = case.weights[0].values.chunks(inputs).collect();
+                    for o in 0..wide {
+                        let ((gate, a), (up, b)) = (dot(&row, rows[o]), dot(&row, rows[o + wide]));
+                        let y = activate(f, gate) * up;
+                        // No activation is steeper than 1.2.
+                        expected.push((y, 2.4 * (a * up.abs() + b * gate.abs()) + 1e-5 * y.abs() + 1e-6));
+                    }
+                }
+                close(&format!("{f:?} {mode:?} {tokens}"), &ran.y, &expected);
+            }
+        }
+    }
+}
+device_test!(gated_linear_equals_float64, gated());
+
+async fn norms() {
+    let random = &mut Random(3);
+    for device in devices().await {
+        for (width, tokens) in [(1, 3), (75, 37), (576, 1), (1030, 5)] {
+            let mut case = Case::new(&device, tokens, Mode::Prefill);
+            let norm = RmsNorm { weight: case.weight(random, width, 1, Storage::F32), eps: 1e-5 };
+            let x = random.values(tokens * width);
+            let bound = |y: Vec<f64>| y.into_iter().map(|y| (y, 4e-6 * y.abs() + 1e-7)).collect::<Vec<_>>();
+            let all = case.run(&x, width, 0, &[], &[], |ops, x| ops.rms_norm(x, &norm).unwrap()).await;
+            let rows = || x.chunks(width).map(|row| rms(row, &case.weights[0].values, norm.eps));
+            close("rms_norm", &all.y, &bound(rows().flatten().collect()));
+            let last = case.run(&x, width, 0, &[], &[], |ops, x| ops.rms_norm_last(x, &norm).unwrap()).await;
+            close("rms_norm_last", &last.y, &bound(rows().last().unwrap()));
+        }
+    }
+}
+device_test!(rms_norm_equals_float64, norms());
+
+async fn embed() {
+    let random = &mut Random(4);
+    for device in devices().await {
+        let gpu = &device.0;
+        for storage in storages(gpu) {
+            for (vocab, width) in [(1000, 72), (131, 75)] {
+                let ids = [0, vocab as u32 - 1, 7, 7, 130, 64];
+                let mut case =
+                    Case::new(&device, ids.len(), Mode::Prefill);
+                let table = case.weight(random, vocab, width, storage);
+                let ran = case.run(&[], width, 0, &[], &ids, |ops, _| ops.embed(table, width).unwrap()).await;
+                let rows: Vec<&[f32]> = case.weights[0].values.chunks(width).collect();
+                let expected: Vec<_> =
+                    ids.iter().flat_map(|id| rows[*id as usize]).map(|v| (f64::from(*v), 0.0)).collect();
+                close(&format!("{storage:?} {vocab}"), &ran.y, &expected);
+                if gpu.capabilities().max_storage_buffer_binding_size < 100_000 && vocab == 1000 {
+                    assert!(case.weights[0].layout.parts.len() > 1, "the table must be split for this test");
+                }
+            }
+        }
+    }
+}
+device_test!(embedding_is_exact_also_when_split, embed());
+
+async fn attend() {
+    let random = &mut Random(5);
+    for device in devices().await {
+        for (heads, kv_heads, head_dim) in [(6, 2, 12), (9, 3, 64), (4, 4, 20), (2, 1, 256)] {
+            for tokens in [1, 37, 130] {
+                let attention =
+                    Attention { layer: 0, heads, kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() };
+                attention_case(&device, random, attention, tokens).await;
+            }
+        }
+    }
+}
+device_test!(attention_equals_float64, attend());
+
+/// Runs `tokens` tokens into an empty cache and checks what was appended and what was attended to.
+async fn attention_case(device: &Device, random: &mut Random, attention: Attention, tokens: usize) {
+    let Attention { heads, kv_heads, head_dim, scale, .. } = attention;
+    let width = (heads + 2 * kv_heads) * head_dim;
+    let qkv = random.values(tokens * width);
+    let angles: Vec<f64> = (0..tokens * head_dim / 2).map(|_| random.next() * 3.0).collect();
+    let pairs: Vec<f32> = angles.iter().flat_map(|a| [a.cos() as f32, a.sin() as f32]).collect();
+    let case = Case::new(device, tokens, Mode::Prefill);
+    let bytes = tokens * kv_heads * head_dim * 2;
+    let ran = case.run(&qkv, width, bytes, &pairs, &[], |ops, x| ops.attention(x, &attention).unwrap()).await;
+
+    let rotate = |token: usize, head: usize| -> Vec<f64> {
+        let half = head_dim / 2;
+        let at = |d: usize| f64::from(qkv[token * width + head * head_dim + d]);
+        let turn = |d: usize| angles[token * half + d % half];
+        (0..head_dim)
+            .map(|d| match d < half {
+                true => at(d) * turn(d).cos() - at(d + half) * turn(d).sin(),
+                false => at(d) * turn(d).cos() + at(d - half) * turn(d).sin(),
+            })
+            .collect()
+    };
+    let half_off = f64::from(f16::EPSILON.to_f32()) * 0.5 * 1.01 * 1.5;
+    let mut expected_keys = Vec::new();
+    let mut expected_values = Vec::new();
+    for token in 0..tokens {
+        for kv in 0..kv_heads {
+            expected_keys.extend(rotate(token, heads + kv).into_iter().map(|k| (k, half_off)));
+            let first = token * width + (heads + kv_heads + kv) * head_dim;
+            expected_values.extend(qkv[first..first + head_dim].iter().map(|v| (f64::from(*v), half_off)));
+        }
+    }
+    close("keys", &ran.keys, &expected_keys);
+    close("values", &ran.values, &expected_values);
+
+    // From here on the reference takes the cache as it was written: its rounding is checked above.
+    let mut expected = Vec::new();
+    for token in 0..tokens {
+        for head in 0..heads {
+            let kv = head / (heads / kv_heads);
+            let q = rotate(token, head);
+            let cached = |from: &[f32], key: usize| -> Vec<f64> {
+                let first = (key * kv_heads + kv) * head_dim;
+                from[first..first + head_dim].iter().map(|v| f64::from(*v)).collect()
+            };
+            let score =
+                |key| cached(&ran.keys, key).iter().zip(&q).map(|(k, q)| k * q).sum::<f64>() * f64::from(scale);
+            let scores: Vec<f64> = (0..=token).map(score).collect();
+            let top = scores.iter().copied().fold(f64::MIN, f64::max);
+            let weights: Vec<f64> = scores.iter().map(|s| (s - top).exp()).collect();
+            let sum: f64 = weights.iter().sum();
+            let mut y = vec![0.0; head_dim];
+            for (key, weight) in weights.iter().enumerate() {
+                y.iter_mut().zip(cached(&ran.values, key)).for_each(|(y, v)| *y += weight / sum * v);
+            }
+            expected.extend(y.into_iter().map(|y| (y, 2e-5)));
+        }
+    }
+    close(&format!("attention {heads}/{kv_heads}×{head_dim} of {tokens}"), &ran.y, &expected);
+}
+
+async fn next_token() {
+    let random = &mut Random(6);
+    for device in devices().await {
+        for (width, best) in [(131, 130), (49_152, 31_337), (5000, 0), (2049, 2048)] {
+            let case = Case::new(&device, 1, Mode::Decode);
+            let mut logits = random.values(width);
+            logits[best] = 3.0;
+            // The first of equals wins.
+            if best + 1 < width {
+                logits[width - 1] = 3.0;
+            }
+            let ran = case
+                .run(&logits, width, 0, &[], &[0], |ops, x| {
+                    ops.argmax(x);
+                    x
+                })
+                .await;
+            assert_eq!(ran.id, best as u32, "of {width}");
+        }
+    }
+}
+device_test!(argmax_takes_the_first_of_the_largest, next_token());
