@@ -72,13 +72,11 @@ export class WorkerBackend implements Backend {
   }
 
   async dispose(): Promise<void> {
-    try {
-      // Ending the worker frees everything too, but only when the browser gets to it.
-      await this.#client.call("dispose", []);
-    } finally {
-      this.#client.close(new LayerlineError("DISPOSED", "The model was disposed of. Load it again to go on."));
-      this.#worker.terminate();
-    }
+    // Ending the worker frees everything too, but only when the browser gets to it. What the worker answers, or that
+    // it has failed and answers nothing, changes nothing.
+    await this.#client.call("dispose", []).catch(() => {});
+    this.#client.close(new LayerlineError("DISPOSED", "The model was disposed of. Load it again to go on."));
+    this.#worker.terminate();
   }
 }
 

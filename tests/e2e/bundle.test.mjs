@@ -60,7 +60,9 @@ test("a Vite app runs it on the page and in its own worker, and the policy refus
   try {
     const page = await browser.newPage();
     const errors = [];
-    page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+    page.on("console", (message) => {
+      if (/content.security.policy/i.test(message.text())) errors.push(message.text());
+    });
     page.on("pageerror", (error) => errors.push(error.message));
     await page.goto(site.url);
     const call = (name) =>

@@ -99,7 +99,7 @@ export class Chat {
     this.#grow();
     hide_problem(this.#problem);
     this.#welcome.remove();
-    this.#append("user", content);
+    const question = this.#append("user", content);
     const bubble = this.#append("assistant", "");
 
     this.#set_busy(true);
@@ -110,6 +110,8 @@ export class Chat {
       conversation.pop();
       if (this.#messages === conversation && loaded === this.#loaded) {
         show_problem(this.#problem, error);
+        // It goes back to where it can be sent again.
+        question.remove();
         bubble.remove();
         this.#prompt.value ||= content;
         this.#grow();

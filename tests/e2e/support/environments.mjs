@@ -29,12 +29,12 @@ async function openPage(launched) {
   const page = await browser.newPage();
   const violations = [];
   page.on("console", (message) => {
-    if (message.type() === "error") violations.push(message.text());
+    if (/content.security.policy/i.test(message.text())) violations.push(message.text());
   });
   await page.goto(site.url);
   await page.waitForFunction("globalThis.layerline !== undefined");
   return {
-    /** What the page wrote to the console as errors: violations of the policy are among them. */
+    /** What the page's policy refused, as the browser wrote it to the console. */
     violations,
     async run(f, arg) {
       const call = `(${f})(globalThis.layerline, ${JSON.stringify(arg) ?? "undefined"}, globalThis.state)`;
@@ -61,7 +61,7 @@ async function openNode() {
   const state = {};
   return {
     violations: [],
-    run: (f, arg) => f(layerline, arg, state),
+    run: async (f, arg) => f(layerline, arg, state),
     async close() {
       await state.model?.dispose();
       // Dawn keeps the process alive as long as somebody holds it.

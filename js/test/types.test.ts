@@ -1,0 +1,62 @@
+import { expectTypeOf, test } from "vitest";
+import type {
+  AutoModelForCausalLM,
+  AutoTokenizer,
+  BatchEncoding,
+  LayerInfo,
+  ModelStats,
+  PreTrainedModel,
+  PreTrainedTokenizer,
+  ProgressInfo,
+  Tensor,
+} from "../src/index.js";
+
+type Model = typeof AutoModelForCausalLM;
+
+// Nothing of this runs: the compiler checks it.
+test("the public types are exact", () => {
+  const check = async (
+    tokenizers: typeof AutoTokenizer,
+    models: Model,
+    messages: { role: string; content: string }[],
+    text: string,
+  ) => {
+    const tokenizer = await tokenizers.from_pretrained("a/b", { revision: "main", token: "hf_x" });
+    expectTypeOf(tokenizer).toEqualTypeOf<PreTrainedTokenizer>();
+    expectTypeOf(tokenizer(text)).toEqualTypeOf<BatchEncoding<Tensor<"int64">>>();
+    expectTypeOf(tokenizer([text, text])).toEqualTypeOf<BatchEncoding<Tensor<"int64">>>();
+    expectTypeOf(tokenizer(text, { return_tensor: false })).toEqualTypeOf<BatchEncoding<number[]>>();
+    expectTypeOf(tokenizer([text], { return_tensor: false })).toEqualTypeOf<BatchEncoding<number[][]>>();
+    expectTypeOf(tokenizer.apply_chat_template(messages, { tokenize: false })).toEqualTypeOf<string>();
+    const inputs = tokenizer.apply_chat_template(messages, { add_generation_prompt: true, return_dict: true });
+    expectTypeOf(inputs).toEqualTypeOf<BatchEncoding<Tensor<"int64">>>();
+    expectTypeOf(tokenizer.apply_chat_template(messages, { return_dict: false })).toEqualTypeOf<Tensor<"int64">>();
+
+    const model = await models.from_pretrained("a/b", {
+      device_map: "auto",
+      dtype: "float16",
+      device: "webgpu",
+      prefetch: false,
+      worker: true,
+      progress_callback: (event) => expectTypeOf(event).toEqualTypeOf<ProgressInfo>(),
+    });
+    expectTypeOf(model).toEqualTypeOf<PreTrainedModel>();
+    const output = await model.generate({ ...inputs, max_new_tokens: 64 });
+    expectTypeOf(output).toEqualTypeOf<Tensor<"int64">>();
+    expectTypeOf(tokenizer.batch_decode(output, { skip_special_tokens: true })).toEqualTypeOf<string[]>();
+    for (const ids of [output[0], output, [1, 2], [[1n]]]) if (ids) expectTypeOf(tokenizer.decode(ids)).toBeString();
+    expectTypeOf((await model(inputs)).logits).toEqualTypeOf<Tensor<"float32">>();
+    expectTypeOf((await model.forward({ input_ids: [1] })).logits.data).toEqualTypeOf<Float32Array>();
+    expectTypeOf(await model.layers()).toEqualTypeOf<LayerInfo[]>();
+    expectTypeOf(await model.stats()).toEqualTypeOf<ModelStats>();
+    expectTypeOf(model.hf_device_map).toEqualTypeOf<Record<string, string | number>>();
+
+    // @ts-expect-error: transformers.js' quantised types are refused
+    await models.from_pretrained("a/b", { dtype: "q4" });
+    // @ts-expect-error: there is no such option
+    await models.from_pretrained("a/b", { prefetsh: true });
+    // @ts-expect-error: a model needs ids
+    await model.forward({});
+  };
+  expectTypeOf(check).toBeFunction();
+});
