@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use wasm_bindgen::prelude::*;
 
 use super::error::{to_js, with_code};
-use crate::hub::{Abort, HubError, HubOptions, HubRepo, Repo as _};
+use super::options::Options;
+use crate::hub::{HubError, HubRepo, Repo as _};
 use crate::text::{self, RenderOptions, TextError, TokenizerFiles};
 
 /// The largest `tokenizer.json` known are about 35 MB.
@@ -73,8 +74,8 @@ impl Tokenizer {
     ///
     /// Throws with the hub's codes (`REPO_NOT_FOUND`, `ENTRY_NOT_FOUND`, …) and `TOKENIZER`.
     pub async fn from_pretrained(id: String, options: JsFromPretrainedOptions) -> Result<Self, JsValue> {
-        let (options, abort) = hub_options(&options)?;
-        let repo = HubRepo::pin(&id, options, abort).await.map_err(|e| to_js(&e.into()))?;
+        let options = Options::new("Tokenizer.from_pretrained", &options);
+        let repo = HubRepo::pin(&id, options.hub()?, options.abort()?).await.map_err(|e| to_js(&e.into()))?;
         let (tokenizer_json, config, special_tokens_map, chat_template) = join4(
             repo.read("tokenizer.json", MAX_TOKENIZER),
             read_optional(&repo, "tokenizer_config.json"),
@@ -252,35 +253,6 @@ async fn read_optional(repo: &HubRepo, path: &str) -> Result<Option<Vec<u8>>, Js
         Err(HubError::EntryNotFound { .. }) => Ok(None),
         Err(error) => Err(to_js(&error.into())),
     }
-}
-
-fn hub_options(options: &JsValue) -> Result<(HubOptions, Abort), JsValue> {
-    let wrong = |name: &str, expected: &str| {
-        with_code("UNSUPPORTED_OPTION", &format!("Tokenizer.from_pretrained: the option {name} must be {expected}"))
-    };
-    let get = |name: &str| match options.is_object() {
-        true => {
-            Reflect::get(options, &name.into()).map(|value| Some(value).filter(|value| !value.is_null_or_undefined()))
-        }
-        false => Ok(None),
-    };
-    let text =
-        |name: &str| get(name)?.map(|value| value.as_string().ok_or_else(|| wrong(name, "a string"))).transpose();
-    let default = HubOptions::default();
-    let hub = HubOptions {
-        endpoint: text("endpoint")?.unwrap_or(default.endpoint),
-        revision: text("revision")?.unwrap_or(default.revision),
-        token: text("token")?,
-        subfolder: text("subfolder")?,
-    };
-    let abort = match get("signal")? {
-        Some(signal) => {
-            let signal = signal.dyn_into().map_err(|_| wrong("signal", "an AbortSignal"))?;
-            Abort::follow(&signal)
-        }
-        None => Abort::new(),
-    };
-    Ok((hub, abort))
 }
 
 fn thrown(error: TextError) -> JsValue {

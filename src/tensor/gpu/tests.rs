@@ -137,8 +137,7 @@ impl Case {
         if !x.is_empty() {
             self.gpu.write(&buffers[0], 0, &encode(&padded, Storage::F32)).unwrap();
         }
-        let mut step: Vec<u8> =
-            [self.tokens as u32, 0, 0, 0].iter().flat_map(|w| w.to_le_bytes()).collect();
+        let mut step: Vec<u8> = [self.tokens as u32, 0, 0, 0].iter().flat_map(|w| w.to_le_bytes()).collect();
         step.extend(angles.iter().flat_map(|a| a.to_le_bytes()));
         let step = self.buffer(&step);
         let ids_bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).chain([0; 4]).collect();
@@ -325,7 +324,8 @@ async fn linear() {
                                 expected.push((sum, 2.0 * bound + 1e-6 * sum.abs() + 1e-7));
                             }
                         }
-                        let what = format!("{storage:?} {mode:?} {tokens}×{inputs}→{outputs} norm {with_norm} add {add}");
+                        let what =
+                            format!("{storage:?} {mode:?} {tokens}×{inputs}→{outputs} norm {with_norm} add {add}");
                         close(&what, &ran.y, &expected);
                         if mode == Mode::Decode && case.weights[0].layout.parts.len() == 1 && !add {
                             assert_eq!(ran.dispatches, 1, "norm and bias are fused into the product");
@@ -397,8 +397,7 @@ async fn embed() {
         for storage in storages(gpu) {
             for (vocab, width) in [(1000, 72), (131, 75)] {
                 let ids = [0, vocab as u32 - 1, 7, 7, 130, 64];
-                let mut case =
-                    Case::new(&device, ids.len(), Mode::Prefill);
+                let mut case = Case::new(&device, ids.len(), Mode::Prefill);
                 let table = case.weight(random, vocab, width, storage);
                 let ran = case.run(&[], width, 0, &[], &ids, |ops, _| ops.embed(table, width).unwrap()).await;
                 let rows: Vec<&[f32]> = case.weights[0].values.chunks(width).collect();
@@ -473,8 +472,7 @@ async fn attention_case(device: &Device, random: &mut Random, attention: Attenti
                 let first = (key * kv_heads + kv) * head_dim;
                 from[first..first + head_dim].iter().map(|v| f64::from(*v)).collect()
             };
-            let score =
-                |key| cached(&ran.keys, key).iter().zip(&q).map(|(k, q)| k * q).sum::<f64>() * f64::from(scale);
+            let score = |key| cached(&ran.keys, key).iter().zip(&q).map(|(k, q)| k * q).sum::<f64>() * f64::from(scale);
             let scores: Vec<f64> = (0..=token).map(score).collect();
             let top = scores.iter().copied().fold(f64::MIN, f64::max);
             let weights: Vec<f64> = scores.iter().map(|s| (s - top).exp()).collect();

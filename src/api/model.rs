@@ -1,0 +1,276 @@
+//! `Model` for JavaScript.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Array, Float32Array, Object, Reflect, Uint32Array};
+use wasm_bindgen::prelude::*;
+
+use super::error::{to_js, with_code};
+use super::options::Options;
+use super::progress::Reporter;
+use crate::config::{GenerationConfig, ModelConfig};
+use crate::engine::{Engine, LoadOptions, WeightDtype};
+use crate::generation::{GenerateOptions, GenerationError};
+use crate::hub::{HubRepo, Repo, Traffic};
+use crate::tensor::gpu::device::GpuOptions;
+use crate::weights::store::State;
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+export interface LoadOptions {
+  endpoint?: string;
+  revision?: string;
+  token?: string;
+  subfolder?: string;
+  dtype?: "auto" | "float16" | "bfloat16" | "float32";
+  device_map?: "auto";
+  prefetch?: boolean;
+  device?: GPUDevice;
+  signal?: AbortSignal;
+  progress_callback?: (event: object) => void;
+}
+export interface GenerateOptions {
+  on_token?: (id: number) => boolean | undefined;
+  signal?: AbortSignal;
+  [option: string]: unknown;
+}
+"#;
+
+#[wasm_bindgen]
+extern "C" {
+    /// How to load.
+    #[wasm_bindgen(typescript_type = "LoadOptions | undefined")]
+    pub type JsLoadOptions;
+    /// How to generate.
+    #[wasm_bindgen(typescript_type = "GenerateOptions | undefined")]
+    pub type JsGenerateOptions;
+    /// How to run forward.
+    #[wasm_bindgen(typescript_type = "{ all_logits?: boolean; signal?: AbortSignal } | undefined")]
+    pub type JsForwardOptions;
+}
+
+/// A repo's `config.json`, as text.
+///
+/// Throws with the hub's codes and `CONFIG_INVALID`.
+#[wasm_bindgen]
+pub async fn load_config(id: String, options: JsLoadOptions) -> Result<String, JsValue> {
+    let options = Options::new("AutoConfig.from_pretrained", &options);
+    let repo = HubRepo::pin(&id, options.hub()?, options.abort()?).await.map_err(thrown)?;
+    Ok(ModelConfig::open(&repo).await.map_err(thrown)?.text().to_owned())
+}
+
+/// A causal language model whose weights stream in.
+#[wasm_bindgen]
+pub struct Model {
+    // Taken by `dispose`, so that the device's memory is free at once and not when JavaScript collects us.
+    engine: RefCell<Option<Rc<Engine>>>,
+    config: String,
+    generation_config: Option<String>,
+    traffic: Rc<Traffic>,
+}
+
+#[wasm_bindgen]
+impl Model {
+    /// Reads config and headers, plans, and starts to bring the weights in. Resolves before they are there.
+    ///
+    /// Throws with the codes of `LayerlineError`.
+    pub async fn from_pretrained(id: String, options: JsLoadOptions) -> Result<Model, JsValue> {
+        let options = Options::new("from_pretrained", &options);
+        let dtype = match options.text("dtype")?.as_deref() {
+            None => WeightDtype::Half,
+            Some("auto") => WeightDtype::Auto,
+            Some("float16") => WeightDtype::Float16,
+            Some("bfloat16") => WeightDtype::Bfloat16,
+            Some("float32") => WeightDtype::Float32,
+            Some(_) => return Err(options.wrong("dtype", "\"auto\", \"float16\", \"bfloat16\" or \"float32\"")),
+        };
+        let progress = options.function("progress_callback")?;
+        let device = options.get("device")?.map(|device| device.unchecked_into());
+        let prefetch = options.flag("prefetch")?.unwrap_or(true);
+        let abort = options.abort()?;
+
+        let repo = HubRepo::pin(&id, options.hub()?, abort.clone()).await.map_err(thrown)?;
+        let traffic = repo.traffic();
+        let repo: Rc<dyn Repo> = Rc::new(repo);
+        let config = ModelConfig::open(&*repo).await.map_err(thrown)?;
+        let generation = GenerationConfig::open(&*repo, &config).await.map_err(thrown)?;
+        let generation_config = generation.text.clone();
+        let load = LoadOptions {
+            dtype,
+            prefetch,
+            gpu: GpuOptions { device, ..GpuOptions::default() },
+            spawn: Rc::new(wasm_bindgen_futures::spawn_local),
+            progress: progress.map(|callback| Reporter::new(id, callback).into_progress()),
+            abort,
+        };
+        let engine = Engine::load(repo, &config, generation, load).await.map_err(thrown)?;
+        Ok(Model {
+            engine: RefCell::new(Some(Rc::new(engine))),
+            config: config.text().to_owned(),
+            generation_config,
+            traffic,
+        })
+    }
+
+    fn engine(&self) -> Result<Rc<Engine>, JsValue> {
+        self.engine.borrow().clone().ok_or_else(|| thrown(GenerationError::Disposed))
+    }
+
+    /// `config.json` as the repo has it.
+    pub fn config(&self) -> String {
+        self.config.clone()
+    }
+
+    /// `generation_config.json` as the repo has it.
+    pub fn generation_config(&self) -> Option<String> {
+        self.generation_config.clone()
+    }
+
+    /// Modules and their devices.
+    pub fn hf_device_map(&self) -> Result<Object, JsValue> {
+        self.engine()?;
+        object(&[("", 0.into())])
+    }
+
+    /// Every block's place and progress, in forward order.
+    pub fn layers(&self) -> Result<Array, JsValue> {
+        let one = |block: crate::engine::BlockState| {
+            let state = match block.state {
+                State::Absent => "absent",
+                State::Coming => "coming",
+                State::Resident => "resident",
+            };
+            object(&[
+                ("name", block.name.into()),
+                ("device", 0.into()),
+                ("state", state.into()),
+                ("bytes", (block.bytes as f64).into()),
+                ("resident_bytes", (block.resident_bytes as f64).into()),
+            ])
+        };
+        self.engine()?.blocks().into_iter().map(one).collect()
+    }
+
+    /// What the model costs and has done so far. Sizes are bytes.
+    pub fn stats(&self) -> Result<Object, JsValue> {
+        let engine = self.engine()?;
+        let capabilities = engine.gpu().capabilities();
+        let adapter = object(&[
+            ("vendor", capabilities.vendor.as_str().into()),
+            ("architecture", capabilities.architecture.as_str().into()),
+            ("description", capabilities.description.as_str().into()),
+            ("shader_f16", capabilities.shader_f16.into()),
+            ("subgroups", capabilities.subgroups.into()),
+        ])?;
+        let (usages, timings) = (engine.gpu().usages(), engine.timings());
+        let resident: u64 = engine.blocks().iter().map(|block| block.resident_bytes).sum();
+        let encoded = f64::from(timings.encoded.get()).max(1.0);
+        object(&[
+            ("adapter", adapter.into()),
+            ("kernels", engine.storage().name().into()),
+            ("gpu_bytes", (usages.bytes() as f64).into()),
+            ("peak_gpu_bytes", (usages.peak_bytes() as f64).into()),
+            ("gpu_buffers", usages.buffers().into()),
+            ("weight_bytes", (engine.weight_bytes() as f64).into()),
+            ("resident_bytes", (resident as f64).into()),
+            ("fetched_bytes", (self.traffic.bytes() as f64).into()),
+            ("requests", (self.traffic.requests() as f64).into()),
+            ("peak_staging_bytes", (engine.loader().peak_staging() as f64).into()),
+            ("dispatches_per_token", timings.dispatches.get().into()),
+            ("encode_us_per_token", (timings.encode_ms.get() * 1000.0 / encoded).into()),
+            ("wasm_memory_bytes", wasm_memory().into()),
+        ])
+    }
+
+    /// Bytes of parameters and buffers, as they lie on their devices.
+    pub fn get_memory_footprint(&self) -> Result<f64, JsValue> {
+        Ok(self.engine()?.weight_bytes() as f64)
+    }
+
+    /// Waits until every weight is on its device.
+    pub async fn ready(&self) -> Result<(), JsValue> {
+        self.engine()?.ready().await.map_err(thrown)
+    }
+
+    /// Logits, row-major `[n, vocab_size]`: of all tokens, or of the last one where `all_logits` is false.
+    pub async fn forward(&self, input_ids: &[u32], options: JsForwardOptions) -> Result<Float32Array, JsValue> {
+        let engine = self.engine()?;
+        let options = Options::new("forward", &options);
+        let all = options.flag("all_logits")?.unwrap_or(true);
+        let logits = engine.forward(input_ids, &options.abort()?).await.map_err(thrown)?;
+        let vocab = engine.shape().vocab_size;
+        let from = if all { 0 } else { logits.len().saturating_sub(vocab) };
+        Ok(Float32Array::from(logits.get(from..).unwrap_or_default()))
+    }
+
+    /// Prompt and new ids.
+    pub async fn generate(&self, input_ids: &[u32], options: JsGenerateOptions) -> Result<Uint32Array, JsValue> {
+        let engine = self.engine()?;
+        let call = Options::new("generate", &options);
+        let (abort, on_token) = (call.abort()?, call.function("on_token")?);
+        let options = generate_options(&options)?;
+        let mut thrown_by_callback = None;
+        let mut tell = |id: u32| match &on_token {
+            None => true,
+            Some(callback) => match callback.call1(&JsValue::UNDEFINED, &id.into()) {
+                Ok(answer) => answer.as_bool() != Some(false),
+                Err(error) => {
+                    thrown_by_callback = Some(error);
+                    false
+                }
+            },
+        };
+        let new = engine.generate(input_ids, &options, &mut tell, &abort).await.map_err(thrown)?;
+        if let Some(error) = thrown_by_callback {
+            return Err(error);
+        }
+        Ok(Uint32Array::from([input_ids, &new].concat().as_slice()))
+    }
+
+    /// Stops loading and gives the device's memory back. Later calls throw `DISPOSED`.
+    pub fn dispose(&self) {
+        if let Some(engine) = self.engine.take() {
+            engine.dispose();
+        }
+    }
+}
+
+fn thrown(error: impl Into<crate::Error>) -> JsValue {
+    to_js(&error.into())
+}
+
+/// The options but for those that only JavaScript has.
+fn generate_options(options: &JsValue) -> Result<GenerateOptions, JsValue> {
+    if !options.is_object() {
+        return Ok(GenerateOptions::default());
+    }
+    let plain = Object::assign(&Object::new(), options.unchecked_ref());
+    for name in ["on_token", "signal"] {
+        Reflect::delete_property(&plain, &name.into())?;
+    }
+    // `undefined` means the default.
+    for entry in Object::entries(&plain) {
+        let entry: Array = entry.unchecked_into();
+        if entry.get(1).is_null_or_undefined() {
+            Reflect::delete_property(&plain, &entry.get(0))?;
+        }
+    }
+    let wrong = |message: String| with_code("UNSUPPORTED_OPTION", &format!("generate: {message}"));
+    let text = js_sys::JSON::stringify(&plain)?.as_string().unwrap_or_default();
+    serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+}
+
+fn object(entries: &[(&str, JsValue)]) -> Result<Object, JsValue> {
+    let object = Object::new();
+    for (name, value) in entries {
+        Reflect::set(&object, &(*name).into(), value)?;
+    }
+    Ok(object)
+}
+
+/// Bytes of wasm memory, which never shrinks: a high-water mark.
+fn wasm_memory() -> f64 {
+    let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
+    f64::from(memory.buffer().unchecked_into::<js_sys::ArrayBuffer>().byte_length())
+}
