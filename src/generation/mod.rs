@@ -1,7 +1,11 @@
 //! Generation: what is asked, which token comes next, when to stop.
 
+mod chooser;
 mod options;
+mod processors;
+mod sample;
 
+pub use chooser::Chooser;
 pub use options::GenerateOptions;
 
 /// Why a model can't do what was asked of it.

@@ -11,8 +11,31 @@ pub struct GenerateOptions {
     pub max_new_tokens: Option<usize>,
     /// Prompt and new tokens at most.
     pub max_length: Option<usize>,
-    /// Any of these ends the text. An empty list: none does.
+    /// New tokens before which the text can't end. Wins over `min_length`.
+    pub min_new_tokens: Option<usize>,
+    /// Prompt and new tokens before which the text can't end.
+    pub min_length: Option<usize>,
+    /// Any of these ends the text. An empty list: none does. In JSON also a single id.
+    #[serde(deserialize_with = "one_or_many")]
     pub eos_token_id: Option<Vec<u32>>,
+    /// Taken for transformers' sake: one text needs no padding.
+    pub pad_token_id: Option<u32>,
+    /// Taken for transformers' sake: the prompt is never empty.
+    pub bos_token_id: Option<u32>,
+    /// Above 0. Above 1: tokens that the text already has, the prompt's included, become less likely. Default 1.
+    pub repetition_penalty: Option<f64>,
+    /// Draw tokens at random, by their probabilities, rather than take the likeliest each time. Default false.
+    pub do_sample: Option<bool>,
+    /// Above 0, for sampling: below 1 sharpens the probabilities, above 1 evens them out. Default 1.
+    pub temperature: Option<f64>,
+    /// For sampling: keeps so many of the likeliest tokens, and equals of the last one. 0 keeps all. Default 50.
+    pub top_k: Option<usize>,
+    /// Above 0 and up to 1, for sampling: keeps the likeliest tokens that together have this probability. Default 1.
+    pub top_p: Option<f64>,
+    /// From 0 to 1, for sampling: keeps tokens of at least this share of the likeliest one's probability. Default 0.
+    pub min_p: Option<f64>,
+    /// For sampling: the same seed, with the same logits, gives the same tokens. Default: another one each time.
+    pub seed: Option<u64>,
 }
 
 /// New tokens where nothing says how many.
@@ -38,8 +61,33 @@ impl GenerateOptions {
         Ok(count)
     }
 
+    /// How many tokens, a prompt of `prompt` tokens included, there must be before the text may end.
+    pub fn min_length(&self, config: &GenerationConfig, prompt: usize) -> usize {
+        let after = |new: usize| prompt.saturating_add(new);
+        self.min_new_tokens
+            .map(after)
+            .or(self.min_length)
+            .or(config.min_new_tokens.map(after))
+            .or(config.min_length)
+            .unwrap_or(0)
+    }
+
     /// Which tokens end the text.
     pub fn eos(&self, config: &GenerationConfig) -> Vec<u32> {
         self.eos_token_id.clone().unwrap_or_else(|| config.eos_token_id.clone())
     }
+}
+
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u32>>, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged, expecting = "eos_token_id must be a token id or a list of token ids")]
+    enum Ids {
+        One(u32),
+        Many(Vec<u32>),
+    }
+    let ids: Option<Ids> = serde::Deserialize::deserialize(deserializer)?;
+    Ok(ids.map(|ids| match ids {
+        Ids::One(id) => vec![id],
+        Ids::Many(ids) => ids,
+    }))
 }
