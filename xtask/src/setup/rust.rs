@@ -73,6 +73,7 @@ fn install(package: &str, args: &[&str]) -> Result<()> {
             eprintln!("setup: {package} doesn't install with its own lock file, trying without ({locked:#})");
             quiet(&mut install())?;
         }
-        Ok(())
+        // Hundreds of megabytes that nothing reads again.
+        fs::remove_dir_all(&target).with_context(|| format!("can't remove {}", target.display()))
     })
 }
