@@ -1,4 +1,4 @@
-//! Against transformers' own processed scores (`tests/goldens/processors.json`), and the draws against their probabilities.
+//! Against transformers' own processed scores (`tests/goldens/processors.json`), and draws against their probabilities.
 
 use serde_json::Value;
 

@@ -28,7 +28,11 @@ CASES = [
     ("min_new_tokens, the model's, with its eos", {}, {"min_new_tokens": 3, "eos_token_id": [1, 2]}),
     ("sampling, all defaults", {"do_sample": True}, {}),
     ("sampling, the model's", {}, {"do_sample": True, "temperature": 0.6, "top_p": 0.9}),
-    ("the call goes before the model", {"temperature": 2.0, "top_k": 12}, {"do_sample": True, "temperature": 0.6, "top_k": 3}),
+    (
+        "the call goes before the model",
+        {"temperature": 2.0, "top_k": 12},
+        {"do_sample": True, "temperature": 0.6, "top_k": 3},
+    ),
     ("the call turns sampling off", {"do_sample": False}, {"do_sample": True, "temperature": 0.6, "top_k": 3}),
     ("temperature alone", {"do_sample": True, "temperature": 0.35, "top_k": 0}, {}),
     ("nothing", {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": 1.0}, {}),
@@ -110,7 +114,8 @@ def warped(model, call, row):
     config._eos_token_tensor = None
     processors = model._get_logits_processor(config, input_ids_seq_length=len(PROMPT))
     logits = torch.tensor([row])
-    return [{"logits": numbers(logits[0]), "scores": numbers(processors(torch.tensor([PROMPT]), logits)[0]), "id": None}]
+    scores = processors(torch.tensor([PROMPT]), logits)
+    return [{"logits": numbers(logits[0]), "scores": numbers(scores[0]), "id": None}]
 
 
 def main():
