@@ -54,8 +54,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let a = element(row, col);
     let b = element(row, col + 1u);
     if TO == 1u {
-        // Values past float16's range would be indeterminate.
-        target_words[params.to + word] = pack2x16float(clamp(vec2<f32>(a, b), vec2<f32>(-65504.0), vec2<f32>(65504.0)));
+        target_words[params.to + word] = pack_halves(vec2<f32>(a, b));
     } else {
         target_words[params.to + word] = to_bf16(a) | (to_bf16(b) << 16u);
     }

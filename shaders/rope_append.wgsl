@@ -43,8 +43,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let kv = (head - params.heads) % params.kv_heads;
     let word = ((step.position + token) * params.kv_heads + kv) * HALF + d / 2u;
     if head >= params.heads + params.kv_heads {
-        values[word] = pack2x16float(a);
-        values[word + PER_HEAD] = pack2x16float(b);
+        values[word] = pack_halves(a);
+        values[word + PER_HEAD] = pack_halves(b);
         return;
     }
     let r0 = step.rope[token * HALF + d];
@@ -54,8 +54,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let first = a * cosine - b * sine;
     let second = b * cosine + a * sine;
     if head >= params.heads {
-        keys[word] = pack2x16float(first);
-        keys[word + PER_HEAD] = pack2x16float(second);
+        keys[word] = pack_halves(first);
+        keys[word + PER_HEAD] = pack_halves(second);
         return;
     }
     qkv[at] = first.x;

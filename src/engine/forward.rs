@@ -43,18 +43,12 @@ impl Engine {
     }
 
     /// Runs a prompt from `position` 0 on, chunk by chunk. The last chunk's work is left in the encoder, unsubmitted.
-    pub(super) async fn prefill(
-        &self,
-        session: &mut Session,
-        ids: &[u32],
-        length: usize,
-        abort: &Abort,
-    ) -> Result<Encoder> {
+    pub(super) async fn prefill(&self, session: &mut Session, ids: &[u32], abort: &Abort) -> Result<Encoder> {
         let mut position = 0;
         let mut encoder = self.gpu.encoder();
         for chunk in ids.chunks(PREFILL_TOKENS) {
             encoder.submit();
-            self.begin(session, position, length, Some(chunk), chunk.len())?;
+            self.begin(session, position, ids.len(), Some(chunk), chunk.len())?;
             position += chunk.len();
             let last = position == ids.len();
             encoder = self.run(session, Mode::Prefill, Ending::Greedy, chunk.len(), last, abort).await?;

@@ -1,8 +1,9 @@
 //! The token loop: one encoder, one pass and one submit a token, one id read back.
 //!
-//! The next token's id stays on the device, so the loop submits tokens ahead of the ids that it has read: the device
-//! never waits for the page, and a browser that reports completion only now and then (Firefox: every 100 ms) doesn't
-//! slow it down. Steps past the end of the text are dropped.
+//! In greedy generation the next token's id stays on the device, so the loop submits tokens ahead of the ids that it
+//! has read: the device never waits for the page, and a browser that reports completion only now and then (Firefox:
+//! every 100 ms) doesn't slow it down. Steps past the end of the text are dropped. Where a [`Chooser`] has a say, a row
+//! of logits is read back instead, one step at a time.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -11,9 +12,9 @@ use super::Engine;
 use super::session::Session;
 use crate::Result;
 use crate::clock::now_ms;
-use crate::generation::{GenerateOptions, GenerationError, check_ids};
+use crate::generation::{Chooser, GenerateOptions, GenerationError, check_ids};
 use crate::hub::Abort;
-use crate::tensor::gpu::device::{Encoder, Readback, Usage};
+use crate::tensor::gpu::device::{Buffer, Encoder, Readback, Usage};
 
 /// Steps submitted ahead of the ids read, at least and at most.
 const AHEAD: std::ops::RangeInclusive<usize> = 2..=8;
@@ -24,8 +25,30 @@ const AHEAD_MS: f64 = 120.0;
 /// Told of each new token; `false` ends the text.
 pub type OnToken<'a> = &'a mut dyn FnMut(u32) -> bool;
 
+/// A text that grows.
+struct Text<'a> {
+    prompt: usize,
+    most: usize,
+    eos: Vec<u32>,
+    new: Vec<u32>,
+    on_token: OnToken<'a>,
+    abort: &'a Abort,
+}
+
+impl Text<'_> {
+    /// Appends a token. `true`: the text goes on.
+    fn push(&mut self, id: u32) -> Result<bool> {
+        if self.abort.is_aborted() {
+            return Err(GenerationError::Aborted.into());
+        }
+        self.new.push(id);
+        let wanted = (self.on_token)(id);
+        Ok(wanted && !self.eos.contains(&id) && self.new.len() < self.most)
+    }
+}
+
 impl Engine {
-    /// Continues `ids`, greedily. Gives the new ids, an end-of-text id included.
+    /// Continues `ids`. Gives the new ids, an end-of-text id included.
     ///
     /// # Errors
     /// `INPUT_IDS`, `UNSUPPORTED_OPTION`, `ABORTED`; what the load or the device says.
@@ -39,63 +62,100 @@ impl Engine {
         self.alive()?;
         let shape = self.model.shape();
         check_ids(ids, shape.vocab_size)?;
-        let new_tokens = options.new_tokens(&self.generation, ids.len())?;
+        let most = options.new_tokens(&self.generation, ids.len())?;
+        let chooser = Chooser::new(options, &self.generation, ids)?;
         let eos = options.eos(&self.generation);
-        let length = ids.len() + new_tokens;
+        let mut text = Text { prompt: ids.len(), most, eos, new: Vec::new(), on_token, abort };
 
         let mut session = self.session.lock().await;
-        session.reserve(&self.gpu, &shape, length).await?;
-        let encoder = self.prefill(&mut session, ids, ids.len(), abort).await?;
+        session.reserve(&self.gpu, &shape, ids.len().saturating_add(most)).await?;
+        let prompt = self.prefill(&mut session, ids, abort).await?;
         self.link_decode(&mut session).await?;
         self.timings.dispatches.set(self.recorded.dispatches_per_token() as u32);
+        match chooser {
+            None => self.run_ahead(&mut session, prompt, &mut text).await?,
+            Some(chooser) => self.step_by_step(&mut session, prompt, &mut text, chooser).await?,
+        }
+        Ok(text.new)
+    }
 
-        let mut pending = VecDeque::from([self.choose(&mut session, encoder)?]);
+    /// Greedy: several steps are under way at a time.
+    async fn run_ahead(&self, session: &mut Session, prompt: Encoder, text: &mut Text<'_>) -> Result<()> {
+        let mut pending = VecDeque::from([self.read_id(session, prompt)?]);
         let mut submitted = 1;
-        let mut chosen = Vec::with_capacity(new_tokens);
         let mut ahead = *AHEAD.start();
         let mut last = now_ms();
         let mut step_ms = AHEAD_MS;
         let result = loop {
-            while pending.len() < ahead && submitted < new_tokens {
-                let start = now_ms();
-                let position = ids.len() + submitted - 1;
-                self.begin(&mut session, position, position + 1, None, 1)?;
-                let encoder = self.decode(&session)?;
-                pending.push_back(self.choose(&mut session, encoder)?);
+            while pending.len() < ahead && submitted < text.most {
+                let encoder = self.step(session, text.prompt + submitted - 1)?;
+                pending.push_back(self.read_id(session, encoder)?);
                 submitted += 1;
-                self.timings.encoded.set(self.timings.encoded.get() + 1);
-                self.timings.encode_ms.set(self.timings.encode_ms.get() + now_ms() - start);
             }
             let Some((readback, buffer)) = pending.pop_front() else { break Ok(()) };
-            let id = read(readback).await?;
+            let bytes = readback.bytes().await?;
             session.readbacks.push(buffer);
             // A moving mean over a few steps: several ids may arrive at once.
             step_ms += 0.2 * (now_ms() - last - step_ms);
             last = now_ms();
             ahead = ((AHEAD_MS / step_ms.max(1.0)).ceil() as usize).clamp(*AHEAD.start(), *AHEAD.end());
-            if abort.is_aborted() {
-                break Err(GenerationError::Aborted.into());
-            }
+            let id = bytes.first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
             self.alive()?;
-            chosen.push(id);
-            if !on_token(id) || eos.contains(&id) {
-                break Ok(());
+            match text.push(id) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
             }
         };
         // Buffers that are still being mapped can't be used again before their maps resolve.
         for (readback, buffer) in pending {
-            read(readback).await?;
+            readback.bytes().await?;
             session.readbacks.push(buffer);
         }
-        result.map(|()| chosen)
+        result
+    }
+
+    /// The chooser sees each row of logits before the next step starts.
+    async fn step_by_step(
+        &self,
+        session: &mut Session,
+        prompt: Encoder,
+        text: &mut Text<'_>,
+        mut chooser: Chooser,
+    ) -> Result<()> {
+        let vocab = self.model.shape().vocab_size;
+        let bytes = (vocab * 4) as u64;
+        let back = Rc::new(self.gpu.create_buffer("logits", bytes, Usage::Readback)?);
+        let mut logits = Vec::with_capacity(vocab);
+        let mut encoder = prompt;
+        loop {
+            encoder.copy(session.activation(self.recorded.last_logits.id)?, 0, &back, 0, bytes)?;
+            encoder.submit();
+            let row = self.gpu.map(&back, bytes).bytes().await?;
+            self.alive()?;
+            logits.clear();
+            logits.extend(row.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)));
+            let id = chooser.choose(&mut logits);
+            if !text.push(id)? {
+                return Ok(());
+            }
+            self.gpu.write(&session.ids, 0, &id.to_le_bytes())?;
+            encoder = self.step(session, text.prompt + text.new.len() - 1)?;
+        }
+    }
+
+    /// Encodes one token at `position`.
+    fn step(&self, session: &mut Session, position: usize) -> Result<Encoder> {
+        let start = now_ms();
+        self.begin(session, position, position + 1, None, 1)?;
+        let encoder = self.decode(session)?;
+        self.timings.encoded.set(self.timings.encoded.get() + 1);
+        self.timings.encode_ms.set(self.timings.encode_ms.get() + now_ms() - start);
+        Ok(encoder)
     }
 
     /// Submits the encoder's work and starts to read the id that it chooses.
-    fn choose(
-        &self,
-        session: &mut Session,
-        mut encoder: Encoder,
-    ) -> Result<(Readback, Rc<crate::tensor::gpu::device::Buffer>)> {
+    fn read_id(&self, session: &mut Session, mut encoder: Encoder) -> Result<(Readback, Rc<Buffer>)> {
         let buffer = match session.readbacks.pop() {
             Some(buffer) => buffer,
             None => Rc::new(self.gpu.create_buffer("next id", 4, Usage::Readback)?),
@@ -104,9 +164,4 @@ impl Engine {
         encoder.submit();
         Ok((self.gpu.map(&buffer, 4), buffer))
     }
-}
-
-async fn read(readback: Readback) -> Result<u32> {
-    let bytes = readback.bytes().await?;
-    Ok(bytes.first_chunk().map_or(0, |word| u32::from_le_bytes(*word)))
 }

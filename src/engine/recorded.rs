@@ -23,6 +23,8 @@ pub struct Recorded {
     all_logits: Vec<Dispatch>,
     /// The buffers that the blocks share.
     pub activations: Activations,
+    /// Where [`Ending::Greedy`] leaves the last token's logits, in either mode.
+    pub last_logits: Tensor,
     /// Where [`Ending::Logits`] leaves its logits.
     pub logits: Tensor,
     /// Tokens that may run at a time when all their logits are wanted.
@@ -37,10 +39,18 @@ impl Recorded {
     pub fn new(model: &dyn Model, tuning: &Tuning, layouts: &[Layout]) -> Result<Recorded> {
         let mut activations = Activations::default();
         let (decode, _) = run(model, tuning, layouts, &mut activations, Mode::Decode, Ending::Greedy)?;
-        let (prefill, _) = run(model, tuning, layouts, &mut activations, Mode::Prefill, Ending::Greedy)?;
+        let (prefill, last_logits) = run(model, tuning, layouts, &mut activations, Mode::Prefill, Ending::Greedy)?;
         let (mut all, logits) = run(model, tuning, layouts, &mut activations, Mode::Prefill, Ending::Logits)?;
         let logits_tokens = logits_tokens(model);
-        Ok(Recorded { decode, prefill, all_logits: all.pop().unwrap_or_default(), activations, logits, logits_tokens })
+        Ok(Recorded {
+            decode,
+            prefill,
+            all_logits: all.pop().unwrap_or_default(),
+            activations,
+            last_logits,
+            logits,
+            logits_tokens,
+        })
     }
 
     /// The dispatches of one block.

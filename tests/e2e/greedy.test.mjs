@@ -116,7 +116,8 @@ for (const { name, shaderF16 } of ENVIRONMENTS) {
       assert.equal(facts.adapter.shader_f16, shaderF16);
       assert.equal(facts.type, "llama");
       const { total_size } = JSON.parse(sampleFile("model.safetensors.index.json")).metadata;
-      assert.equal(facts.footprint, total_size);
+      // Vectors are kept in float32, matrices as they came.
+      assert.ok(facts.footprint >= total_size && facts.footprint < 1.01 * total_size);
     });
 
     for (const prompt of [...short, long].filter(Boolean)) {

@@ -100,6 +100,10 @@ impl Source {
         }
     }
 
+    const fn packs_halves(self) -> bool {
+        matches!(self, Source::Cast | Source::RopeAppend)
+    }
+
     const fn activates(self) -> bool {
         matches!(self, Source::Glu | Source::LinearVec)
     }
@@ -151,6 +155,9 @@ impl Kernel {
             Some(Reduction::Subgroup) => text.push_str(include_str!("../../../shaders/sum_subgroup.wgsl")),
             Some(Reduction::Workgroup) => text.push_str(include_str!("../../../shaders/sum_workgroup.wgsl")),
             None => {}
+        }
+        if self.source.packs_halves() {
+            text.push_str(include_str!("../../../shaders/half.wgsl"));
         }
         if self.source.activates() {
             text.push_str(include_str!("../../../shaders/activate.wgsl"));
