@@ -95,18 +95,3 @@ fn store(m: u32, n: u32, value: vec4<f32>) {
     put(m, n + 2u * THREADS_N, value.z);
     put(m, n + 3u * THREADS_N, value.w);
 }
-
-fn put(m: u32, n: u32, value: f32) {
-    if n >= params.rows {
-        return;
-    }
-    var v = value;
-    if BIAS {
-        v += bias[params.first + n];
-    }
-    let i = m * params.stride + params.first + n;
-    if ADD {
-        v += y[i];
-    }
-    y[i] = v;
-}

@@ -90,7 +90,8 @@ impl Session {
             let dispatches = engine.recorded.block(mode, ending, block);
             let gpu = &engine.gpu;
             self.allocate(gpu, &engine.recorded, dispatches.iter().flat_map(|d| &d.buffers)).await?;
-            let program = Program::link(gpu, &engine.pipelines, dispatches, |name| self.buffer(engine, name))?;
+            let link = || Program::link(gpu, &engine.pipelines, dispatches, |name| self.buffer(engine, name));
+            let program = gpu.checked("a program's parameters", link).await?;
             self.programs.insert(key, program);
         }
         self.linked(mode, ending, block)

@@ -65,6 +65,7 @@ pub enum Source {
     Embed,
     Glu,
     LinearMat,
+    LinearMatDirect,
     LinearVec,
     RmsNorm,
     RopeAppend,
@@ -80,6 +81,7 @@ impl Source {
             Source::Embed => "embed",
             Source::Glu => "glu",
             Source::LinearMat => "linear_mat",
+            Source::LinearMatDirect => "linear_mat_direct",
             Source::LinearVec => "linear_vec",
             Source::RmsNorm => "rms_norm",
             Source::RopeAppend => "rope_append",
@@ -94,6 +96,7 @@ impl Source {
             Source::Embed => include_str!("../../../shaders/embed.wgsl"),
             Source::Glu => include_str!("../../../shaders/glu.wgsl"),
             Source::LinearMat => include_str!("../../../shaders/linear_mat.wgsl"),
+            Source::LinearMatDirect => include_str!("../../../shaders/linear_mat_direct.wgsl"),
             Source::LinearVec => include_str!("../../../shaders/linear_vec.wgsl"),
             Source::RmsNorm => include_str!("../../../shaders/rms_norm.wgsl"),
             Source::RopeAppend => include_str!("../../../shaders/rope_append.wgsl"),
@@ -163,8 +166,27 @@ impl Kernel {
             text.push_str(include_str!("../../../shaders/activate.wgsl"));
         }
         text.push_str(self.source.body());
+        if matches!(self.source, Source::LinearMat | Source::LinearMatDirect) {
+            text.push_str(include_str!("../../../shaders/linear_put.wgsl"));
+        }
         text
     }
+}
+
+/// How the matrix product is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tiles {
+    /// Tiles of `m` tokens, `n` outputs and `k` quads of the common dimension go through workgroup memory.
+    Shared {
+        /// Tokens.
+        m: u32,
+        /// Outputs.
+        n: u32,
+        /// Quads.
+        k: u32,
+    },
+    /// Each invocation takes 8 tokens and 8 outputs straight from memory.
+    Direct,
 }
 
 /// Sizes of workgroups and tiles for a device.
@@ -176,12 +198,8 @@ pub struct Tuning {
     pub lanes: u32,
     /// How they sum.
     pub reduction: Reduction,
-    /// Tokens a tile of the matrix product.
-    pub tile_m: u32,
-    /// Outputs a tile.
-    pub tile_n: u32,
-    /// Quads of the common dimension a tile.
-    pub tile_k: u32,
+    /// The matrix product.
+    pub tiles: Tiles,
 }
 
 impl Tuning {
@@ -193,9 +211,7 @@ impl Tuning {
             workgroup: 64,
             lanes: if in_subgroup { smallest.min(32) } else { 32 },
             reduction: if in_subgroup { Reduction::Subgroup } else { Reduction::Workgroup },
-            tile_m: 32,
-            tile_n: 64,
-            tile_k: 4,
+            tiles: if capabilities.is_software() { Tiles::Direct } else { Tiles::Shared { m: 32, n: 64, k: 4 } },
         }
     }
 }

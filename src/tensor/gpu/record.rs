@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::device::GpuError;
-use super::kernel::{Constant, Kernel, Reduction, Source, Tuning};
+use super::kernel::{Constant, Kernel, Reduction, Source, Tiles, Tuning};
 use crate::Result;
 use crate::config::Activation;
 use crate::tensor::ops::{Attention, Linear, Ops, RmsNorm, Rows, Tensor, WeightId};
@@ -298,23 +298,25 @@ impl<'a> Recorder<'a> {
             Some(y) => y,
             None => self.allocate(linear.outputs, x.rows),
         };
-        let Tuning { tile_m, tile_n, tile_k, .. } = *self.tuning;
         for (index, part) in layout.parts.iter().enumerate() {
-            let kernel = Kernel {
-                source: Source::LinearMat,
-                storage: Some(layout.storage),
-                reduction: None,
-                constants: vec![
-                    Constant::U32("TILE_M", tile_m),
-                    Constant::U32("TILE_N", tile_n),
-                    Constant::U32("TILE_K", tile_k),
-                    Constant::Bool("BIAS", linear.bias.is_some()),
-                    Constant::Bool("ADD", add_to.is_some()),
-                ],
+            let rows = part.rows as u32;
+            let (source, mut constants, grid) = match self.tuning.tiles {
+                Tiles::Shared { m, n, k } => (
+                    Source::LinearMat,
+                    vec![Constant::U32("TILE_M", m), Constant::U32("TILE_N", n), Constant::U32("TILE_K", k)],
+                    Grid::PerTokens { x: rows.div_ceil(n), tokens: m },
+                ),
+                Tiles::Direct => (
+                    Source::LinearMatDirect,
+                    vec![self.workgroup()],
+                    Grid::PerTokens { x: rows.div_ceil(8 * self.tuning.workgroup), tokens: 8 },
+                ),
             };
+            constants.push(Constant::Bool("BIAS", linear.bias.is_some()));
+            constants.push(Constant::Bool("ADD", add_to.is_some()));
             self.push(
-                kernel,
-                vec![part.rows as u32, (layout.stride / 4) as u32, part.first as u32, stride(y.width) as u32],
+                Kernel { source, storage: Some(layout.storage), reduction: None, constants },
+                vec![rows, (layout.stride / 4) as u32, part.first as u32, stride(y.width) as u32],
                 vec![
                     BufferName::Weight(linear.weight, index),
                     BufferName::Activation(x.id),
@@ -322,7 +324,7 @@ impl<'a> Recorder<'a> {
                     linear.bias.map_or(BufferName::Activation(x.id), |b| BufferName::Weight(b, 0)),
                     BufferName::Step,
                 ],
-                Grid::PerTokens { x: (part.rows as u32).div_ceil(tile_n), tokens: tile_m },
+                grid,
             );
         }
         Ok(y)

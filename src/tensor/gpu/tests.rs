@@ -8,7 +8,7 @@ use std::rc::Rc;
 use half::{bf16, f16};
 
 use super::device::{Buffer, Gpu, GpuOptions, Usage};
-use super::kernel::{Storage, Tuning};
+use super::kernel::{Storage, Tiles, Tuning};
 use super::program::{Pipelines, Program};
 use super::record::{Activations, BufferName, Mode, Recorder, stride};
 use crate::config::Activation;
@@ -81,12 +81,14 @@ struct Case {
     weights: Vec<Weight>,
     tokens: usize,
     mode: Mode,
+    /// Instead of what suits the device.
+    tuning: Option<Tuning>,
 }
 
 impl Case {
     fn new(device: &Device, tokens: usize, mode: Mode) -> Case {
         let (gpu, pipelines) = device.clone();
-        Case { gpu, pipelines, weights: Vec::new(), tokens, mode }
+        Case { gpu, pipelines, weights: Vec::new(), tokens, mode, tuning: None }
     }
 
     fn weight(&mut self, random: &mut Random, rows: usize, cols: usize, storage: Storage) -> WeightId {
@@ -116,7 +118,7 @@ impl Case {
         op: impl FnOnce(&mut Recorder<'_>, Tensor) -> Tensor,
     ) -> Ran {
         let layouts: Vec<Layout> = self.weights.iter().map(|w| w.layout.clone()).collect();
-        let tuning = Tuning::of(self.gpu.capabilities());
+        let tuning = self.tuning.clone().unwrap_or_else(|| Tuning::of(self.gpu.capabilities()));
         let mut activations = Activations::default();
         let mut recorder = Recorder::new(self.mode, &tuning, &layouts, &mut activations);
         let input = recorder.carry(Tensor { id: 0, width, rows: Rows::All });
@@ -290,10 +292,17 @@ async fn linear() {
         for storage in storages(gpu) {
             for (mode, tokens) in MODES {
                 for (inputs, outputs) in [(72, 131), (75, 4), (576, 70), (130, 1)] {
-                    for (with_bias, add, with_norm) in
-                        [(false, false, false), (true, false, true), (false, true, false), (true, true, false)]
-                    {
+                    for (with_bias, add, with_norm) in [
+                        (false, false, false),
+                        (true, false, true),
+                        (false, true, false),
+                        (true, true, false),
+                        (true, false, false),
+                    ] {
                         let mut case = Case::new(&device, tokens, mode);
+                        // Both forms of the product run on every device, whichever it is that suits it.
+                        let tiles = if add == with_bias { Tiles::Direct } else { Tiles::Shared { m: 32, n: 64, k: 4 } };
+                        case.tuning = Some(Tuning { tiles, ..Tuning::of(gpu.capabilities()) });
                         let weight = case.weight(random, outputs, inputs, storage);
                         let bias = with_bias.then(|| case.weight(random, outputs, 1, Storage::F32));
                         let norm = case.weight(random, inputs, 1, Storage::F32);

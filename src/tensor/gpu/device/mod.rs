@@ -96,6 +96,8 @@ pub struct Capabilities {
     pub architecture: String,
     /// `GPUAdapterInfo.description`
     pub description: String,
+    /// `GPUAdapterInfo.isFallbackAdapter`: the browser has no real GPU to offer.
+    pub fallback: bool,
     /// The device has `shader-f16`.
     pub shader_f16: bool,
     /// The device has `subgroups`.
@@ -116,6 +118,17 @@ pub struct Capabilities {
     pub max_workgroup_storage: u32,
     /// `minUniformBufferOffsetAlignment`, in bytes
     pub uniform_alignment: u32,
+}
+
+impl Capabilities {
+    /// Whether the "GPU" is a program on the CPU: SwiftShader in Chromium, lavapipe (llvmpipe) of Mesa elsewhere.
+    pub fn is_software(&self) -> bool {
+        if self.fallback {
+            return true;
+        }
+        let names = [&self.architecture, &self.description].map(|name| name.to_ascii_lowercase());
+        ["swiftshader", "llvmpipe", "software"].iter().any(|known| names.iter().any(|name| name.contains(known)))
+    }
 }
 
 /// What a buffer is for.

@@ -85,6 +85,7 @@ impl Gpu {
             .map_err(|e| GpuError::Unavailable { reason: e.to_string() })?;
         let max_binding = limits.max_storage_buffer_binding_size;
         let capabilities = Capabilities {
+            fallback: info.device_type == wgpu::DeviceType::Cpu,
             vendor: format!("{:#x}", info.vendor),
             architecture: info.driver,
             description: info.name,

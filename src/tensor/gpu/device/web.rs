@@ -153,6 +153,9 @@ impl Gpu {
         let device = JsFuture::from(adapter.request_device_with_descriptor(&descriptor))
             .await
             .map_err(|e| GpuError::Unavailable { reason: format!("requestDevice failed: {}", words(&e.into())) })?;
+        // What the device was given, which is not always what the adapter has.
+        let capabilities =
+            Capabilities { uniform_alignment: device.limits().min_uniform_buffer_offset_alignment(), ..capabilities };
         Ok(Gpu::watch(device, true, capabilities))
     }
 
@@ -434,6 +437,7 @@ fn capabilities(
         vendor: text("vendor"),
         architecture: text("architecture"),
         description: text("description"),
+        fallback: Reflect::get(&info, &"isFallbackAdapter".into()).is_ok_and(|fallback| fallback.is_truthy()),
         shader_f16: has("shader-f16") && !options.without_f16,
         subgroups: has("subgroups") && !options.without_subgroups,
         subgroup_min_size: number("subgroupMinSize"),
