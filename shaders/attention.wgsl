@@ -1,7 +1,9 @@
-// y = softmax(q·Kᵀ * scale)·V over the cache, causal: a workgroup a query head and token.
+// y = softmax(q·Kᵀ * scale)·V over the cache, causal.
 //
-// Keys are taken WORKGROUP at a time. An invocation first scores one key, then sums the values of all of them for one
-// quad of the output; a running maximum keeps the softmax in range, so the context's length has no limit here.
+// A workgroup takes four query rows that read the same keys and values: neighbouring tokens, and the query heads that
+// share a key head. The four are the lanes of a vec4, so that the cache is read once for all of them. Keys are taken
+// WORKGROUP at a time: an invocation first scores one key, then sums the values for one quad of the output; a running
+// maximum keeps the softmax in range, so the context's length has no limit here.
 
 struct Params {
     heads: u32,
@@ -26,10 +28,14 @@ struct Step {
 const QUADS = HEAD_DIM / 4u;
 // Invocations that share a quad of the output, each with its own keys.
 const SHARES = max(WORKGROUP / QUADS, 1u);
+const LOWEST = -3.0e38;
+// Scores that one invocation looks through for the largest.
+const RUN = 8u;
 
-var<workgroup> query: array<vec4<f32>, QUADS>;
-var<workgroup> weights: array<f32, WORKGROUP>;
-var<workgroup> sums: array<vec4<f32>, WORKGROUP>;
+var<workgroup> queries: array<array<vec4<f32>, 4>, QUADS>;
+var<workgroup> weights: array<vec4<f32>, WORKGROUP>;
+var<workgroup> tops: array<vec4<f32>, WORKGROUP / RUN>;
+var<workgroup> sums: array<array<vec4<f32>, 4>, WORKGROUP>;
 
 fn halves(q: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(q.x), unpack2x16float(q.y));
@@ -37,73 +43,110 @@ fn halves(q: vec2<u32>) -> vec4<f32> {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let head = group.x;
-    let token = group.y;
-    let kv = head / (params.heads / params.kv_heads);
-    let row = params.kv_heads * QUADS;
-    let count = step.position + token + 1u;
+    let kv = group.x;
+    let shared_by = params.heads / params.kv_heads;
+    let pitch = params.kv_heads * QUADS;
+    // Rows are numbered token by token, within one by the heads that share the key head. Those past the end repeat the
+    // last one; nothing is written for them.
+    let rows = step.tokens * shared_by;
+    let row = min(vec4<u32>(group.y * 4u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(rows - 1u));
+    let token = row / shared_by;
+    let head = kv * shared_by + row % shared_by;
+    let counts = token + step.position + 1u;
+    let count = counts.w;
 
-    if local < QUADS {
-        let at = token * params.q_stride + head * HEAD_DIM + local * 4u;
-        query[local] = params.scale * vec4<f32>(qkv[at], qkv[at + 1u], qkv[at + 2u], qkv[at + 3u]);
+    for (var i = local; i < QUADS * 4u; i += WORKGROUP) {
+        let lane = i % 4u;
+        let at = token[lane] * params.q_stride + head[lane] * HEAD_DIM + (i / 4u) * 4u;
+        queries[i / 4u][lane] = params.scale * vec4<f32>(qkv[at], qkv[at + 1u], qkv[at + 2u], qkv[at + 3u]);
     }
     workgroupBarrier();
 
     let quad = local % QUADS;
     let share = local / QUADS;
-    var top = -3.0e38;
-    var total = 0.0;
-    var out = vec4<f32>();
+    var top = vec4<f32>(LOWEST);
+    var total = vec4<f32>();
+    var out0 = vec4<f32>();
+    var out1 = vec4<f32>();
+    var out2 = vec4<f32>();
+    var out3 = vec4<f32>();
     for (var base = 0u; base < count; base += WORKGROUP) {
         let key = base + local;
-        var score = -3.0e38;
+        var score = vec4<f32>(LOWEST);
         if key < count {
-            let at = key * row + kv * QUADS;
-            var s = 0.0;
+            let at = key * pitch + kv * QUADS;
+            var s = vec4<f32>();
             for (var d = 0u; d < QUADS; d++) {
-                s += dot(query[d], halves(keys[at + d]));
+                let k = halves(keys[at + d]);
+                s += vec4<f32>(
+                    dot(queries[d][0], k),
+                    dot(queries[d][1], k),
+                    dot(queries[d][2], k),
+                    dot(queries[d][3], k),
+                );
             }
-            score = s;
+            score = select(vec4<f32>(LOWEST), s, vec4<u32>(key) < counts);
         }
         weights[local] = score;
         workgroupBarrier();
-        let n = min(WORKGROUP, count - base);
+        if local < WORKGROUP / RUN {
+            var highest = weights[local * RUN];
+            for (var i = 1u; i < RUN; i++) {
+                highest = max(highest, weights[local * RUN + i]);
+            }
+            tops[local] = highest;
+        }
+        workgroupBarrier();
         var highest = top;
-        for (var i = 0u; i < n; i++) {
-            highest = max(highest, weights[i]);
+        for (var i = 0u; i < WORKGROUP / RUN; i++) {
+            highest = max(highest, tops[i]);
         }
         let rescale = exp(top - highest);
         top = highest;
-        workgroupBarrier();
-        weights[local] = select(0.0, exp(score - highest), key < count);
+        weights[local] = select(vec4<f32>(), exp(score - highest), vec4<u32>(key) < counts);
         workgroupBarrier();
         total *= rescale;
-        out *= rescale;
+        out0 *= rescale.x;
+        out1 *= rescale.y;
+        out2 *= rescale.z;
+        out3 *= rescale.w;
+        let n = min(WORKGROUP, count - base);
         if share < SHARES {
             for (var i = share; i < n; i += SHARES) {
                 let w = weights[i];
+                let v = halves(values[(base + i) * pitch + kv * QUADS + quad]);
                 total += w;
-                out += w * halves(values[(base + i) * row + kv * QUADS + quad]);
+                out0 += w.x * v;
+                out1 += w.y * v;
+                out2 += w.z * v;
+                out3 += w.w * v;
             }
         }
         workgroupBarrier();
     }
     // Each share has summed its own keys: put them together.
-    sums[local] = out;
+    sums[local][0] = out0;
+    sums[local][1] = out1;
+    sums[local][2] = out2;
+    sums[local][3] = out3;
     weights[local] = total;
     workgroupBarrier();
-    if share == 0u && local < QUADS {
+    for (var i = local; i < QUADS * 4u; i += WORKGROUP) {
+        let lane = i % 4u;
+        let q = i / 4u;
         var all = 0.0;
         var sum = vec4<f32>();
         for (var s = 0u; s < SHARES; s++) {
-            sum += sums[s * QUADS + quad];
-            all += weights[s * QUADS + quad];
+            sum += sums[s * QUADS + q][lane];
+            all += weights[s * QUADS + q][lane];
         }
         let result = sum / all;
-        let at = token * params.y_stride + head * HEAD_DIM + quad * 4u;
-        y[at] = result.x;
-        y[at + 1u] = result.y;
-        y[at + 2u] = result.z;
-        y[at + 3u] = result.w;
+        if group.y * 4u + lane < rows {
+            let at = token[lane] * params.y_stride + head[lane] * HEAD_DIM + q * 4u;
+            y[at] = result.x;
+            y[at + 1u] = result.y;
+            y[at + 2u] = result.z;
+            y[at + 3u] = result.w;
+        }
     }
 }

@@ -198,10 +198,12 @@ impl Model {
         let engine = self.engine()?;
         let options = Options::new("forward", &options);
         let all = options.flag("all_logits")?.unwrap_or(true);
-        let logits = engine.forward(input_ids, &options.abort()?).await.map_err(thrown)?;
-        let vocab = engine.shape().vocab_size;
-        let from = if all { 0 } else { logits.len().saturating_sub(vocab) };
-        Ok(Float32Array::from(logits.get(from..).unwrap_or_default()))
+        let abort = options.abort()?;
+        let logits = match all {
+            true => engine.forward(input_ids, &abort).await,
+            false => engine.next_logits(input_ids, &abort).await,
+        };
+        Ok(Float32Array::from(logits.map_err(thrown)?.as_slice()))
     }
 
     /// Prompt and new ids.

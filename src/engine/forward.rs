@@ -6,12 +6,42 @@ use super::session::{PREFILL_TOKENS, Session};
 use crate::Result;
 use crate::generation::check_ids;
 use crate::hub::Abort;
-use crate::tensor::gpu::device::{Encoder, Usage};
+use crate::tensor::gpu::device::{Buffer, Encoder, Usage};
 use crate::tensor::gpu::record::{Mode, stride};
 use crate::weights::store::State;
 use std::rc::Rc;
 
 impl Engine {
+    /// Logits of the token that follows `ids`: `[vocab_size]`.
+    ///
+    /// # Errors
+    /// `INPUT_IDS` where an id is unknown; what the load or the device says.
+    pub async fn next_logits(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
+        self.alive()?;
+        let shape = self.model.shape();
+        check_ids(ids, shape.vocab_size)?;
+        let mut session = self.session.lock().await;
+        session.reserve(&self.gpu, &shape, ids.len()).await?;
+        let encoder = self.prefill(&mut session, ids, abort).await?;
+        let logits = self.recorded.last_logits;
+        self.read_rows(encoder, session.activation(logits.id)?, 1, logits.width).await
+    }
+
+    /// Submits the work and reads rows of an activation back.
+    async fn read_rows(&self, mut encoder: Encoder, from: &Buffer, rows: usize, width: usize) -> Result<Vec<f32>> {
+        let row = stride(width) * 4;
+        let bytes = (row * rows) as u64;
+        let back = Rc::new(self.gpu.create_buffer("rows", bytes, Usage::Readback)?);
+        encoder.copy(from, 0, &back, 0, bytes)?;
+        encoder.submit();
+        let bytes = self.gpu.map(&back, bytes).bytes().await?;
+        let mut values = Vec::with_capacity(rows * width);
+        for row in bytes.chunks_exact(row) {
+            values.extend(row.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).take(width));
+        }
+        Ok(values)
+    }
+
     /// Logits for every token of `ids`, row-major `[ids.len(), vocab_size]`.
     ///
     /// # Errors
@@ -22,21 +52,13 @@ impl Engine {
         check_ids(ids, shape.vocab_size)?;
         let mut session = self.session.lock().await;
         session.reserve(&self.gpu, &shape, ids.len()).await?;
-        let row = stride(shape.vocab_size) * 4;
-        let mut logits = Vec::with_capacity(ids.len() * shape.vocab_size);
+        let mut logits = Vec::new();
         let mut position = 0;
         for chunk in ids.chunks(self.recorded.logits_tokens) {
             self.begin(&mut session, position, ids.len(), Some(chunk), chunk.len())?;
-            let mut encoder = self.run(&mut session, Mode::Prefill, Ending::Logits, chunk.len(), true, abort).await?;
-            let bytes = (row * chunk.len()) as u64;
-            let back = Rc::new(self.gpu.create_buffer("logits", bytes, Usage::Readback)?);
-            encoder.copy(session.activation(self.recorded.logits.id)?, 0, &back, 0, bytes)?;
-            encoder.submit();
-            let bytes = self.gpu.map(&back, bytes).bytes().await?;
-            for row in bytes.chunks_exact(row) {
-                let values = row.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word));
-                logits.extend(values.take(shape.vocab_size));
-            }
+            let encoder = self.run(&mut session, Mode::Prefill, Ending::Logits, chunk.len(), true, abort).await?;
+            let from = session.activation(self.recorded.logits.id)?;
+            logits.extend(self.read_rows(encoder, from, chunk.len(), shape.vocab_size).await?);
             position += chunk.len();
         }
         Ok(logits)

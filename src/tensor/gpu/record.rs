@@ -43,6 +43,15 @@ pub enum Grid {
         /// Tokens that one workgroup along y takes.
         tokens: u32,
     },
+    /// `x` for each `per_group` rows, of which each token that runs has `rows`.
+    PerRows {
+        /// Workgroups along x.
+        x: u32,
+        /// Rows a token.
+        rows: u32,
+        /// Rows that one workgroup along y takes.
+        per_group: u32,
+    },
 }
 
 impl Grid {
@@ -51,6 +60,7 @@ impl Grid {
         match self {
             Grid::Fixed(x) => [x, 1, 1],
             Grid::PerTokens { x, tokens } => [x, running.div_ceil(tokens), 1],
+            Grid::PerRows { x, rows, per_group } => [x, (running * rows).div_ceil(per_group), 1],
         }
     }
 }
@@ -416,7 +426,7 @@ impl Ops for Recorder<'_> {
                 BufferName::Activation(y.id),
                 BufferName::Step,
             ],
-            self.per_token(heads as u32),
+            Grid::PerRows { x: kv_heads as u32, rows: (heads / kv_heads) as u32, per_group: 4 },
         );
         Ok(y)
     }
