@@ -14,7 +14,7 @@ use crate::Result;
 use crate::clock::now_ms;
 use crate::generation::{Chooser, GenerateOptions, GenerationError, check_ids};
 use crate::hub::Abort;
-use crate::tensor::gpu::device::{Buffer, Encoder, Readback, Usage};
+use crate::tensor::gpu::device::{Buffer, Encoder, GpuError, Readback, Usage};
 
 /// Steps submitted ahead of the ids read, at least and at most.
 const AHEAD: std::ops::RangeInclusive<usize> = 2..=8;
@@ -81,6 +81,9 @@ impl Engine {
 
     /// Greedy: several steps are under way at a time.
     async fn run_ahead(&self, session: &mut Session, prompt: Encoder, text: &mut Text<'_>) -> Result<()> {
+        while session.readbacks.len() < *AHEAD.end() {
+            session.readbacks.push(Rc::new(self.gpu.create_buffer("next id", 4, Usage::Readback)?));
+        }
         let mut pending = VecDeque::from([self.read_id(session, prompt)?]);
         let mut submitted = 1;
         let mut ahead = *AHEAD.start();
@@ -156,10 +159,8 @@ impl Engine {
 
     /// Submits the encoder's work and starts to read the id that it chooses.
     fn read_id(&self, session: &mut Session, mut encoder: Encoder) -> Result<(Readback, Rc<Buffer>)> {
-        let buffer = match session.readbacks.pop() {
-            Some(buffer) => buffer,
-            None => Rc::new(self.gpu.create_buffer("next id", 4, Usage::Readback)?),
-        };
+        let empty = || GpuError::Refused { what: "a read", message: "all buffers are being read".to_owned() };
+        let buffer = session.readbacks.pop().ok_or_else(empty)?;
         encoder.copy(&session.ids, 0, &buffer, 0, 4)?;
         encoder.submit();
         Ok((self.gpu.map(&buffer, 4), buffer))

@@ -40,12 +40,20 @@ async function runTiny({ AutoModelForCausalLM }, { id, endpoint, cases }) {
   return results;
 }
 
-function assertClose(got, expected, limit) {
+/**
+ * How far logits may be from torch's float32, in units of how far torch's own f16 is. Where a checkpoint's weights are
+ * rounded to f16, we and torch draw from the same distribution of errors, and the largest of two draws differ by such a
+ * factor.
+ */
+const TOLERANCE = 1.5;
+
+function assertClose(got, expected, f16_off) {
+  const limit = TOLERANCE * f16_off;
   assert.equal(got.length, expected.length);
   const off = expected.map((value, i) => Math.abs(got[i] - value));
   const worst = Math.max(...off);
-  assert.ok(off.every(Number.isFinite) && worst <= limit, `logits are off by ${worst}, torch's f16 by ${limit}`);
-  return `logits off by ${worst.toExponential(2)}; torch's f16 by ${limit.toExponential(2)}`;
+  assert.ok(off.every(Number.isFinite) && worst <= limit, `logits are off by ${worst}, torch's f16 by ${f16_off}`);
+  return `logits off by ${worst.toExponential(2)}; torch's f16 by ${f16_off.toExponential(2)}`;
 }
 
 function assertGolden(result, prompt) {

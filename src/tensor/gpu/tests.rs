@@ -124,7 +124,7 @@ impl Case {
         let input = recorder.carry(Tensor { id: 0, width, rows: Rows::All });
         let output = op(&mut recorder, input);
         let dispatches = recorder.take();
-        let mut pipelines = self.pipelines.borrow_mut();
+        let mut pipelines = self.pipelines.take();
         pipelines.compile(&self.gpu, dispatches.iter().map(|d| &d.kernel)).await.unwrap();
 
         let mut buffers: Vec<Rc<Buffer>> = Vec::new();
@@ -159,6 +159,7 @@ impl Case {
             })
         })
         .unwrap();
+        self.pipelines.replace(pipelines);
         let mut encoder = self.gpu.encoder();
         program.encode(&mut encoder.pass(), self.tokens as u32);
         encoder.submit();
@@ -269,6 +270,8 @@ async fn devices() -> Vec<Device> {
     for (without_f16, without_subgroups, max_binding) in
         [(false, false, None), (true, true, None), (true, false, Some(40_000))]
     {
+        // In a browser there is a field more.
+        #[allow(clippy::needless_update)]
         let options = GpuOptions { without_f16, without_subgroups, max_binding, ..Default::default() };
         all.push((Gpu::request(&options).await.unwrap(), Rc::default()));
     }
@@ -393,7 +396,7 @@ async fn norms() {
             let rows = || x.chunks(width).map(|row| rms(row, &case.weights[0].values, norm.eps));
             close("rms_norm", &all.y, &bound(rows().flatten().collect()));
             let last = case.run(&x, width, 0, &[], &[], |ops, x| ops.rms_norm_last(x, &norm).unwrap()).await;
-            close("rms_norm_last", &last.y, &bound(rows().last().unwrap()));
+            close("rms_norm_last", &last.y, &bound(rows().next_back().unwrap()));
         }
     }
 }

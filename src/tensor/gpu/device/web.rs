@@ -114,7 +114,7 @@ impl Gpu {
         ask.set_power_preference(GpuPowerPreference::HighPerformance);
         let adapter = JsFuture::from(gpu.request_adapter_with_options(&ask))
             .await
-            .map_err(|e| GpuError::Unavailable { reason: format!("requestAdapter failed: {}", words(&e.into())) })?;
+            .map_err(|e| GpuError::Unavailable { reason: format!("requestAdapter failed: {}", words(&e)) })?;
         let adapter: JsValue = adapter.into();
         if adapter.is_null() || adapter.is_undefined() {
             return Err(GpuError::Unavailable {
@@ -152,7 +152,7 @@ impl Gpu {
         let _ = Reflect::set(&descriptor, &"requiredLimits".into(), &limits);
         let device = JsFuture::from(adapter.request_device_with_descriptor(&descriptor))
             .await
-            .map_err(|e| GpuError::Unavailable { reason: format!("requestDevice failed: {}", words(&e.into())) })?;
+            .map_err(|e| GpuError::Unavailable { reason: format!("requestDevice failed: {}", words(&e)) })?;
         // What the device was given, which is not always what the adapter has.
         let capabilities =
             Capabilities { uniform_alignment: device.limits().min_uniform_buffer_offset_alignment(), ..capabilities };
@@ -275,7 +275,7 @@ impl Gpu {
             Ok(raw) => raw,
             Err(error) => {
                 self.alive()?;
-                return Err(failed(words(&error.into())));
+                return Err(failed(words(&error)));
             }
         };
         let layout = raw.get_bind_group_layout(0);
@@ -338,7 +338,7 @@ impl Readback {
         let refused = |e: &JsValue| GpuError::Refused { what: "mapAsync", message: words(e) };
         if let Err(error) = self.mapped.await {
             self.gpu.alive()?;
-            return Err(refused(&error.into()));
+            return Err(refused(&error));
         }
         let range =
             self.buffer.raw.get_mapped_range_with_f64_and_f64(0.0, self.size as f64).map_err(|e| refused(&e))?;

@@ -1,0 +1,234 @@
+//! The whole path natively: a checkpoint's files → weights on lavapipe → the logits and ids that torch gives.
+#![cfg(all(feature = "engine", not(target_arch = "wasm32")))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+
+use futures_executor::LocalPool;
+use futures_util::task::LocalSpawnExt;
+use layerline::config::{GenerationConfig, ModelConfig};
+use layerline::engine::{Engine, LoadOptions, WeightDtype};
+use layerline::generation::GenerateOptions;
+use layerline::hub::{Abort, DirectoryRepo, MemoryRepo, Repo};
+use layerline::tensor::gpu::device::GpuOptions;
+use layerline::weights::store::State;
+use serde_json::Value;
+
+const TINY: [&str; 5] = ["llama-f32", "llama-bf16-bias", "llama-f16", "llama-yarn", "llama-dynamic"];
+
+fn folder(name: &str) -> String {
+    format!("{}/tests/goldens/tiny/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs `test` with a way to run other futures beside it.
+fn run<F: Future<Output = ()>>(test: impl FnOnce(LoadOptions) -> F) {
+    let mut pool = LocalPool::new();
+    let spawner = pool.spawner();
+    let options = LoadOptions {
+        dtype: WeightDtype::Half,
+        prefetch: true,
+        gpu: GpuOptions::default(),
+        spawn: Rc::new(move |future| spawner.spawn_local(future).unwrap()),
+        progress: None,
+        abort: Abort::new(),
+    };
+    pool.run_until(test(options));
+}
+
+async fn load(repo: Rc<dyn Repo>, options: LoadOptions) -> layerline::Result<Engine> {
+    let config = ModelConfig::open(&*repo).await?;
+    let generation = GenerationConfig::open(&*repo, &config).await?;
+    Engine::load(repo, &config, generation, options).await
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+fn greedy(count: usize) -> GenerateOptions {
+    GenerateOptions { max_new_tokens: Some(count), do_sample: Some(false), ..Default::default() }
+}
+
+/// How far logits may be from torch's float32, in units of how far torch's own float16 is. Where a checkpoint's weights
+/// are rounded to float16 we and torch draw from the same distribution of errors; the largest of two such draws differ
+/// by a factor of this size.
+const TOLERANCE: f64 = 1.5;
+
+/// Logits within the tolerance of torch's float32, and the same greedy ids.
+async fn equals_torch(name: &str, options: LoadOptions) {
+    let golden = std::fs::read(Path::new(&folder(name)).join("golden.json")).unwrap();
+    let golden: Value = serde_json::from_slice(&golden).unwrap();
+    let engine = load(Rc::new(DirectoryRepo::new(folder(name))), options).await.unwrap();
+    let vocab = engine.shape().vocab_size;
+    for input in golden["inputs"].as_array().unwrap() {
+        let prompt = ids(&input["input_ids"]);
+        let logits = engine.forward(&prompt, &Abort::new()).await.unwrap();
+        assert_eq!(logits.len(), prompt.len() * vocab);
+        let limit = TOLERANCE * input["f16_error"]["max_abs"].as_f64().unwrap();
+        let rows = input["positions"].as_array().unwrap().iter().zip(input["logits"].as_array().unwrap());
+        for (position, expected) in rows {
+            let at = position.as_u64().unwrap() as usize * vocab;
+            for (found, expected) in logits[at..at + vocab].iter().zip(expected.as_array().unwrap()) {
+                let off = (f64::from(*found) - expected.as_f64().unwrap()).abs();
+                assert!(off <= limit, "{name}: a logit is {off} off; {limit} is allowed");
+            }
+        }
+        let expected = ids(&input["greedy"]);
+        let seen = RefCell::new(Vec::new());
+        let mut on_token = |id| {
+            seen.borrow_mut().push(id);
+            true
+        };
+        let new = engine.generate(&prompt, &greedy(expected.len()), &mut on_token, &Abort::new()).await.unwrap();
+        assert_eq!(new, expected, "{name}");
+        assert_eq!(*seen.borrow(), expected, "{name}: streamed");
+    }
+}
+
+#[test]
+fn tiny_checkpoints_equal_torch() {
+    for name in TINY {
+        run(|options| equals_torch(name, options));
+    }
+}
+
+#[test]
+fn packed_halves_equal_torch() {
+    for name in TINY {
+        run(|mut options| {
+            options.gpu.without_f16 = true;
+            options.dtype = WeightDtype::Float16;
+            equals_torch(name, options)
+        });
+    }
+}
+
+#[test]
+fn weights_split_over_bindings_equal_torch() {
+    for name in TINY {
+        run(|mut options| {
+            options.gpu.max_binding = Some(16_384);
+            equals_torch(name, options)
+        });
+    }
+}
+
+#[test]
+fn weights_as_the_checkpoint_has_them_equal_torch() {
+    for name in TINY {
+        run(|mut options| {
+            options.dtype = WeightDtype::Auto;
+            equals_torch(name, options)
+        });
+    }
+}
+
+#[test]
+fn without_prefetch_a_block_comes_when_an_input_reaches_it() {
+    run(|options| async move {
+        let repo = Rc::new(DirectoryRepo::new(folder("llama-f32")));
+        let engine = load(repo, LoadOptions { prefetch: false, ..options }).await.unwrap();
+        assert!(engine.blocks().iter().all(|block| block.state == State::Absent && block.resident_bytes == 0));
+        assert_eq!(engine.loader().loaded(), 0);
+        engine.generate(&[1, 2, 3], &greedy(1), &mut |_| true, &Abort::new()).await.unwrap();
+        assert!(engine.blocks().iter().all(|block| block.state == State::Resident));
+        assert_eq!(engine.loader().loaded(), engine.loader().total());
+    });
+}
+
+#[test]
+fn a_disposed_engine_gives_its_memory_back_and_says_so() {
+    run(|options| async move {
+        let engine = load(Rc::new(DirectoryRepo::new(folder("llama-f32"))), options).await.unwrap();
+        engine.ready().await.unwrap();
+        let usages = engine.gpu().usages().clone();
+        assert!(usages.bytes() > engine.weight_bytes());
+        engine.dispose();
+        let error = engine.forward(&[1], &Abort::new()).await.unwrap_err();
+        assert_eq!(error.code(), "DISPOSED");
+        drop(engine);
+        assert_eq!((usages.bytes(), usages.buffers()), (0, 0));
+    });
+}
+
+#[test]
+fn ids_that_the_model_does_not_know_are_refused_and_it_goes_on() {
+    run(|options| async move {
+        let engine = load(Rc::new(DirectoryRepo::new(folder("llama-f32"))), options).await.unwrap();
+        for bad in [vec![], vec![131], vec![1, u32::MAX]] {
+            let error = engine.generate(&bad, &greedy(1), &mut |_| true, &Abort::new()).await.unwrap_err();
+            assert_eq!(error.code(), "INPUT_IDS", "{error}");
+            let error = engine.forward(&bad, &Abort::new()).await.unwrap_err();
+            assert_eq!(error.code(), "INPUT_IDS", "{error}");
+        }
+        assert_eq!(engine.forward(&[1, 2], &Abort::new()).await.unwrap().len(), 2 * 131);
+    });
+}
+
+#[test]
+fn generation_stops_when_told_and_when_aborted() {
+    run(|options| async move {
+        let engine = load(Rc::new(DirectoryRepo::new(folder("llama-f32"))), options).await.unwrap();
+        let mut left = 3;
+        let mut three = |_| {
+            left -= 1;
+            left > 0
+        };
+        let new = engine.generate(&[1, 2], &greedy(50), &mut three, &Abort::new()).await.unwrap();
+        assert_eq!(new.len(), 3);
+        let abort = Abort::new();
+        let mut aborting = |_| {
+            abort.abort();
+            true
+        };
+        let error = engine.generate(&[1, 2], &greedy(50), &mut aborting, &abort).await.unwrap_err();
+        assert_eq!(error.code(), "ABORTED");
+        let again = engine.generate(&[1, 2], &greedy(3), &mut |_| true, &Abort::new()).await.unwrap();
+        assert_eq!(again, new);
+    });
+}
+
+#[test]
+fn a_decoded_token_is_few_dispatches_and_makes_nothing_new_on_the_device() {
+    run(|options| async move {
+        let engine = load(Rc::new(DirectoryRepo::new(folder("llama-f32"))), options).await.unwrap();
+        let layers = engine.shape().layers;
+        let mut counts = Vec::new();
+        let usages = engine.gpu().usages().clone();
+        let mut count = |_| {
+            counts.push(usages.buffers());
+            true
+        };
+        engine.generate(&[1, 2, 3], &greedy(40), &mut count, &Abort::new()).await.unwrap();
+        assert!(counts.iter().all(|buffers| *buffers == counts[0]), "{counts:?}");
+        let dispatches = engine.timings().dispatches.get() as usize;
+        assert!(dispatches <= 6 * layers + 5, "{dispatches} dispatches for {layers} layers");
+    });
+}
+
+#[test]
+fn a_tensor_that_is_missing_or_misshapen_is_named() {
+    let read = |path: &str| std::fs::read(Path::new(&folder("llama-yarn")).join(path)).unwrap();
+    let config: Value = serde_json::from_slice(&read("config.json")).unwrap();
+    for (key, value, code) in
+        [("num_hidden_layers", 40, "MISSING_WEIGHT"), ("intermediate_size", 1024, "MISMATCHED_WEIGHT")]
+    {
+        let mut config = config.clone();
+        config[key] = value.into();
+        let mut repo = MemoryRepo::new("test/broken");
+        repo.insert("config.json", config.to_string());
+        for entry in std::fs::read_dir(folder("llama-yarn")).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.contains("safetensors") {
+                repo.insert(name.clone(), read(&name));
+            }
+        }
+        run(|options| async move {
+            let Err(error) = load(Rc::new(repo), options).await else { panic!("{key} was not noticed") };
+            assert_eq!(error.code(), code, "{error}");
+            assert!(error.to_string().contains("test/broken"), "{error}");
+        });
+    }
+}
