@@ -51,10 +51,11 @@ fn greedy(count: usize) -> GenerateOptions {
     GenerateOptions { max_new_tokens: Some(count), do_sample: Some(false), ..Default::default() }
 }
 
-/// How far logits may be from torch's float32, in units of how far torch's own float16 is. Where a checkpoint's weights
-/// are rounded to float16 we and torch draw from the same distribution of errors; the largest of two such draws differ
-/// by a factor of this size.
-const TOLERANCE: f64 = 1.5;
+/// How far logits may be from torch's float32, in units of how far torch's own float16 was when the goldens were made.
+///
+/// Both errors are rounding noise of the same size (weights and cache in float16) through a network that amplifies it, so
+/// their largest values are two draws of one distribution: torch's own draw moved by a third from one machine to another.
+const TOLERANCE: f64 = 2.0;
 
 /// Logits within the tolerance of torch's float32, and the same greedy ids.
 async fn equals_torch(name: &str, options: LoadOptions) {

@@ -41,11 +41,11 @@ async function runTiny({ AutoModelForCausalLM }, { id, endpoint, cases }) {
 }
 
 /**
- * How far logits may be from torch's float32, in units of how far torch's own f16 is. Where a checkpoint's weights are
- * rounded to f16, we and torch draw from the same distribution of errors, and the largest of two draws differ by such a
- * factor.
+ * How far logits may be from torch's float32, in units of how far torch's own float16 was when the goldens were made.
+ * Both errors are rounding noise of the same size (weights and cache in float16) through a network that amplifies it, so
+ * their largest values are two draws of one distribution: torch's own draw moved by a third from one machine to another.
  */
-const TOLERANCE = 1.5;
+const TOLERANCE = 2;
 
 function assertClose(got, expected, f16_off) {
   const limit = TOLERANCE * f16_off;
