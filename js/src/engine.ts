@@ -20,9 +20,9 @@ export interface LayerInfo {
   name: string;
   device: Device;
   state: "absent" | "coming" | "resident";
-  /** The module's weights, in bytes as stored. */
+  /** The module's weights, in bytes as they lie on the device. */
   bytes: number;
-  /** How many of them have arrived. */
+  /** How many of them are there. */
   resident_bytes: number;
 }
 
@@ -41,8 +41,10 @@ export interface ModelStats {
   kernels: string;
   /** All of the model's GPU buffers: weights, KV cache, scratch. */
   gpu_bytes: number;
+  /** The most that they ever were. */
+  peak_gpu_bytes: number;
   gpu_buffers: number;
-  /** The weights of the whole model. */
+  /** The weights of the whole model, as they lie on the device. */
   weight_bytes: number;
   /** The weights that are on their device by now. */
   resident_bytes: number;
@@ -51,6 +53,8 @@ export interface ModelStats {
   requests: number;
   /** The most bytes of weights that ever lay in memory on their way to the GPU. */
   peak_staging_bytes: number;
+  /** The engine's WebAssembly memory, which never shrinks. */
+  wasm_memory_bytes: number;
   dispatches_per_token: number;
   encode_us_per_token: number;
 }
@@ -80,6 +84,8 @@ export interface EngineGenerateOptions {
   temperature?: number;
   top_k?: number;
   top_p?: number;
+  min_p?: number;
+  seed?: number;
   repetition_penalty?: number;
   /** Runs as soon as each new id is known; returning false makes it the last one. */
   on_token?: (id: number) => boolean;

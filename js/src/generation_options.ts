@@ -17,6 +17,10 @@ export interface GenerationOptions {
   temperature?: number | null;
   top_k?: number | null;
   top_p?: number | null;
+  /** For sampling: leaves out tokens of less than this share of the likeliest one's probability. */
+  min_p?: number | null;
+  /** For sampling: the same seed gives the same tokens. Without it they differ from call to call. */
+  seed?: number | null;
   repetition_penalty?: number | null;
 }
 
@@ -47,6 +51,8 @@ const CHOICE_KEYS = [
   "temperature",
   "top_k",
   "top_p",
+  "min_p",
+  "seed",
   "repetition_penalty",
 ] as const satisfies readonly (keyof GenerationOptions)[];
 
@@ -71,7 +77,6 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
   output_attentions: [false],
   output_hidden_states: [false],
   no_repeat_ngram_size: [0],
-  min_p: [0],
   typical_p: [1],
   length_penalty: [1],
   diversity_penalty: [0],

@@ -99,6 +99,7 @@ describe("generating", () => {
       check({ max_new_tokens: 8, do_sample: false, top_k: null, eos_token_id: [1, 2], num_beams: 1, use_cache: true }),
     ).toEqual({ max_new_tokens: 8, do_sample: false, eos_token_id: [1, 2] });
     expect(check({ generation_config: { top_k: 5, top_p: 0.5 }, top_k: 7 })).toEqual({ top_k: 7, top_p: 0.5 });
+    expect(check({ do_sample: true, min_p: 0.1, seed: 7 })).toEqual({ do_sample: true, min_p: 0.1, seed: 7 });
   });
 
   test.each([

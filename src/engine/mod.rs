@@ -8,7 +8,6 @@ mod session;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use futures_util::future::try_join_all;
 use futures_util::lock::Mutex;
 
 use crate::checkpoint::Catalog;
@@ -152,8 +151,7 @@ impl Engine {
 
     /// Waits until every weight is on the device.
     pub async fn ready(&self) -> Result<()> {
-        try_join_all((0..self.model.blocks().len()).map(|block| self.loader.ready(block))).await?;
-        Ok(())
+        self.loader.all_ready().await
     }
 
     /// What the model is like.

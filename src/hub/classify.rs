@@ -28,7 +28,12 @@ impl Asked<'_> {
     }
 
     pub(super) fn network(&self, reason: impl Into<String>) -> HubError {
-        HubError::Network { repo: self.repo.to_owned(), what: self.what(), reason: reason.into() }
+        HubError::Network {
+            repo: self.repo.to_owned(),
+            what: self.what(),
+            endpoint: self.endpoint.to_owned(),
+            reason: reason.into(),
+        }
     }
 
     pub(super) fn bad_response(&self, reason: impl Into<String>) -> HubError {

@@ -104,13 +104,15 @@ pub enum HubError {
     },
     /// No answer, or one that broke off, also after retrying.
     #[error(
-        "{repo}: {what} could not be fetched: {reason}. Check the connection, and that the endpoint allows this origin (CORS)"
+        "{repo}: {what} could not be fetched from {endpoint}: {reason}. Check the connection, and that the endpoint allows this origin (CORS)"
     )]
     Network {
         /// `org/name`
         repo: String,
         /// What was asked for.
         what: String,
+        /// The Hub, which may have sent the request on to another host.
+        endpoint: String,
         /// What the transport said.
         reason: String,
     },

@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, try_join_all};
 
 use super::WeightsError;
 use super::plan::Fetch;
@@ -210,9 +210,23 @@ impl Loader {
     /// What stopped the load; asking again tries again.
     pub async fn ready(&self, index: usize) -> Result<()> {
         self.request(index);
-        let Some(block) = self.0.blocks.get(index) else { return Ok(()) };
         // Whoever waits goes first.
         self.0.queue.borrow_mut().make_contiguous().sort_by_key(|fetch| fetch.block != index);
+        self.there(index).await
+    }
+
+    /// Waits until all weights are on the device.
+    ///
+    /// # Errors
+    /// The first that stopped the load of a block; asking again tries again.
+    pub async fn all_ready(&self) -> Result<()> {
+        (0..self.0.blocks.len()).for_each(|block| self.request(block));
+        // No block goes before another here: that would turn the forward order round.
+        try_join_all((0..self.0.blocks.len()).map(|block| self.there(block))).await.map(drop)
+    }
+
+    async fn there(&self, index: usize) -> Result<()> {
+        let Some(block) = self.0.blocks.get(index) else { return Ok(()) };
         poll_fn(|cx| {
             if let Some(error) = &*block.failed.borrow() {
                 return Poll::Ready(Err(again(&self.0.specs, index, error)));
