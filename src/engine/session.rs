@@ -63,13 +63,15 @@ impl Session {
         if positions <= self.capacity {
             return Ok(());
         }
-        let capacity = positions.next_multiple_of(CACHE_STEP);
-        let bytes = (capacity * shape.kv_heads * shape.head_dim * 2) as u64;
+        let position_bytes = (shape.kv_heads * shape.head_dim * 2) as u64;
         let allowed = gpu.capabilities().max_storage_buffer_binding_size;
-        if bytes > allowed {
-            let what = format!("a cache of {capacity} tokens");
-            return Err(GpuError::Limit { what, limit: "maxStorageBufferBindingSize", needed: bytes, allowed });
+        let most = usize::try_from(allowed / position_bytes).unwrap_or(usize::MAX);
+        if positions > most {
+            let (what, needed) = (format!("a cache of {positions} tokens"), positions as u64 * position_bytes);
+            return Err(GpuError::Limit { what, limit: "maxStorageBufferBindingSize", needed, allowed });
         }
+        let capacity = positions.next_multiple_of(CACHE_STEP).min(most);
+        let bytes = capacity as u64 * position_bytes;
         // The bind groups hold the old buffers.
         self.programs.clear();
         self.cache.clear();
