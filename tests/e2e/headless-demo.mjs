@@ -40,9 +40,9 @@ try {
   console.log(
     `fetched        ${mb(await numberShown(page, "fetched-bytes"))} in ${await numberShown(page, "requests")} requests`,
   );
-  console.log(
-    `GPU memory     ${mb(await numberShown(page, "gpu-bytes"))}; staging at most ${mb(await numberShown(page, "peak-staging-bytes"))}`,
-  );
+  const peak = async (id) => `at most ${mb(await numberShown(page, id))}`;
+  console.log(`GPU memory     ${mb(await numberShown(page, "gpu-bytes"))}, ${await peak("peak-gpu-bytes")}`);
+  console.log(`staging        ${await peak("peak-staging-bytes")}; wasm memory ${await peak("wasm-memory-bytes")}`);
   console.log(
     `adapter        ${await page.getByTestId("adapter").innerText()}: ${await page.getByTestId("kernels").innerText()}`,
   );
