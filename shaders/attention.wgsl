@@ -13,11 +13,6 @@ struct Params {
     scale: f32,
 }
 
-struct Step {
-    tokens: u32,
-    position: u32,
-}
-
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<f32>;
 @group(0) @binding(2) var<storage, read> keys: array<vec2<u32>>;

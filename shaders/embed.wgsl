@@ -6,11 +6,6 @@ struct Params {
     first: u32,     // the part's first row in the whole table
 }
 
-struct Step {
-    tokens: u32,
-    position: u32,
-}
-
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> table: array<Quad>;
 @group(0) @binding(2) var<storage, read> ids: array<u32>;

@@ -6,11 +6,6 @@ struct Params {
     y_stride: u32,
 }
 
-struct Step {
-    tokens: u32,
-    position: u32,
-}
-
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;

@@ -4,25 +4,6 @@
 // contiguous, so tiles go to workgroup memory as quads along it, without a transpose, and 8 quads read there give 64
 // multiply-adds. Rows of a tile are one quad longer than needed: neighbouring rows then start in different banks.
 
-struct Params {
-    rows: u32,      // columns of Y that this weight gives
-    quads: u32,     // a row of W, and of X, in quads
-    first: u32,     // the first of these columns in Y
-    stride: u32,    // a row of Y
-}
-
-struct Step {
-    tokens: u32,
-    position: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> weight: array<Quad>;
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>;
-@group(0) @binding(5) var<storage, read> step: Step;
-
 const THREADS_M = TILE_M / 4u;
 const THREADS_N = TILE_N / 4u;
 const THREADS = THREADS_M * THREADS_N;

@@ -1,25 +1,6 @@
 // Y = X·Wᵀ for many tokens, for devices that are software: they run invocations one after the other, so workgroup memory
 // and barriers cost there and save nothing. An invocation makes 8 × 8 of Y straight from both operands, in registers.
 
-struct Params {
-    rows: u32,      // columns of Y that this weight gives
-    quads: u32,     // a row of W, and of X, in quads
-    first: u32,     // the first of these columns in Y
-    stride: u32,    // a row of Y
-}
-
-struct Step {
-    tokens: u32,
-    position: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> weight: array<Quad>;
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>;
-@group(0) @binding(5) var<storage, read> step: Step;
-
 // Two quads: the eight columns of one row of the tile.
 struct Row {
     a: vec4<f32>,

@@ -6,11 +6,6 @@ struct Params {
     eps: f32,
 }
 
-struct Step {
-    tokens: u32,
-    position: u32,
-}
-
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;

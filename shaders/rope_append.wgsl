@@ -9,15 +9,6 @@ struct Params {
     stride: u32,    // a row of qkv
 }
 
-struct Step {
-    tokens: u32,
-    position: u32,
-    pad: vec2<u32>,
-    // (cos, sin) of each token and each pair of elements, made on the CPU in double precision: the sine of a large
-    // angle is not to be trusted to a shader.
-    rope: array<vec2<f32>>,
-}
-
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> qkv: array<f32>;
 @group(0) @binding(2) var<storage, read_write> keys: array<u32>;

@@ -1,5 +1,7 @@
 //! One run of tokens through the blocks, waiting for each block's weights as it is reached.
 
+use futures_util::lock::MutexGuard;
+
 use super::Engine;
 use super::recorded::Ending;
 use super::session::{PREFILL_TOKENS, Session};
@@ -17,14 +19,20 @@ impl Engine {
     /// # Errors
     /// `INPUT_IDS` where an id is unknown; what the load or the device says.
     pub async fn next_logits(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
+        let mut session = self.open(ids, ids.len()).await?;
+        let encoder = self.prefill(&mut session, ids, abort).await?;
+        let logits = self.recorded.last_logits;
+        self.read_rows(encoder, session.activation(logits.id)?, 1, logits.width).await
+    }
+
+    /// Checks `ids` and waits for the session, with room in its cache for `positions`.
+    pub(super) async fn open(&self, ids: &[u32], positions: usize) -> Result<MutexGuard<'_, Session>> {
         self.alive()?;
         let shape = self.model.shape();
         check_ids(ids, shape.vocab_size)?;
         let mut session = self.session.lock().await;
-        session.reserve(&self.gpu, &shape, ids.len()).await?;
-        let encoder = self.prefill(&mut session, ids, abort).await?;
-        let logits = self.recorded.last_logits;
-        self.read_rows(encoder, session.activation(logits.id)?, 1, logits.width).await
+        session.reserve(&self.gpu, &shape, positions).await?;
+        Ok(session)
     }
 
     /// Submits the work and reads rows of an activation back.
@@ -47,18 +55,14 @@ impl Engine {
     /// # Errors
     /// `INPUT_IDS` where an id is unknown; what the load or the device says.
     pub async fn forward(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
-        self.alive()?;
-        let shape = self.model.shape();
-        check_ids(ids, shape.vocab_size)?;
-        let mut session = self.session.lock().await;
-        session.reserve(&self.gpu, &shape, ids.len()).await?;
+        let mut session = self.open(ids, ids.len()).await?;
         let mut logits = Vec::new();
         let mut position = 0;
         for chunk in ids.chunks(self.recorded.logits_tokens) {
             self.begin(&mut session, position, ids.len(), Some(chunk), chunk.len())?;
             let encoder = self.run(&mut session, Mode::Prefill, Ending::Logits, chunk.len(), true, abort).await?;
             let from = session.activation(self.recorded.logits.id)?;
-            logits.extend(self.read_rows(encoder, from, chunk.len(), shape.vocab_size).await?);
+            logits.extend(self.read_rows(encoder, from, chunk.len(), self.recorded.logits.width).await?);
             position += chunk.len();
         }
         Ok(logits)

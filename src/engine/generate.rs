@@ -12,7 +12,7 @@ use super::Engine;
 use super::session::Session;
 use crate::Result;
 use crate::clock::now_ms;
-use crate::generation::{Chooser, GenerateOptions, GenerationError, check_ids};
+use crate::generation::{Chooser, GenerateOptions, GenerationError};
 use crate::hub::Abort;
 use crate::tensor::gpu::device::{Buffer, Encoder, GpuError, Readback, Usage};
 
@@ -59,16 +59,12 @@ impl Engine {
         on_token: OnToken<'_>,
         abort: &Abort,
     ) -> Result<Vec<u32>> {
-        self.alive()?;
-        let shape = self.model.shape();
-        check_ids(ids, shape.vocab_size)?;
         let most = options.new_tokens(&self.generation, ids.len())?;
         let chooser = Chooser::new(options, &self.generation, ids)?;
         let eos = options.eos(&self.generation);
         let mut text = Text { prompt: ids.len(), most, eos, new: Vec::new(), on_token, abort };
 
-        let mut session = self.session.lock().await;
-        session.reserve(&self.gpu, &shape, ids.len().saturating_add(most)).await?;
+        let mut session = self.open(ids, ids.len().saturating_add(most)).await?;
         let prompt = self.prefill(&mut session, ids, abort).await?;
         self.link_decode(&mut session).await?;
         self.timings.dispatches.set(self.recorded.dispatches_per_token() as u32);

@@ -67,7 +67,8 @@ impl Session {
         let allowed = gpu.capabilities().max_storage_buffer_binding_size;
         let most = usize::try_from(allowed / position_bytes).unwrap_or(usize::MAX);
         if positions > most {
-            let (what, needed) = (format!("a cache of {positions} tokens"), (positions as u64).saturating_mul(position_bytes));
+            let (what, needed) =
+                (format!("a cache of {positions} tokens"), (positions as u64).saturating_mul(position_bytes));
             return Err(GpuError::Limit { what, limit: "maxStorageBufferBindingSize", needed, allowed });
         }
         let capacity = positions.next_multiple_of(CACHE_STEP).min(most);

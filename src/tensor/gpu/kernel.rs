@@ -103,6 +103,10 @@ impl Source {
         }
     }
 
+    const fn reads_step(self) -> bool {
+        !matches!(self, Source::Argmax | Source::Cast | Source::LinearVec)
+    }
+
     const fn packs_halves(self) -> bool {
         matches!(self, Source::Cast | Source::RopeAppend)
     }
@@ -165,10 +169,13 @@ impl Kernel {
         if self.source.activates() {
             text.push_str(include_str!("../../../shaders/activate.wgsl"));
         }
-        text.push_str(self.source.body());
-        if matches!(self.source, Source::LinearMat | Source::LinearMatDirect) {
-            text.push_str(include_str!("../../../shaders/linear_put.wgsl"));
+        if self.source.reads_step() {
+            text.push_str(include_str!("../../../shaders/step.wgsl"));
         }
+        if matches!(self.source, Source::LinearMat | Source::LinearMatDirect) {
+            text.push_str(include_str!("../../../shaders/linear_mat_io.wgsl"));
+        }
+        text.push_str(self.source.body());
         text
     }
 }

@@ -141,6 +141,8 @@ impl Case {
         }
         let mut step: Vec<u8> = [self.tokens as u32, 0, 0, 0].iter().flat_map(|w| w.to_le_bytes()).collect();
         step.extend(angles.iter().flat_map(|a| a.to_le_bytes()));
+        // The binding holds one pair at least.
+        step.resize(step.len().max(24), 0);
         let step = self.buffer(&step);
         let ids_bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).chain([0; 4]).collect();
         let ids = self.buffer(&ids_bytes);
