@@ -8,10 +8,10 @@ export function show_numbers(stats: ModelStats): void {
   const gpu = adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(" ") || "unnamed";
   const rows: [term: string, id: string, value: string | number, shown: string][] = [
     ["GPU memory", "gpu-bytes", stats.gpu_bytes, format.bytes(stats.gpu_bytes)],
-    ["at its peak", "peak-gpu-bytes", stats.peak_gpu_bytes, format.bytes(stats.peak_gpu_bytes)],
-    ["Weights there", "resident-bytes", stats.resident_bytes, format.bytes(stats.resident_bytes)],
-    ["Staging, at its peak", "peak-staging-bytes", stats.peak_staging_bytes, format.bytes(stats.peak_staging_bytes)],
-    ["Engine’s own memory", "wasm-memory-bytes", stats.wasm_memory_bytes, format.bytes(stats.wasm_memory_bytes)],
+    ["GPU peak", "peak-gpu-bytes", stats.peak_gpu_bytes, format.bytes(stats.peak_gpu_bytes)],
+    ["Weights in place", "resident-bytes", stats.resident_bytes, format.bytes(stats.resident_bytes)],
+    ["Staging peak", "peak-staging-bytes", stats.peak_staging_bytes, format.bytes(stats.peak_staging_bytes)],
+    ["Wasm memory", "wasm-memory-bytes", stats.wasm_memory_bytes, format.bytes(stats.wasm_memory_bytes)],
     ["Fetched", "fetched-bytes", stats.fetched_bytes, format.bytes(stats.fetched_bytes)],
     ["Requests", "requests", stats.requests, String(stats.requests)],
     ["Kernels", "kernels", stats.kernels, stats.kernels],

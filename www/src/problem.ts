@@ -3,7 +3,7 @@ import { create } from "./dom.ts";
 
 /** What a person at this page can do about an error, beyond what its message says. */
 const HINTS: Partial<Record<ErrorCode, string>> = {
-  REPO_NOT_FOUND: "Check the spelling. A private repo needs a token (under Advanced).",
+  REPO_NOT_FOUND: "The field for a token is under Advanced.",
   REVISION_NOT_FOUND: "Leave the revision empty for the main branch.",
   ENTRY_NOT_FOUND:
     "The repo may hold another kind of model. Repos with safetensors, config.json and tokenizer.json work.",
@@ -28,7 +28,7 @@ export function show_problem(panel: HTMLElement, error: unknown): void {
   panel.dataset.code = code;
   panel.replaceChildren(
     create("div", { class: "row" }, create("code", {}, code), close),
-    create("p", {}, message),
+    create("p", {}, message.replace(/[^.!?]$/, "$&.")),
     ...(hint === undefined ? [] : [create("p", { class: "hint" }, hint)]),
   );
   panel.hidden = false;
