@@ -132,22 +132,7 @@ pub fn size() -> Result<()> {
     if let Some(missing) = files.iter().find(|file| !file.is_file()) {
         bail!("{} is missing: run `cargo xtask build` first", missing.display());
     }
-    let script = r#"
-        import { readFileSync } from "node:fs";
-        import { basename } from "node:path";
-        import { brotliCompressSync, gzipSync } from "node:zlib";
-        const total = [0, 0, 0];
-        const row = (name, sizes) => console.log(name.padEnd(16), ...sizes.map((n) => String(n).padStart(10)));
-        row("bytes", ["raw", "gzip -9", "brotli"]);
-        for (const file of process.argv.slice(1)) {
-          const bytes = readFileSync(file);
-          const sizes = [bytes.length, gzipSync(bytes, { level: 9 }).length, brotliCompressSync(bytes).length];
-          sizes.forEach((size, i) => { total[i] += size; });
-          row(basename(file), sizes);
-        }
-        row("together", total);
-    "#;
-    run(command("node").args(["--input-type=module", "-e", script]).args(files))
+    run(command("node").arg("benches/wasm_sizes.mjs"))
 }
 
 fn target_folder() -> PathBuf {

@@ -1,0 +1,88 @@
+// What Layerline costs on the sample model in one environment.
+import { openEnvironment } from "../tests/e2e/support/environments.mjs";
+import { SAMPLE, startTestHub } from "../tests/e2e/support/models.mjs";
+import { matvecPlan, matvecRates } from "./matvec.mjs";
+import { childrenPeakRss } from "./memory.mjs";
+
+export const PROMPT_TOKENS = 128;
+export const NEW_TOKENS = 32;
+
+/** How often decoding and the single product take turns, and the tokens of a turn. */
+const ROUNDS = 5;
+const ROUND_TOKENS = 8;
+/** Firefox reports completion every 100 ms, so that its batches must be long. */
+const BATCH_MS = { chromium: 300, firefox: 2000, node: 300 };
+
+/** Everything measured in an environment; times in ms, sizes in bytes. */
+export async function measure(name) {
+  const hub = await startTestHub();
+  const environment = await openEnvironment(name);
+  try {
+    const model = { id: SAMPLE, endpoint: hub.endpoint };
+    // Alone, so that the weights' stream doesn't count.
+    const opening = await environment.run(openOnly, model);
+    const rssBefore = childrenPeakRss();
+    const cold = await environment.run(firstToken, { ...model, prompt: promptIds() });
+    const long = await environment.run(generate, { prompt: promptIds(), max_new_tokens: NEW_TOKENS + 1 });
+    // In Node the engine shares its process with the hub. Read before the products' own buffers come.
+    const rss = name === "node" ? undefined : childrenPeakRss() - rssBefore;
+
+    const plan = matvecPlan(long.stats, BATCH_MS[name]);
+    const products = (await environment.run(matvecRates, plan)).sort(byRate);
+    const shortPrompt = { prompt: promptIds().slice(0, 4), max_new_tokens: ROUND_TOKENS + 1 };
+    // On a machine that does other work too, only what ran at the same time can be compared.
+    const best = { ...plan, variants: plan.variants.filter((variant) => isSame(variant, products[0])) };
+    const rounds = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      const { tokenMs } = await environment.run(generate, shortPrompt);
+      const [{ bytesPerSecond }] = await environment.run(matvecRates, best);
+      rounds.push({ tokenMs, bytesPerSecond });
+    }
+    await environment.run((_, __, state) => state.model.dispose());
+    return { opening, cold, ...long, rss, products, rounds };
+  } finally {
+    await environment.close();
+    await hub.close();
+  }
+}
+
+const byRate = (a, b) => b.bytesPerSecond - a.bytesPerSecond;
+const isSame = (a, b) => a.name === b.name && String(a.shape) === String(b.shape);
+
+/** Ids that are ordinary words; which ones makes no difference to the time. */
+export function promptIds() {
+  return Array.from({ length: PROMPT_TOKENS }, (_, i) => 1000 + i * 7);
+}
+
+// The rest runs in the environment.
+
+async function openOnly({ AutoModelForCausalLM }, { id, ...options }) {
+  const start = performance.now();
+  const model = await AutoModelForCausalLM.from_pretrained(id, { ...options, prefetch: false });
+  const ms = performance.now() - start;
+  const { fetched_bytes, requests } = await model.stats();
+  await model.dispose();
+  return { ms, fetched_bytes, requests };
+}
+
+async function firstToken({ AutoModelForCausalLM }, { id, prompt, ...options }, state) {
+  const start = performance.now();
+  state.model = await AutoModelForCausalLM.from_pretrained(id, options);
+  await state.model.generate({ input_ids: prompt, max_new_tokens: 1, do_sample: false });
+  const ms = performance.now() - start;
+  const { fetched_bytes, requests } = await state.model.stats();
+  return { ms, fetched_bytes, requests };
+}
+
+async function generate(_, { prompt, max_new_tokens }, { model }) {
+  const times = [performance.now()];
+  const streamer = { put: () => times.push(performance.now()), end() {} };
+  const input = { input_ids: prompt, max_new_tokens, min_new_tokens: max_new_tokens, do_sample: false, streamer };
+  await model.generate(input);
+  // The streamer gets the prompt first.
+  const [start, , first] = times;
+  const made = times.length - 2;
+  if (made !== max_new_tokens) throw new Error(`${made} tokens instead of ${max_new_tokens}`);
+  const { config } = model;
+  return { prefillMs: first - start, tokenMs: (times.at(-1) - first) / (made - 1), stats: await model.stats(), config };
+}

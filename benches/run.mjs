@@ -1,0 +1,75 @@
+#!/usr/bin/env node
+// Prints what Layerline costs on the sample model, beside the bars that it has set itself.
+import { parseArgs } from "node:util";
+import { measure, NEW_TOKENS, PROMPT_TOKENS } from "./layerline.mjs";
+import { wasmSizes } from "./wasm_sizes.mjs";
+
+const KNOWN = ["chromium", "firefox", "node"];
+const { positionals } = parseArgs({ allowPositionals: true });
+const unknown = positionals.filter((name) => !KNOWN.includes(name));
+if (unknown.length > 0) {
+  console.error(`no environment ${unknown.join(", ")}; there are ${KNOWN.join(", ")}`);
+  process.exit(2);
+}
+const environments = positionals.length > 0 ? positionals : ["chromium"];
+
+const kb = (bytes) => `${(bytes / 1e3).toFixed(0)} kB`;
+const mb = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+const percent = (share) => `${(share * 100).toFixed(0)} %`;
+const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
+const gbs = (rate) => `${(rate / 1e9).toFixed(3)} GB/s`;
+
+function row(name, value, bar) {
+  const verdict = bar === undefined ? "" : `   ${bar.met ? "met" : "MISSED"}: ${bar.text}`;
+  console.log(`  ${name.padEnd(34)} ${value}${verdict}`);
+}
+
+function printSizes() {
+  console.log("\nwasm, raw / gzip -9 / brotli");
+  for (const { name, raw, gzip, brotli } of wasmSizes()) {
+    const bar = name === "together" ? { met: gzip <= 2.5e6, text: "at most 2.5 MB gzip" } : undefined;
+    row(name, `${kb(raw)} / ${kb(gzip)} / ${kb(brotli)}`, bar);
+  }
+}
+
+function printEnvironment(name, { opening, cold, stats, config, prefillMs, tokenMs, rss, products, rounds }) {
+  const { adapter } = stats;
+  const features = [adapter.shader_f16 && "shader-f16", adapter.subgroups && "subgroups"].filter(Boolean).join(", ");
+  const title = [adapter.vendor, adapter.architecture, adapter.description].filter(Boolean).join(" ");
+  console.log(`\n${name}: ${title} (${features || "no optional features"}); weights ${stats.kernels}`);
+
+  const perLayer = stats.dispatches_per_token / config.num_hidden_layers;
+  row("dispatches a token", `${stats.dispatches_per_token}`);
+  row("  a layer, all else included", perLayer.toFixed(2), { met: perLayer <= 9, text: "at most 9" });
+  row("CPU time to encode a token", `${stats.encode_us_per_token.toFixed(0)} µs`);
+  row(`prefill of ${PROMPT_TOKENS} tokens`, `${((PROMPT_TOKENS * 1000) / prefillMs).toFixed(2)} tokens/s`);
+  row(`decode of ${NEW_TOKENS} tokens after them`, `${(1000 / tokenMs).toFixed(2)} tokens/s`);
+  row("fetched before from_pretrained", `${kb(opening.fetched_bytes)} in ${opening.requests} requests`);
+  row("fetched before the first token", `${mb(cold.fetched_bytes)} in ${cold.requests} requests`);
+  row("from nothing to the first token", `${(cold.ms / 1000).toFixed(1)} s`);
+
+  const gpu = stats.peak_gpu_bytes - stats.weight_bytes;
+  const beyond = gpu + stats.wasm_memory_bytes;
+  row("weights on the GPU", mb(stats.weight_bytes));
+  row("peak beyond them", mb(beyond), { met: beyond <= 64e6, text: "at most 64 MB" });
+  row("  cache, activations, staging", mb(gpu));
+  row("  wasm memory", mb(stats.wasm_memory_bytes));
+  if (rss !== undefined)
+    row("browser's peak RSS, weights in it", `${mb(rss)} (summed over its processes, less the empty page's)`);
+
+  // Every weight is read once for a token: the sample model's head is its embedding.
+  const read = stats.weight_bytes;
+  const shares = rounds.map((round) => (read * 1000) / round.tokenMs / round.bytesPerSecond).sort((a, b) => a - b);
+  const share = median(shares);
+  row("decode reads weights at", gbs((read * 1000) / median(rounds.map((round) => round.tokenMs))));
+  row("the best single product at", gbs(median(rounds.map((round) => round.bytesPerSecond))));
+  row("  share", percent(share), { met: share >= 0.6, text: "at least 60 %" });
+  console.log(`    medians of ${rounds.length} turns; shares ${shares.map(percent).join(", ")}`);
+  console.log("    single products; the first is the one that took turns with decoding:");
+  for (const { name, shape, bytesPerSecond } of products) {
+    console.log(`    ${gbs(bytesPerSecond)}  ${shape.join(" × ")}, ${name}`);
+  }
+}
+
+printSizes();
+for (const name of environments) printEnvironment(name, await measure(name));
