@@ -4,7 +4,7 @@
 //! background; who waits for a block waits for its own requests only.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -71,6 +71,8 @@ struct Block {
     left: Cell<usize>,
     // Which attempt this is: a request of an earlier one, still under way, no longer counts.
     attempt: Cell<u32>,
+    // What this attempt has brought from each file.
+    loaded: RefCell<BTreeMap<usize, u64>>,
     failed: RefCell<Option<Rc<Error>>>,
 }
 
@@ -288,6 +290,13 @@ impl Inner {
         let Some(block) = self.blocks.get(index) else { return };
         block.asked.set(false);
         block.failed.replace(Some(Rc::new(error)));
+        // What has come of it will come again.
+        for (file, bytes) in block.loaded.take() {
+            self.loaded.set(self.loaded.get().saturating_sub(bytes));
+            if let Some(file) = self.files.get(file) {
+                file.loaded.set(file.loaded.get().saturating_sub(bytes));
+            }
+        }
         if let Some(spec) = self.specs.get(index) {
             for weight in &spec.weights {
                 self.store.borrow_mut().evict(*weight);
@@ -304,7 +313,11 @@ impl Inner {
             fetch.extents.iter().try_for_each(|extent| store.allocate(&self.gpu, extent.weight))
         };
         self.gpu.checked(&file.path, allocate).await?;
-        let heard = |bytes: u64| self.heard(file, bytes);
+        let heard = |bytes: u64| {
+            if current() {
+                self.heard(fetch, file, bytes);
+            }
+        };
         let mut stream = self.repo.open(&file.path, fetch.range.clone()).await?;
         let mut chunks = Chunks::new(&mut *stream, &file.path);
         for extent in &fetch.extents {
@@ -326,7 +339,10 @@ impl Inner {
         Ok(())
     }
 
-    fn heard(&self, file: &File, bytes: u64) {
+    fn heard(&self, fetch: &Fetch, file: &File, bytes: u64) {
+        if let Some(block) = self.blocks.get(fetch.block) {
+            *block.loaded.borrow_mut().entry(fetch.file).or_default() += bytes;
+        }
         file.loaded.set(file.loaded.get() + bytes);
         self.loaded.set(self.loaded.get() + bytes);
         if let Some(progress) = &self.progress {

@@ -34,19 +34,26 @@ after(async () => {
   await hub.close();
 });
 
-test("a repo that isn't there is said so, and the next one loads, answers, stops and goes on", async () => {
+test("what can't be loaded is said so, and the page goes on: loads, answers, stops, answers again", async () => {
   await openDemo(page, { url: site.url, hub: hub.endpoint, model: "nobody/nothing" });
   await assert.rejects(untilOpen(page), { code: "REPO_NOT_FOUND" });
 
+  const last = "model-00006-of-00006.safetensors";
+  hub.faults.set([{ host: "cdn", method: "GET", path: last, after: 1, status: 404 }]);
   await page.getByTestId("model").fill(SAMPLE);
   await page.getByTestId("load").click();
   await page.waitForFunction(() => document.body.dataset.phase !== "failed");
   await untilOpen(page);
-  // Sent at once: the layers come while it waits.
+  // The last layers don't come in the background, but do when the prompt reaches them.
+  await page.waitForFunction(() => document.body.dataset.phase === "failed", null, { timeout: 0 });
+  assert.match(await page.getByTestId("load-problem").innerText(), new RegExp(last));
+  hub.faults.clear();
   const answer = await ask(page, "What is the capital of France?", { maxNewTokens: 12 });
   assert.match(answer.text, /Paris/);
   assert.ok(answer.tokens > 1 && answer.tokens <= 12);
 
+  await page.waitForFunction(() => document.body.dataset.phase === "resident");
+  assert.ok(await page.getByTestId("load-problem").isHidden());
   const layers = await layersShown(page);
   assert.ok(layers.length > 30);
   assert.ok(layers.every(({ state, device }) => state === "resident" && device === "0"));

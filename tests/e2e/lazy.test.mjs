@@ -142,6 +142,27 @@ test("with prefetch layers come in forward order, each byte once, and ready wait
   assert.ok(stats.peak_staging_bytes <= 64_000_000, `${stats.peak_staging_bytes} bytes lay in memory at once`);
 });
 
+test("a layer that can't be fetched is an error, and comes when it is asked for again", async () => {
+  await open({ prefetch: false });
+  // The embedding takes several requests: some of them succeed, and are made again.
+  hub.faults.set([{ host: "cdn", method: "GET", path: tensors[0].file, after: 2, status: 404 }]);
+  const error = await environment.run((_, __, { model }) =>
+    model.ready().then(
+      () => undefined,
+      ({ code, message }) => ({ code, message }),
+    ),
+  );
+  assert.equal(error.code, "ENTRY_NOT_FOUND");
+  assert.ok(error.message.includes("model.embed_tokens"), error.message);
+  hub.faults.clear();
+  const { layers, last } = await environment.run(async (_, __, { model, events }) => {
+    await model.ready();
+    return { layers: await model.layers(), last: events.findLast(({ status }) => status === "progress_total") };
+  });
+  assert.ok(layers.every(({ state, bytes, resident_bytes }) => state === "resident" && bytes === resident_bytes));
+  assert.equal(last.loaded, last.total);
+});
+
 test("an abort ends the loading in the background", async () => {
   hub.faults.set([{ host: "cdn", path: ".safetensors", after: SHARDS, throttle: 200_000 }]);
   const error = await environment.run(

@@ -111,7 +111,9 @@ async function follow(mine: typeof session): Promise<void> {
     if (!(await refresh())) return;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-  if (session !== mine || document.body.dataset.phase === "failed") return;
+  if (session !== mine) return;
+  // A layer that failed may have come since, when a token reached it.
+  hide_problem(load_problem);
   const size = await mine?.model?.get_memory_footprint();
   if (session === mine) set_phase("resident", `${mine?.name} · ${format.bytes(size ?? 0)} of weights`);
 }
