@@ -23,6 +23,9 @@ beforeEach(async () => {
   page = await browser.newPage();
   errors.length = 0;
   page.on("pageerror", (error) => errors.push(error.message));
+  page.on("console", (message) => {
+    if (/content.security.policy/i.test(message.text())) errors.push(message.text());
+  });
 });
 afterEach(async () => {
   await page.close();
