@@ -14,7 +14,10 @@ export interface PretrainedOptions extends HubOptions {
 
 /** Options of `AutoModelForCausalLM.from_pretrained`. */
 export interface PretrainedModelOptions extends PretrainedOptions {
-  /** The weights' type on the device. Default "auto": as the config or the checkpoint says. */
+  /**
+   * The weights' type on the device. Default: half precision, float16 or (where the adapter lacks shader-f16 and the
+   * checkpoint has it) bfloat16. "auto": as the checkpoint has them.
+   */
   dtype?: DType | null;
   /** @deprecated transformers' former name of `dtype` */
   torch_dtype?: DType | null;

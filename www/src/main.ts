@@ -60,7 +60,7 @@ async function load(): Promise<void> {
       AutoModelForCausalLM.from_pretrained(mine.name, {
         ...hub,
         device_map: "auto",
-        dtype: element("dtype", HTMLSelectElement).value as NonNullable<PretrainedModelOptions["dtype"]>,
+        dtype: (element("dtype", HTMLSelectElement).value || null) as NonNullable<PretrainedModelOptions["dtype"]> | null,
         prefetch: input("prefetch").checked,
         progress_callback: (event) => session === mine && download.update(event),
       }).then((model) => {
