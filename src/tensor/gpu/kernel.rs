@@ -214,9 +214,11 @@ impl Tuning {
     pub fn of(capabilities: &Capabilities) -> Tuning {
         let smallest = capabilities.subgroup_min_size;
         let in_subgroup = capabilities.subgroups && smallest >= 4 && smallest.is_power_of_two();
+        // Software runs invocations one after the other: neighbours share no memory access, and every barrier costs.
+        let through_memory = if capabilities.is_software() { 4 } else { 32 };
         Tuning {
             workgroup: 64,
-            lanes: if in_subgroup { smallest.min(32) } else { 32 },
+            lanes: if in_subgroup { smallest.min(32) } else { through_memory },
             reduction: if in_subgroup { Reduction::Subgroup } else { Reduction::Workgroup },
             tiles: if capabilities.is_software() { Tiles::Direct } else { Tiles::Shared { m: 32, n: 64, k: 4 } },
         }
