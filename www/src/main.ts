@@ -1,4 +1,4 @@
-import { AutoModelForCausalLM, AutoTokenizer, type PreTrainedModel, type PretrainedModelOptions } from "layerline";
+import { AutoModelForCausalLM, AutoTokenizer, type DType, type PreTrainedModel } from "layerline";
 import { Chat } from "./chat.ts";
 import { element } from "./dom.ts";
 import { Download } from "./download.ts";
@@ -60,7 +60,7 @@ async function load(): Promise<void> {
       AutoModelForCausalLM.from_pretrained(mine.name, {
         ...hub,
         device_map: "auto",
-        dtype: (element("dtype", HTMLSelectElement).value || null) as NonNullable<PretrainedModelOptions["dtype"]> | null,
+        dtype: (element("dtype", HTMLSelectElement).value || null) as DType | null,
         prefetch: input("prefetch").checked,
         progress_callback: (event) => session === mine && download.update(event),
       }).then((model) => {
