@@ -8,7 +8,7 @@ use std::rc::Rc;
 use half::{bf16, f16};
 
 use super::device::{Buffer, Gpu, GpuOptions, Usage};
-use super::kernel::{Storage, Tiles, Tuning};
+use super::kernel::{Reduction, Storage, Tiles, Tuning};
 use super::program::{Pipelines, Program};
 use super::record::{Activations, BufferName, Mode, Recorder, stride};
 use crate::config::Activation;
@@ -307,7 +307,10 @@ async fn linear() {
                         let mut case = Case::new(&device, tokens, mode);
                         // Both forms of the product run on every device, whichever it is that suits it.
                         let tiles = if add == with_bias { Tiles::Direct } else { Tiles::Shared { m: 32, n: 64, k: 4 } };
-                        case.tuning = Some(Tuning { tiles, ..Tuning::of(gpu.capabilities()) });
+                        let suits = Tuning::of(gpu.capabilities());
+                        let many = suits.reduction == Reduction::Workgroup && add == with_bias;
+                        let lanes = if many { 32 } else { suits.lanes };
+                        case.tuning = Some(Tuning { tiles, lanes, ..suits });
                         let weight = case.weight(random, outputs, inputs, storage);
                         let bias = with_bias.then(|| case.weight(random, outputs, 1, Storage::F32));
                         let norm = case.weight(random, inputs, 1, Storage::F32);
