@@ -74,15 +74,21 @@ async function firstToken({ AutoModelForCausalLM }, { id, prompt, ...options }, 
   return { ms, fetched_bytes, requests };
 }
 
-async function generate(_, { prompt, max_new_tokens }, { model }) {
+/** Times a greedy generation of exactly so many tokens; the time of a token is the mean of those after the first. */
+export async function generate(_, { prompt, max_new_tokens }, { model }) {
   const times = [performance.now()];
   const streamer = { put: () => times.push(performance.now()), end() {} };
   const input = { input_ids: prompt, max_new_tokens, min_new_tokens: max_new_tokens, do_sample: false, streamer };
-  await model.generate(input);
+  const output = await model.generate(input);
   // The streamer gets the prompt first.
   const [start, , first] = times;
   const made = times.length - 2;
   if (made !== max_new_tokens) throw new Error(`${made} tokens instead of ${max_new_tokens}`);
-  const { config } = model;
-  return { prefillMs: first - start, tokenMs: (times.at(-1) - first) / (made - 1), stats: await model.stats(), config };
+  return {
+    prefillMs: first - start,
+    tokenMs: (times.at(-1) - first) / (made - 1),
+    ids: Array.from(output.data, Number),
+    stats: await model.stats(),
+    config: model.config,
+  };
 }

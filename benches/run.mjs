@@ -2,10 +2,11 @@
 // Prints what Layerline costs on the sample model, beside the bars that it has set itself.
 import { parseArgs } from "node:util";
 import { measure, NEW_TOKENS, PROMPT_TOKENS } from "./layerline.mjs";
+import { measurePeers } from "./peers.mjs";
 import { wasmSizes } from "./wasm_sizes.mjs";
 
 const KNOWN = ["chromium", "firefox", "node"];
-const { positionals } = parseArgs({ allowPositionals: true });
+const { values, positionals } = parseArgs({ options: { peers: { type: "boolean" } }, allowPositionals: true });
 const unknown = positionals.filter((name) => !KNOWN.includes(name));
 if (unknown.length > 0) {
   console.error(`no environment ${unknown.join(", ")}; there are ${KNOWN.join(", ")}`);
@@ -71,5 +72,22 @@ function printEnvironment(name, { opening, cold, stats, config, prefillMs, token
   }
 }
 
+function printPeers({ version, loadMs, rss, ours, theirs, sameIds }) {
+  console.log(`\nchromium, beside transformers.js ${version} (WebGPU, float32 ONNX of the same weights)`);
+  // Its fastest token, for its first ones compile kernels; our slower run.
+  const fastest = Math.min(...theirs);
+  const slower = Math.max(...ours);
+  const speed = (ms) => `${(1000 / ms).toFixed(2)} tokens/s`;
+  row("transformers.js's fastest token", speed(fastest));
+  row("Layerline decodes at", `${ours.map(speed).join(" before, ")} after`);
+  const ratio = fastest / slower;
+  row("  times as fast, by the slower", `${ratio.toFixed(1)} ×`, { met: ratio >= 5, text: "at least 5 ×" });
+  row("both chose the same tokens", sameIds ? "yes" : "no");
+  row("transformers.js loads in", `${(loadMs / 1000).toFixed(1)} s`);
+  row("its browser's peak RSS", mb(rss));
+}
+
 printSizes();
 for (const name of environments) printEnvironment(name, await measure(name));
+
+if (values.peers) printPeers(await measurePeers());

@@ -1,5 +1,6 @@
 //! The project's own tasks: `cargo xtask help`.
 
+mod bench;
 mod build;
 mod demo;
 mod flags;
@@ -25,7 +26,9 @@ cargo xtask <command>
   demo [--port N] [--headless PROMPT] [--endpoint URL] [--model ID]
                         the demo page; on the sample model and a loopback hub unless told otherwise
   hub [--port N]        the loopback hub alone, with the sample model
-  bench [args…]         build, then node benches/run.mjs args…
+  bench [chromium|firefox|node…] [--peers]
+                        what a token, a load and the wasm cost, in Chromium unless told otherwise; --peers: beside
+                        transformers.js too (large download)
   sample-model          build the sample model under .cache/models
   goldens               regenerate the golden values under tests/goldens with PyTorch (large download)
 
@@ -55,11 +58,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
             let [port] = flags::values(rest, ["--port"])?;
             hub::run_alone(flags::port(port, hub::PORT)?)?;
         }
-        "bench" => {
-            setup::ensure_all(&[setup::Need::Model, setup::Need::Chromium, setup::Need::Vulkan])?;
-            build::build(build::Mode::Release)?;
-            process::run(process::command("node").arg("benches/run.mjs").args(rest))?;
-        }
+        "bench" => bench::run(rest)?,
         "sample-model" => python::sample_model()?,
         "goldens" => python::goldens()?,
         "help" | "--help" | "-h" => println!("{HELP}{}", test::group_names().join(", ")),

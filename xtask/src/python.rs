@@ -8,6 +8,9 @@ use crate::process::{cache, command, quiet, root, run};
 use crate::setup::{self, Need};
 use crate::stamp::Inputs;
 
+/// The sample model's name.
+const SAMPLE: &str = "SmolLM2-135M-Instruct-dq4";
+
 /// The folder of the repos that the loopback hub serves.
 pub fn models() -> PathBuf {
     cache().join("models")
@@ -23,6 +26,18 @@ pub fn sample_model() -> Result<()> {
         let python = environment("sample-venv", &requirements, &["--no-deps"])?;
         eprintln!("setup: building the sample model …");
         run(command(&python).arg(&script).arg("--out").arg(models()))
+    })
+}
+
+/// Exports the sample model to ONNX for the peers of the benchmark, unless it is there already.
+pub fn onnx_model() -> Result<()> {
+    let [script, requirements] = ["export_onnx.py", "requirements.txt"].map(|name| root().join("benches").join(name));
+    let out = cache().join("onnx").join(SAMPLE);
+    let inputs = Inputs::new(&[]).path(&script)?.path(&requirements)?.path(&root().join("tools/sample_model.py"))?;
+    inputs.when_changed("onnx-model", &out, || {
+        let python = environment("onnx-venv", &requirements, &[])?;
+        eprintln!("bench: exporting the sample model to ONNX …");
+        run(command(&python).arg(&script).arg(models().join("layerline").join(SAMPLE)).arg(&out))
     })
 }
 

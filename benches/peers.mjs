@@ -1,0 +1,57 @@
+// transformers.js on its WebGPU backend beside Layerline: the same weights in the same Chromium.
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { launchChromium } from "../tests/e2e/support/browsers.mjs";
+import { openEnvironment } from "../tests/e2e/support/environments.mjs";
+import { SAMPLE, startTestHub } from "../tests/e2e/support/models.mjs";
+import { bundleAndServe } from "../tests/e2e/support/site.mjs";
+import { generate, promptIds } from "./layerline.mjs";
+import { childrenPeakRss } from "./memory.mjs";
+
+const at = (path) => fileURLToPath(new URL(path, import.meta.url));
+/** Made by export_onnx.py. */
+const ONNX = at("../.cache/onnx/SmolLM2-135M-Instruct-dq4");
+const ONNX_ID = `${SAMPLE}-onnx`;
+
+/** transformers.js takes many seconds for a token on a software GPU. */
+const TOKENS = 3;
+
+/** Milliseconds a token, of both; and what transformers.js takes to load. */
+export async function measurePeers() {
+  const { version } = JSON.parse(readFileSync(at("node_modules/@huggingface/transformers/package.json"), "utf8"));
+  const hub = await startTestHub({ [ONNX_ID]: { path: ONNX } });
+  const environment = await openEnvironment("chromium");
+  await environment.run(
+    async ({ AutoModelForCausalLM }, { id, endpoint }, state) => {
+      state.model = await AutoModelForCausalLM.from_pretrained(id, { endpoint });
+      await state.model.ready();
+    },
+    { id: SAMPLE, endpoint: hub.endpoint },
+  );
+  const prompt = promptIds().slice(0, 4);
+  const input = { prompt, max_new_tokens: TOKENS + 1 };
+
+  // Before and after, because the machine may do other work too.
+  const before = await environment.run(generate, input);
+  const rssBefore = childrenPeakRss();
+  const peer = await openPeer();
+  const load = ([id, endpoint]) => globalThis.load(id, endpoint);
+  const loadMs = await peer.page.evaluate(load, [ONNX_ID, hub.endpoint]);
+  const theirs = await peer.page.evaluate(([ids, n]) => globalThis.generate(ids, n), [prompt, TOKENS + 1]);
+  const rss = childrenPeakRss() - rssBefore;
+  const after = await environment.run(generate, input);
+  await environment.close();
+  await peer.close();
+  await hub.close();
+  const sameIds = String(before.ids) === String(theirs.ids);
+  return { version, loadMs, rss, ours: [before.tokenMs, after.tokenMs], theirs: theirs.gaps, sameIds };
+}
+
+async function openPeer() {
+  const [browser, site] = await Promise.all([launchChromium(), bundleAndServe(at("peer_page"))]);
+  const page = await browser.newPage();
+  page.on("pageerror", (error) => console.error(`transformers.js: ${error.message}`));
+  await page.goto(site.url);
+  await page.waitForFunction("globalThis.generate !== undefined");
+  return { page, close: () => browser.close().then(() => site.close()) };
+}
