@@ -1,17 +1,20 @@
 //! One run of tokens through the blocks, waiting for each block's weights as it is reached.
 
+use std::pin::pin;
+use std::rc::Rc;
+
+use futures_util::future::{Either, select};
 use futures_util::lock::MutexGuard;
 
 use super::Engine;
 use super::recorded::Ending;
 use super::session::{PREFILL_TOKENS, Session};
 use crate::Result;
-use crate::generation::check_ids;
+use crate::generation::{GenerationError, check_ids};
 use crate::hub::Abort;
 use crate::tensor::gpu::device::{Buffer, Encoder, Usage};
 use crate::tensor::gpu::record::{Mode, stride};
 use crate::weights::store::State;
-use std::rc::Rc;
 
 impl Engine {
     /// Logits of the token that follows `ids`: `[vocab_size]`.
@@ -124,13 +127,9 @@ impl Engine {
         for block in 0..if head { blocks } else { blocks.saturating_sub(1) } {
             if self.loader.state(block) != State::Resident {
                 encoder.submit();
-                let ready = std::pin::pin!(self.loader.ready(block));
-                let stopped = std::pin::pin!(abort.aborted());
-                match futures_util::future::select(ready, stopped).await {
-                    futures_util::future::Either::Left((ready, _)) => ready?,
-                    futures_util::future::Either::Right(_) => {
-                        return Err(crate::generation::GenerationError::Aborted.into());
-                    }
+                match select(pin!(self.loader.ready(block)), pin!(abort.aborted())).await {
+                    Either::Left((ready, _)) => ready?,
+                    Either::Right(_) => return Err(GenerationError::Aborted.into()),
                 }
                 self.alive()?;
                 encoder = self.gpu.encoder();
