@@ -15,8 +15,6 @@ struct Candidate {
 @group(0) @binding(2) var<storage, read_write> candidates: array<Candidate>;
 @group(0) @binding(3) var<storage, read_write> ids: array<u32>;
 
-const SPAN = 2048u;
-
 var<workgroup> best: array<Candidate, WORKGROUP>;
 
 fn better(a: Candidate, b: Candidate) -> bool {

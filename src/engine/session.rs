@@ -9,7 +9,7 @@ use crate::Result;
 use crate::models::DecoderShape;
 use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
 use crate::tensor::gpu::program::Program;
-use crate::tensor::gpu::record::{BufferName, Mode, Shape, stride};
+use crate::tensor::gpu::record::{ARGMAX_SPAN, BufferName, Mode, Shape, stride};
 use crate::tensor::ops::Rows;
 
 /// Tokens that run at a time when a prompt is read. Longer prompts are cut: it bounds the activations' memory.
@@ -47,7 +47,7 @@ impl Session {
         Ok(Session {
             step: storage("step", 16 + rope)?,
             ids: storage("ids", PREFILL_TOKENS * 4)?,
-            candidates: storage("candidates", shape.vocab_size.div_ceil(2048) * 8)?,
+            candidates: storage("candidates", shape.vocab_size.div_ceil(ARGMAX_SPAN) * 8)?,
             activations: HashMap::with_capacity(recorded.activations.shapes().len()),
             cache: Vec::new(),
             capacity: 0,

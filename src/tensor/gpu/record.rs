@@ -116,6 +116,9 @@ pub fn stride(width: usize) -> usize {
     width.next_multiple_of(4)
 }
 
+/// Logits that one workgroup of argmax looks through; each leaves a candidate of 8 bytes.
+pub const ARGMAX_SPAN: usize = 2048;
+
 /// The numbers by which `activate.wgsl` knows the activations.
 fn activation_number(f: Activation) -> u32 {
     match f {
@@ -175,15 +178,18 @@ impl<'a> Recorder<'a> {
 
     /// The index of the largest of `logits`' last row becomes the next token.
     pub fn argmax(&mut self, logits: Tensor) {
-        const SPAN: usize = 2048;
-        let groups = logits.width.div_ceil(SPAN);
+        let groups = logits.width.div_ceil(ARGMAX_SPAN);
         for (gather, count, grid) in [(false, logits.width, groups), (true, groups, 1)] {
             self.push(
                 Kernel {
                     source: Source::Argmax,
                     storage: None,
                     reduction: None,
-                    constants: vec![Constant::U32("WORKGROUP", 256), Constant::Bool("GATHER", gather)],
+                    constants: vec![
+                        Constant::U32("WORKGROUP", 256),
+                        Constant::U32("SPAN", ARGMAX_SPAN as u32),
+                        Constant::Bool("GATHER", gather),
+                    ],
                 },
                 vec![count as u32],
                 vec![BufferName::Activation(logits.id), BufferName::Candidates, BufferName::Ids],

@@ -1,6 +1,5 @@
 //! The GPU's face over `wgpu`, for native tests and tools.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
@@ -245,7 +244,7 @@ impl Gpu {
                 *failed = Some(error.to_string());
             }
         });
-        Readback { gpu: self.clone(), buffer: buffer.clone(), size, failed: RefCell::new(failed) }
+        Readback { gpu: self.clone(), buffer: buffer.clone(), size, failed }
     }
 }
 
@@ -254,7 +253,7 @@ pub struct Readback {
     gpu: Gpu,
     buffer: Rc<Buffer>,
     size: u64,
-    failed: RefCell<Arc<Mutex<Option<String>>>>,
+    failed: Arc<Mutex<Option<String>>>,
 }
 
 impl Readback {
@@ -262,7 +261,7 @@ impl Readback {
     pub async fn bytes(self) -> Result<Vec<u8>, GpuError> {
         self.gpu.idle().await?;
         let refused = |message: String| GpuError::Refused { what: "mapAsync", message };
-        if let Some(message) = self.failed.borrow().lock().ok().and_then(|f| f.clone()) {
+        if let Some(message) = self.failed.lock().ok().and_then(|f| f.clone()) {
             return Err(refused(message));
         }
         let range = self.buffer.raw.get_mapped_range(0..self.size).map_err(|e| refused(e.to_string()))?;
