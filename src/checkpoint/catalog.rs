@@ -46,6 +46,17 @@ impl TensorInfo {
     }
 }
 
+/// Which of a repo's checkpoint files to take.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CatalogOptions {
+    /// `fp16` for `model.fp16.safetensors`.
+    pub variant: Option<String>,
+    /// Only, or never, safetensors.
+    pub use_safetensors: Option<bool>,
+    /// Flax's msgpack files.
+    pub from_flax: bool,
+}
+
 /// All tensors of a checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
@@ -62,7 +73,7 @@ impl Catalog {
     ///
     /// Fails with [`CheckpointError`] where there is none or where a file breaks its format, and with [`HubError`] where
     /// the repo can't be reached.
-    pub async fn open(repo: &dyn Repo) -> Result<Catalog> {
+    pub async fn open(repo: &dyn Repo, _options: &CatalogOptions) -> Result<Catalog> {
         for candidate in CANDIDATES {
             let found = match candidate {
                 Candidate::Safetensors(path) => Self::open_single(repo, path).await,
@@ -174,7 +185,7 @@ mod tests {
     }
 
     fn open(repo: &MemoryRepo) -> Result<Catalog> {
-        block_on(Catalog::open(repo))
+        block_on(Catalog::open(repo, &CatalogOptions::default()))
     }
 
     fn bytes_of(repo: &MemoryRepo, catalog: &Catalog, tensor: &str) -> Vec<u8> {

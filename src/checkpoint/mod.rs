@@ -6,5 +6,5 @@ mod header;
 mod index;
 mod locate;
 
-pub use catalog::{Catalog, CheckpointFile, TensorInfo};
+pub use catalog::{Catalog, CatalogOptions, CheckpointFile, TensorInfo};
 pub use error::{CheckpointError, HeaderFault, IndexFault};

@@ -46,6 +46,16 @@ pub enum ConfigError {
         /// What could be.
         supported: String,
     },
+    /// An override of a key that means nothing to the model.
+    #[error("{file}: there is no key `{key}` to override. Keys: {}", known.join(", "))]
+    UnknownKey {
+        /// The repo and the file.
+        file: String,
+        /// The key.
+        key: String,
+        /// Those that the architecture has.
+        known: Vec<&'static str>,
+    },
 }
 
 impl ConfigError {
@@ -55,6 +65,7 @@ impl ConfigError {
             ConfigError::Malformed { .. } | ConfigError::Invalid { .. } => "CONFIG_INVALID",
             ConfigError::UnsupportedModelType { .. } => "UNSUPPORTED_MODEL_TYPE",
             ConfigError::Unsupported { .. } => "UNSUPPORTED_CONFIG",
+            ConfigError::UnknownKey { .. } => "UNSUPPORTED_OPTION",
         }
     }
 }

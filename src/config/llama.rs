@@ -40,6 +40,8 @@ pub struct LlamaConfig {
     pub attention_bias: bool,
     /// Whether gate, up and down have biases.
     pub mlp_bias: bool,
+    /// Standard deviation of weights that are initialised anew.
+    pub initializer_range: f32,
     /// The dtype that the weights were saved in, where it is said.
     pub dtype: Option<Dtype>,
     /// bos, eos and pad.
@@ -47,6 +49,31 @@ pub struct LlamaConfig {
 }
 
 impl LlamaConfig {
+    /// The keys that mean something to this architecture, be they in a file or not.
+    pub const KEYS: &'static [&'static str] = &[
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "head_dim",
+        "max_position_embeddings",
+        "rms_norm_eps",
+        "hidden_act",
+        "rope_theta",
+        "rope_scaling",
+        "rope_parameters",
+        "partial_rotary_factor",
+        "tie_word_embeddings",
+        "attention_bias",
+        "mlp_bias",
+        "initializer_range",
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
+    ];
+
     /// Reads and checks a config whose `model_type` is `llama`.
     pub fn parse(config: &ModelConfig) -> Result<LlamaConfig, ConfigError> {
         let fields = config.fields();
@@ -105,6 +132,7 @@ impl LlamaConfig {
             tie_word_embeddings: flag("tie_word_embeddings")?,
             attention_bias: flag("attention_bias")?,
             mlp_bias: flag("mlp_bias")?,
+            initializer_range: initializer_range(&fields)?,
             dtype: config.dtype()?,
             special: config.special_token_ids()?,
         })
@@ -118,6 +146,12 @@ fn eps(fields: &Fields<'_>) -> Result<f32, ConfigError> {
     } else {
         Err(fields.invalid("rms_norm_eps", "a number from 0 to 1"))
     }
+}
+
+/// transformers takes a 0 for its default.
+fn initializer_range(fields: &Fields<'_>) -> Result<f32, ConfigError> {
+    let std = fields.number("initializer_range")?.filter(|std| *std != 0.0).unwrap_or(0.02);
+    if std > 0.0 { Ok(std as f32) } else { Err(fields.invalid("initializer_range", "a number of 0 or more")) }
 }
 
 fn activation(fields: &Fields<'_>) -> Result<Activation, ConfigError> {

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::ConfigError;
 use super::fields::Fields;
+use super::{ConfigError, LlamaConfig};
 use crate::Result;
 use crate::hub::Repo;
 use crate::tensor::Dtype;
@@ -27,6 +27,20 @@ impl Architecture {
     pub const fn model_type(self) -> &'static str {
         match self {
             Architecture::Llama => "llama",
+        }
+    }
+
+    /// What the classes of its models are called before `Model` and `ForCausalLM`.
+    pub const fn class_prefix(self) -> &'static str {
+        match self {
+            Architecture::Llama => "Llama",
+        }
+    }
+
+    /// The config's keys that mean something to it.
+    pub const fn config_keys(self) -> &'static [&'static str] {
+        match self {
+            Architecture::Llama => LlamaConfig::KEYS,
         }
     }
 }
@@ -67,7 +81,26 @@ impl ModelConfig {
         Ok(ModelConfig { file, text, object })
     }
 
-    /// The file's text, unchanged.
+    /// With some keys' values replaced, as by extra arguments of `from_pretrained`.
+    ///
+    /// Fails with [`ConfigError::UnknownKey`] for one that neither the file nor the architecture has.
+    pub fn with_overrides(&self, overrides: Map<String, Value>) -> Result<ModelConfig, ConfigError> {
+        if overrides.is_empty() {
+            return Ok(self.clone());
+        }
+        let known = self.architecture()?.config_keys();
+        let mut object = self.object.clone();
+        for (key, value) in overrides {
+            if !object.contains_key(&key) && !known.contains(&key.as_str()) {
+                return Err(ConfigError::UnknownKey { file: self.file.clone(), key, known: known.to_vec() });
+            }
+            object.insert(key, value);
+        }
+        let text = Value::Object(object.clone()).to_string();
+        Ok(ModelConfig { file: self.file.clone(), text, object })
+    }
+
+    /// The file's text, unchanged but for overrides.
     pub fn text(&self) -> &str {
         &self.text
     }

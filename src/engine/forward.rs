@@ -20,8 +20,9 @@ impl Engine {
     /// Logits of the token that follows `ids`: `[vocab_size]`.
     ///
     /// # Errors
-    /// `INPUT_IDS` where an id is unknown; what the load or the device says.
+    /// `INPUT_IDS` where an id is unknown, `NO_HEAD`; what the load or the device says.
     pub async fn next_logits(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
+        self.has_head()?;
         let mut session = self.open(ids, ids.len()).await?;
         let encoder = self.prefill(&mut session, ids, abort).await?;
         let logits = self.recorded.last_logits;
@@ -53,22 +54,23 @@ impl Engine {
         Ok(values)
     }
 
-    /// Logits for every token of `ids`, row-major `[ids.len(), vocab_size]`.
+    /// Logits for every token of `ids`, row-major `[ids.len(), vocab_size]`; of a model without a head the hidden states,
+    /// `[ids.len(), hidden_size]`.
     ///
     /// # Errors
     /// `INPUT_IDS` where an id is unknown; what the load or the device says.
     pub async fn forward(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
         let mut session = self.open(ids, ids.len()).await?;
-        let mut logits = Vec::new();
+        let mut output = Vec::new();
         let mut position = 0;
-        for chunk in ids.chunks(self.recorded.logits_tokens) {
+        for chunk in ids.chunks(self.recorded.output_tokens) {
             self.begin(&mut session, position, ids.len(), Some(chunk), chunk.len())?;
-            let encoder = self.run(&mut session, Mode::Prefill, Ending::Logits, chunk.len(), true, abort).await?;
-            let from = session.activation(self.recorded.logits.id)?;
-            logits.extend(self.read_rows(encoder, from, chunk.len(), self.recorded.logits.width).await?);
+            let encoder = self.run(&mut session, Mode::Prefill, Ending::Output, chunk.len(), true, abort).await?;
+            let from = session.activation(self.recorded.output.id)?;
+            output.extend(self.read_rows(encoder, from, chunk.len(), self.recorded.output.width).await?);
             position += chunk.len();
         }
-        Ok(logits)
+        Ok(output)
     }
 
     /// Runs a prompt from `position` 0 on, chunk by chunk. The last chunk's work is left in the encoder, unsubmitted.

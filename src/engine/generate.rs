@@ -51,7 +51,7 @@ impl Engine {
     /// Continues `ids`. Gives the new ids, an end-of-text id included.
     ///
     /// # Errors
-    /// `INPUT_IDS`, `UNSUPPORTED_OPTION`, `ABORTED`; what the load or the device says.
+    /// `INPUT_IDS`, `UNSUPPORTED_OPTION`, `NO_HEAD`, `ABORTED`; what the load or the device says.
     pub async fn generate(
         &self,
         ids: &[u32],
@@ -59,6 +59,7 @@ impl Engine {
         on_token: OnToken<'_>,
         abort: &Abort,
     ) -> Result<Vec<u32>> {
+        self.has_head()?;
         let most = options.new_tokens(&self.generation, ids.len())?;
         let chooser = Chooser::new(options, &self.generation, ids)?;
         let eos = options.eos(&self.generation);

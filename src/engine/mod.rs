@@ -10,17 +10,20 @@ use std::rc::Rc;
 
 use futures_util::lock::Mutex;
 
-use crate::checkpoint::Catalog;
+use crate::checkpoint::{Catalog, CatalogOptions};
 use crate::config::{GenerationConfig, ModelConfig};
+use crate::generation::GenerationError;
 use crate::hub::{Abort, Repo};
-use crate::models::{self, DecoderShape, Model};
+use crate::models::{self, DecoderShape, Model, Task};
 use crate::tensor::Dtype;
 use crate::tensor::gpu::device::{Gpu, GpuOptions};
 use crate::tensor::gpu::kernel::{Storage, Tuning};
 use crate::tensor::gpu::program::Pipelines;
+use crate::weights::keys::LoadingInfo;
 use crate::weights::layout::Layout;
 use crate::weights::loader::{Loader, Parts, Progress, Spawn};
 use crate::weights::plan;
+use crate::weights::resolve::{self, Resolved};
 use crate::weights::spec::BlockSpec;
 use crate::weights::store::{State, Store};
 use crate::{Error, Result};
@@ -35,7 +38,7 @@ pub enum WeightDtype {
     /// float16.
     #[default]
     Half,
-    /// As the checkpoint has them.
+    /// The config's; where it names none, that of the checkpoint's first tensor of a floating type.
     Auto,
     /// float16
     Float16,
@@ -45,8 +48,27 @@ pub enum WeightDtype {
     Float32,
 }
 
+/// Where a model's weights are.
+#[derive(Debug, Clone)]
+pub enum WeightsSource {
+    /// In the repo's checkpoint files.
+    Checkpoint(CatalogOptions),
+    /// In files that are known already: a state dict.
+    StateDict(Catalog),
+    /// Nowhere: all are initialised, as by `from_config`.
+    New,
+}
+
 /// What to load and how.
 pub struct LoadOptions {
+    /// What for.
+    pub task: Task,
+    /// Where the weights come from.
+    pub weights: WeightsSource,
+    /// Initialise tensors of another shape than the config says, rather than fail.
+    pub ignore_mismatched_sizes: bool,
+    /// Decides the values of weights that are initialised.
+    pub seed: u64,
     /// Precision of matrices on the device; vectors are always float32.
     pub dtype: WeightDtype,
     /// Stream all weights in at once, in the background, rather than each layer when an input first reaches it.
@@ -75,6 +97,8 @@ pub struct Timings {
 /// A loaded, or loading, causal language model.
 pub struct Engine {
     model: Box<dyn Model>,
+    class: String,
+    info: LoadingInfo,
     gpu: Gpu,
     loader: Loader,
     layouts: Rc<Vec<Layout>>,
@@ -110,11 +134,16 @@ impl Engine {
         generation: GenerationConfig,
         options: LoadOptions,
     ) -> Result<Engine> {
-        let model = models::from_config(config)?;
-        let catalog = Catalog::open(&*repo).await?;
+        let (model, resolved) = resolve(&*repo, config, &options).await?;
+        let Resolved { catalog, new, info } = resolved;
         let gpu = Gpu::request(&options.gpu).await?;
-        let layouts: Rc<Vec<Layout>> = Rc::new(lay_out(&*model, &catalog, &gpu, options.dtype)?);
+        let dtype = match options.dtype {
+            WeightDtype::Auto => auto_dtype(config, &catalog)?,
+            dtype => dtype,
+        };
+        let layouts: Rc<Vec<Layout>> = Rc::new(lay_out(&*model, &catalog, &gpu, dtype)?);
         let fetches = plan::plan(repo.id(), &catalog, model.weights(), &layouts, model.blocks())?;
+        let repo = new.beside(repo);
 
         let recorded = Recorded::new(&*model, &Tuning::of(gpu.capabilities()), &layouts)?;
         let mut pipelines = Pipelines::default();
@@ -136,7 +165,9 @@ impl Engine {
         }
         let session = Mutex::new(Session::new(&gpu, &model.shape(), &recorded)?);
         Ok(Engine {
+            class: options.task.class_name(config.architecture()?),
             model,
+            info,
             gpu,
             loader,
             layouts,
@@ -152,6 +183,16 @@ impl Engine {
     /// Waits until every weight is on the device.
     pub async fn ready(&self) -> Result<()> {
         self.loader.all_ready().await
+    }
+
+    /// What transformers calls the model's class.
+    pub fn class(&self) -> &str {
+        &self.class
+    }
+
+    /// Which tensors the checkpoint lacked, had too many, or had in another shape.
+    pub fn loading_info(&self) -> &LoadingInfo {
+        &self.info
     }
 
     /// What the model is like.
@@ -205,18 +246,53 @@ impl Engine {
 
     fn alive(&self) -> Result<()> {
         if self.disposed.get() {
-            return Err(crate::generation::GenerationError::Disposed.into());
+            return Err(GenerationError::Disposed.into());
         }
         self.gpu.alive().map_err(Error::from)
     }
+
+    fn has_head(&self) -> Result<()> {
+        match self.model.task() {
+            Task::Base => Err(GenerationError::NoHead { class: self.class.clone() }.into()),
+            Task::CausalLm => Ok(()),
+        }
+    }
+}
+
+/// The model that the config describes, and where each of its weights comes from.
+async fn resolve(repo: &dyn Repo, config: &ModelConfig, options: &LoadOptions) -> Result<(Box<dyn Model>, Resolved)> {
+    let mut model = models::from_config(config, options.task)?;
+    let catalog = match &options.weights {
+        WeightsSource::Checkpoint(files) => Catalog::open(repo, files).await?,
+        WeightsSource::StateDict(catalog) => catalog.clone(),
+        WeightsSource::New => Catalog::default(),
+    };
+    if resolve::unties(&model.keys(), &catalog) {
+        let untied = [("tie_word_embeddings".to_owned(), false.into())].into_iter().collect();
+        model = models::from_config(&config.with_overrides(untied)?, options.task)?;
+    }
+    let ignore = options.ignore_mismatched_sizes;
+    let resolved = resolve::resolve(repo.id(), &model.keys(), model.weights(), catalog, ignore, options.seed)?;
+    Ok((model, resolved))
+}
+
+/// The type that `dtype: "auto"` means, as transformers finds it; what no device computes in becomes float32.
+fn auto_dtype(config: &ModelConfig, catalog: &Catalog) -> Result<WeightDtype> {
+    let floating = |dtype: Dtype| matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64);
+    let in_order = || catalog.tensors.values().filter(|t| floating(t.dtype)).min_by_key(|t| (t.file, t.range.start));
+    Ok(match config.dtype()?.or_else(|| in_order().map(|tensor| tensor.dtype)) {
+        Some(Dtype::F16) => WeightDtype::Float16,
+        Some(Dtype::BF16) => WeightDtype::Bfloat16,
+        _ => WeightDtype::Float32,
+    })
 }
 
 /// Chooses each weight's storage: matrices as asked, vectors in float32.
 fn lay_out(model: &dyn Model, catalog: &Catalog, gpu: &Gpu, asked: WeightDtype) -> Result<Vec<Layout>> {
     let f16 = if gpu.capabilities().shader_f16 { Storage::F16 } else { Storage::F16Packed };
     let of = |dtype: Option<Dtype>| match (asked, dtype) {
-        (WeightDtype::Float32, _) | (WeightDtype::Auto, Some(Dtype::F32)) => Storage::F32,
-        (WeightDtype::Bfloat16, _) | (WeightDtype::Auto, Some(Dtype::BF16)) => Storage::Bf16,
+        (WeightDtype::Float32 | WeightDtype::Auto, _) => Storage::F32,
+        (WeightDtype::Bfloat16, _) => Storage::Bf16,
         // Widening a bfloat16 is a shift; unpacking a float16 without shader-f16 is much more.
         (WeightDtype::Half, Some(Dtype::BF16)) if f16 == Storage::F16Packed => Storage::Bf16,
         _ => f16,

@@ -1,7 +1,8 @@
 //! All of a model's programs, recorded before any weight is there.
 
+use super::session::PREFILL_TOKENS;
 use crate::Result;
-use crate::models::{HeadRows, Model};
+use crate::models::{HeadRows, Model, Task};
 use crate::tensor::gpu::kernel::{Kernel, Tuning};
 use crate::tensor::gpu::record::{Activations, Dispatch, Mode, Recorder};
 use crate::tensor::ops::Tensor;
@@ -12,45 +13,44 @@ use crate::weights::layout::Layout;
 pub enum Ending {
     /// The largest logit's index becomes the next token.
     Greedy,
-    /// Logits of all the tokens that ran.
-    Logits,
+    /// The output for all the tokens that ran: logits, or hidden states of a model without a head.
+    Output,
 }
 
 /// A model's blocks as dispatches.
 pub struct Recorded {
     decode: Vec<Vec<Dispatch>>,
     prefill: Vec<Vec<Dispatch>>,
-    all_logits: Vec<Dispatch>,
+    all_rows: Vec<Dispatch>,
     /// The buffers that the blocks share.
     pub activations: Activations,
     /// Where [`Ending::Greedy`] leaves the last token's logits, in either mode.
     pub last_logits: Tensor,
-    /// Where [`Ending::Logits`] leaves its logits.
-    pub logits: Tensor,
-    /// Tokens that may run at a time when all their logits are wanted.
-    pub logits_tokens: usize,
+    /// Where [`Ending::Output`] leaves its rows.
+    pub output: Tensor,
+    /// Tokens that may run at a time when the output of them all is wanted.
+    pub output_tokens: usize,
 }
 
-/// Logits of this many bytes are computed at a time when they are wanted for all tokens.
-const LOGITS_BYTES: usize = 8 << 20;
+/// Output of this many bytes is computed at a time when it is wanted for all tokens.
+const OUTPUT_BYTES: usize = 8 << 20;
 
 impl Recorded {
-    /// Records every block in every form it runs in.
+    /// Records every block in every form it runs in. A model without a head has no tokens to choose.
     pub fn new(model: &dyn Model, tuning: &Tuning, layouts: &[Layout]) -> Result<Recorded> {
         let mut activations = Activations::default();
-        let (decode, _) = run(model, tuning, layouts, &mut activations, Mode::Decode, Ending::Greedy)?;
-        let (prefill, last_logits) = run(model, tuning, layouts, &mut activations, Mode::Prefill, Ending::Greedy)?;
-        let (mut all, logits) = run(model, tuning, layouts, &mut activations, Mode::Prefill, Ending::Logits)?;
-        let logits_tokens = logits_tokens(model);
-        Ok(Recorded {
-            decode,
-            prefill,
-            all_logits: all.pop().unwrap_or_default(),
-            activations,
-            last_logits,
-            logits,
-            logits_tokens,
-        })
+        let mut record = |mode, ending| run(model, tuning, layouts, &mut activations, mode, ending);
+        let (all, output) = record(Mode::Prefill, Ending::Output)?;
+        let all_rows = all.last().cloned().unwrap_or_default();
+        let (decode, prefill, last_logits) = match model.task() {
+            Task::Base => (Vec::new(), all, output),
+            Task::CausalLm => {
+                let (prefill, last_logits) = record(Mode::Prefill, Ending::Greedy)?;
+                (record(Mode::Decode, Ending::Greedy)?.0, prefill, last_logits)
+            }
+        };
+        let output_tokens = output_tokens(model);
+        Ok(Recorded { decode, prefill, all_rows, activations, last_logits, output, output_tokens })
     }
 
     /// The dispatches of one block.
@@ -59,8 +59,8 @@ impl Recorded {
             Mode::Decode => &self.decode,
             Mode::Prefill => &self.prefill,
         };
-        if ending == Ending::Logits && index + 1 == blocks.len() {
-            return &self.all_logits;
+        if ending == Ending::Output && index + 1 == blocks.len() {
+            return &self.all_rows;
         }
         blocks.get(index).map_or(&[], Vec::as_slice)
     }
@@ -68,7 +68,7 @@ impl Recorded {
     /// Every kernel that some block needs.
     pub fn kernels(&self) -> impl Iterator<Item = &Kernel> {
         let blocks = self.decode.iter().chain(&self.prefill).flatten();
-        blocks.chain(&self.all_logits).map(|dispatch| &dispatch.kernel)
+        blocks.chain(&self.all_rows).map(|dispatch| &dispatch.kernel)
     }
 
     /// Dispatches of one decoded token.
@@ -77,8 +77,8 @@ impl Recorded {
     }
 }
 
-fn logits_tokens(model: &dyn Model) -> usize {
-    (LOGITS_BYTES / (model.shape().vocab_size * 4)).clamp(1, 256)
+fn output_tokens(model: &dyn Model) -> usize {
+    (OUTPUT_BYTES / (model.shape().output_size * 4)).clamp(1, PREFILL_TOKENS)
 }
 
 fn run(
@@ -90,14 +90,14 @@ fn run(
     ending: Ending,
 ) -> Result<(Vec<Vec<Dispatch>>, Tensor)> {
     let mut recorder = Recorder::new(mode, tuning, layouts, activations);
-    let head = if ending == Ending::Logits { HeadRows::All } else { HeadRows::Last };
+    let head = if ending == Ending::Output { HeadRows::All } else { HeadRows::Last };
     let last = model.blocks().len().saturating_sub(1);
     let mut x = model.block(&mut recorder, 0, None, head)?;
     let mut blocks = vec![recorder.take()];
     for index in 1..=last {
         let input = recorder.carry(x);
-        if index == last && ending == Ending::Logits {
-            recorder.limit_rows(logits_tokens(model));
+        if index == last && ending == Ending::Output {
+            recorder.limit_rows(output_tokens(model));
         }
         x = model.block(&mut recorder, index, Some(input), head)?;
         if index == last && ending == Ending::Greedy {

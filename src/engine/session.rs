@@ -88,7 +88,7 @@ impl Session {
 
     /// A block's program, linked when its weights are there for the first time.
     pub async fn program(&mut self, engine: &Engine, mode: Mode, ending: Ending, block: usize) -> Result<&Program> {
-        let key = (mode, ending == Ending::Logits, block);
+        let key = (mode, ending == Ending::Output, block);
         if !self.programs.contains_key(&key) {
             let dispatches = engine.recorded.block(mode, ending, block);
             let gpu = &engine.gpu;
@@ -103,7 +103,7 @@ impl Session {
     /// A block's program, if it has been linked.
     pub fn linked(&self, mode: Mode, ending: Ending, block: usize) -> Result<&Program> {
         let refused = || GpuError::Refused { what: "a program", message: format!("block {block} is not linked") };
-        Ok(self.programs.get(&(mode, ending == Ending::Logits, block)).ok_or_else(refused)?)
+        Ok(self.programs.get(&(mode, ending == Ending::Output, block)).ok_or_else(refused)?)
     }
 
     /// The buffer of an activation that some program has used.

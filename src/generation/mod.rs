@@ -37,6 +37,12 @@ pub enum GenerationError {
         /// What can be given.
         expected: &'static str,
     },
+    /// A model without a head has no next token.
+    #[error("{class} has no language model head, so that it can't choose tokens; load it as AutoModelForCausalLM")]
+    NoHead {
+        /// The model's class.
+        class: String,
+    },
     /// The caller gave up.
     #[error("aborted")]
     Aborted,
@@ -51,6 +57,7 @@ impl GenerationError {
         match self {
             GenerationError::EmptyInput | GenerationError::UnknownId { .. } => "INPUT_IDS",
             GenerationError::Option { .. } => "UNSUPPORTED_OPTION",
+            GenerationError::NoHead { .. } => "NO_HEAD",
             GenerationError::Aborted => "ABORTED",
             GenerationError::Disposed => "DISPOSED",
         }

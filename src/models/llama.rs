@@ -2,10 +2,14 @@
 //!
 //! Semantics: transformers' `modeling_llama.py`.
 
-use super::{DecoderShape, HeadRows, Model};
+use std::collections::BTreeMap;
+
+use super::{DecoderShape, HeadRows, Model, Task};
 use crate::Result;
 use crate::config::{LlamaConfig, ModelConfig};
 use crate::tensor::ops::{Attention, Linear, Ops, RmsNorm, Tensor, WeightId};
+use crate::weights::init::Init;
+use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{BlockSpec, WeightSpecs};
 
 struct Layer {
@@ -27,18 +31,25 @@ pub struct Llama {
     embedding: WeightId,
     layers: Vec<Layer>,
     norm: RmsNorm,
-    head: Linear,
+    /// None where the model is loaded for its hidden states.
+    head: Option<Linear>,
+    task: Task,
 }
+
+/// Older checkpoints have each layer's rotary frequencies.
+const IGNORED: [&str; 1] = ["rotary_emb.inv_freq"];
 
 /// Declares weights and keeps which of them belong to the block at hand.
 struct Declare {
     specs: WeightSpecs,
     block: Vec<WeightId>,
+    /// Of matrices that are initialised anew.
+    std: f32,
 }
 
 impl Declare {
     fn norm(&mut self, module: &str, width: usize, eps: f32) -> RmsNorm {
-        let weight = self.specs.vector(module, vec![(format!("{module}.weight"), width)]);
+        let weight = self.specs.vector(module, vec![(format!("{module}.weight"), width)], Init::Ones);
         self.block.push(weight);
         RmsNorm { weight, eps }
     }
@@ -49,10 +60,11 @@ impl Declare {
         let pieces = |ending: &str| -> Vec<(String, usize)> {
             modules.iter().map(|(module, rows)| (format!("{parent}{module}.{ending}"), *rows)).collect()
         };
-        let weight = self.specs.matrix(&format!("{parent}{names}"), pieces("weight"), inputs);
+        let init = Init::Normal { std: self.std, zero_row: None };
+        let weight = self.specs.matrix(&format!("{parent}{names}"), pieces("weight"), inputs, init);
         self.block.push(weight);
         let bias = bias.then(|| {
-            let bias = self.specs.vector(&format!("{parent}{names}.bias"), pieces("bias"));
+            let bias = self.specs.vector(&format!("{parent}{names}.bias"), pieces("bias"), Init::Zeros);
             self.block.push(bias);
             bias
         });
@@ -71,25 +83,31 @@ impl Llama {
     ///
     /// # Errors
     /// What the config's parser says of a malformed config.
-    pub fn new(config: &ModelConfig) -> Result<Llama> {
+    pub fn new(config: &ModelConfig, task: Task) -> Result<Llama> {
         let raw = config;
         let config = LlamaConfig::parse(raw)?;
         if !config.head_dim.is_multiple_of(4) {
             return Err(raw.fields().unsupported("head_dim", "multiples of 4").into());
         }
-        let mut declare = Declare { specs: WeightSpecs::default(), block: Vec::new() };
+        let mut declare = Declare { specs: WeightSpecs::default(), block: Vec::new(), std: config.initializer_range };
         let mut blocks = Vec::new();
         let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
 
-        let table = vec![("model.embed_tokens.weight".to_owned(), config.vocab_size)];
-        let embedding = declare.specs.matrix("model.embed_tokens", table, hidden);
+        // A base model's state dict doesn't name itself.
+        let model = if task == Task::Base { "" } else { "model." };
+
+        let name = format!("{model}embed_tokens");
+        let table = vec![(format!("{name}.weight"), config.vocab_size)];
+        let zero_row = config.special.pad.map(|id| id as usize);
+        let init = Init::Normal { std: config.initializer_range, zero_row };
+        let embedding = declare.specs.matrix(&name, table, hidden, init);
         declare.block.push(embedding);
-        blocks.push(declare.finish("model.embed_tokens".to_owned(), &[]));
+        blocks.push(declare.finish(name, &[]));
 
         let mut layers = Vec::new();
         let (q, kv) = (config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim);
         for layer in 0..config.num_hidden_layers {
-            let name = format!("model.layers.{layer}");
+            let name = format!("{model}layers.{layer}");
             let attn = format!("{name}.self_attn.");
             let mlp = format!("{name}.mlp.");
             let (attention_bias, mlp_bias, wide) = (config.attention_bias, config.mlp_bias, config.intermediate_size);
@@ -111,24 +129,45 @@ impl Llama {
             blocks.push(declare.finish(name, &[]));
         }
 
-        let norm = declare.norm("model.norm", hidden, eps);
-        let (head, tied) = if config.tie_word_embeddings {
-            let head = Linear { weight: embedding, bias: None, inputs: hidden, outputs: config.vocab_size };
-            (head, vec![embedding])
-        } else {
-            (declare.linear("", &[("lm_head", config.vocab_size)], hidden, false), Vec::new())
+        let norm_name = format!("{model}norm");
+        let norm = declare.norm(&norm_name, hidden, eps);
+        let head = match task {
+            Task::Base => None,
+            Task::CausalLm if config.tie_word_embeddings => {
+                Some(Linear { weight: embedding, bias: None, inputs: hidden, outputs: config.vocab_size })
+            }
+            Task::CausalLm => Some(declare.linear("", &[("lm_head", config.vocab_size)], hidden, false)),
         };
-        blocks.push(declare.finish("lm_head".to_owned(), &tied));
+        let last = if head.is_some() { "lm_head".to_owned() } else { norm_name };
+        let tied = head.filter(|head| head.weight == embedding).map(|head| head.weight);
+        blocks.push(declare.finish(last, tied.as_slice()));
 
         let inv_freq = config.rope.inv_freq(0);
-        Ok(Llama { config, inv_freq, specs: declare.specs, blocks, embedding, layers, norm, head })
+        Ok(Llama { config, inv_freq, specs: declare.specs, blocks, embedding, layers, norm, head, task })
     }
 }
 
 impl Model for Llama {
+    fn task(&self) -> Task {
+        self.task
+    }
+
+    fn keys(&self) -> ModelKeys {
+        let mut shapes: BTreeMap<_, _> =
+            self.specs.tensors().map(|(name, shape, _)| (name.to_owned(), shape)).collect();
+        let mut tied = Vec::new();
+        if self.task == Task::CausalLm && self.config.tie_word_embeddings {
+            let (head, embedding) = ("lm_head.weight".to_owned(), "model.embed_tokens.weight".to_owned());
+            shapes.insert(head.clone(), vec![self.config.vocab_size, self.config.hidden_size]);
+            tied.push((head, embedding));
+        }
+        ModelKeys { base_prefix: "model", shapes, tied, ignored: &IGNORED }
+    }
+
     fn shape(&self) -> DecoderShape {
         DecoderShape {
             vocab_size: self.config.vocab_size,
+            output_size: self.head.map_or(self.config.hidden_size, |head| head.outputs),
             layers: self.config.num_hidden_layers,
             kv_heads: self.config.num_key_value_heads,
             head_dim: self.config.head_dim,
@@ -153,7 +192,10 @@ impl Model for Llama {
                 HeadRows::Last => ops.rms_norm_last(x, &self.norm)?,
                 HeadRows::All => ops.rms_norm(x, &self.norm)?,
             };
-            return ops.linear(x, &self.head);
+            return match &self.head {
+                Some(head) => ops.linear(x, head),
+                None => Ok(x),
+            };
         };
         let qkv = ops.norm_linear(x, &layer.input_norm, &layer.qkv)?;
         let attended = ops.attention(qkv, &layer.attention)?;

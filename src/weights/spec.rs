@@ -1,20 +1,23 @@
 //! What a model needs: its weights by name and shape, grouped into blocks in the order of the forward pass.
 
+use super::init::Init;
 use crate::tensor::ops::WeightId;
 
 /// One tensor of the checkpoint inside a weight.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Piece {
     /// The checkpoint's name for it.
     pub tensor: String,
     /// Its rows (for a vector, its elements).
     pub rows: usize,
+    /// What it holds where the checkpoint lacks it.
+    pub init: Init,
 }
 
 /// A weight: one or more tensors of the checkpoint, one below the other.
 ///
 /// Projections that read the same input (q, k and v; gate and up) lie in one weight, so that one dispatch does them all.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WeightSpec {
     /// For messages: the module's name.
     pub name: String,
@@ -34,6 +37,11 @@ impl WeightSpec {
     pub fn is_vector(&self) -> bool {
         self.cols == 1
     }
+
+    /// A piece's shape as torch has it.
+    pub fn shape_of(&self, piece: &Piece) -> Vec<usize> {
+        if self.is_vector() { vec![piece.rows] } else { vec![piece.rows, self.cols] }
+    }
 }
 
 /// A module that runs, and is placed, as a whole.
@@ -48,7 +56,7 @@ pub struct BlockSpec {
 }
 
 /// All weights of a model.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct WeightSpecs {
     weights: Vec<WeightSpec>,
 }
@@ -61,14 +69,21 @@ impl WeightSpecs {
     }
 
     /// A matrix of one or more tensors `[rows, cols]`, one below the other.
-    pub fn matrix(&mut self, name: &str, pieces: Vec<(String, usize)>, cols: usize) -> WeightId {
-        let pieces = pieces.into_iter().map(|(tensor, rows)| Piece { tensor, rows }).collect();
+    pub fn matrix(&mut self, name: &str, pieces: Vec<(String, usize)>, cols: usize, init: Init) -> WeightId {
+        let pieces = pieces.into_iter().map(|(tensor, rows)| Piece { tensor, rows, init }).collect();
         self.add(WeightSpec { name: name.to_owned(), pieces, cols })
     }
 
     /// A vector of one or more tensors, one after the other.
-    pub fn vector(&mut self, name: &str, pieces: Vec<(String, usize)>) -> WeightId {
-        self.matrix(name, pieces, 1)
+    pub fn vector(&mut self, name: &str, pieces: Vec<(String, usize)>, init: Init) -> WeightId {
+        self.matrix(name, pieces, 1, init)
+    }
+
+    /// Every tensor that the checkpoint should have: its name, its shape as torch has it, and what it is without one.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, Vec<usize>, Init)> {
+        self.weights
+            .iter()
+            .flat_map(|spec| spec.pieces.iter().map(|piece| (piece.tensor.as_str(), spec.shape_of(piece), piece.init)))
     }
 
     /// In the order of their ids.

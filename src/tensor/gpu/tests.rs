@@ -13,6 +13,7 @@ use super::program::{Pipelines, Program};
 use super::record::{Activations, BufferName, Mode, Recorder, stride};
 use crate::config::Activation;
 use crate::tensor::ops::{Attention, Linear, Ops, RmsNorm, Rows, Tensor, WeightId};
+use crate::weights::init::Init;
 use crate::weights::layout::Layout;
 use crate::weights::spec::{WeightSpec, WeightSpecs};
 
@@ -93,7 +94,7 @@ impl Case {
 
     fn weight(&mut self, random: &mut Random, rows: usize, cols: usize, storage: Storage) -> WeightId {
         let mut specs = WeightSpecs::default();
-        let id = specs.matrix("test", vec![("test".to_owned(), rows)], cols);
+        let id = specs.matrix("test", vec![("test".to_owned(), rows)], cols, Init::Zeros);
         let spec: &WeightSpec = specs.get(id).unwrap();
         let layout = Layout::new(spec, storage, self.gpu.capabilities()).unwrap();
         let values = random.values(rows * cols).into_iter().map(|v| kept(v, storage)).collect();

@@ -1,0 +1,67 @@
+//! What native tests of whole models share.
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
+use std::rc::Rc;
+
+use futures_executor::LocalPool;
+use futures_util::task::LocalSpawnExt;
+use layerline::checkpoint::CatalogOptions;
+use layerline::config::{GenerationConfig, ModelConfig};
+use layerline::engine::{Engine, LoadOptions, WeightDtype, WeightsSource};
+use layerline::hub::{Abort, Repo};
+use layerline::models::Task;
+use layerline::tensor::gpu::device::GpuOptions;
+use serde_json::{Map, Value};
+
+/// How far logits may be from torch's float32, in units of how far torch's own float16 was when the goldens were made.
+///
+/// Both errors are rounding noise of the same size (weights and cache in float16) through a network that amplifies it, so
+/// their largest values are two draws of one distribution: torch's own draw moved by a third from one machine to another.
+pub const TOLERANCE: f64 = 2.0;
+
+/// Runs `test` with a way to run other futures beside it.
+pub fn run<F: Future<Output = ()>>(test: impl FnOnce(LoadOptions) -> F) {
+    let mut pool = LocalPool::new();
+    let spawner = pool.spawner();
+    let options = LoadOptions {
+        task: Task::CausalLm,
+        weights: WeightsSource::Checkpoint(CatalogOptions::default()),
+        ignore_mismatched_sizes: false,
+        seed: 0,
+        dtype: WeightDtype::Half,
+        prefetch: true,
+        gpu: GpuOptions::default(),
+        spawn: Rc::new(move |future| spawner.spawn_local(future).unwrap()),
+        progress: None,
+        abort: Abort::new(),
+    };
+    pool.run_until(test(options));
+}
+
+/// A repo's model.
+pub async fn load(repo: Rc<dyn Repo>, options: LoadOptions) -> layerline::Result<Engine> {
+    load_with(repo, Map::new(), options).await
+}
+
+/// A repo's model, with some of its config's keys replaced.
+pub async fn load_with(
+    repo: Rc<dyn Repo>,
+    overrides: Map<String, Value>,
+    options: LoadOptions,
+) -> layerline::Result<Engine> {
+    let config = ModelConfig::open(&*repo).await?.with_overrides(overrides)?;
+    let generation = GenerationConfig::open(&*repo, &config).await?;
+    Engine::load(repo, &config, generation, options).await
+}
+
+/// A golden of tests/goldens.
+pub fn golden(path: &str) -> Value {
+    let text = std::fs::read(format!("{}/tests/goldens/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// Token ids of a golden.
+pub fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
