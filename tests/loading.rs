@@ -7,6 +7,7 @@ mod native;
 
 use std::rc::Rc;
 
+use layerline::checkpoint::{Catalog, CatalogOptions};
 use layerline::config::ModelConfig;
 use layerline::engine::{Engine, LoadOptions, WeightDtype, WeightsSource};
 use layerline::hub::{Abort, DirectoryRepo, MemoryRepo, Repo};
@@ -124,5 +125,40 @@ fn a_model_without_a_head_says_so() {
         assert!(error.code() == "NO_HEAD" && error.to_string().contains("LlamaModel"), "{error}");
         let error = engine.generate(&[1], &Default::default(), &mut |_| true, &Abort::new()).await.unwrap_err();
         assert_eq!(error.code(), "NO_HEAD");
+    });
+}
+
+#[test]
+fn weights_are_replaced_in_a_model_that_is_there() {
+    run(|options| async move {
+        let path = |name: &str| format!("{}/tests/goldens/loading/{name}", env!("CARGO_MANIFEST_DIR"));
+        let prompt = [5, 31, 2, 17, 11];
+        let repo = |name: &str| Rc::new(DirectoryRepo::new(path(name)));
+        let catalog = async |name: &str| Catalog::open(&*repo(name), &CatalogOptions::default()).await.unwrap();
+        let logits = async |engine: &Engine| engine.forward(&prompt, &Abort::new()).await.unwrap();
+
+        let spawn = options.spawn.clone();
+        let other = logits(&load(repo("more-keys"), native::options(spawn)).await.unwrap()).await;
+        let engine = load(repo("causal"), options).await.unwrap();
+        let before = logits(&engine).await;
+        assert_ne!(before, other);
+
+        let error = engine.load_weights(repo("more-keys"), catalog("more-keys").await, true).await.unwrap_err();
+        assert_eq!(error.code(), "INCOMPATIBLE_KEYS");
+        assert!(error.to_string().contains("unexpected key(s): classifier.bias"), "{error}");
+        let mut misshapen = catalog("more-keys").await;
+        misshapen.tensors.get_mut("lm_head.weight").unwrap().shape = vec![16, 40];
+        let error = engine.load_weights(repo("more-keys"), misshapen, false).await.unwrap_err();
+        assert_eq!(error.code(), "MISMATCHED_WEIGHT", "{error}");
+        assert_eq!(logits(&engine).await, before);
+
+        let left = engine.load_weights(repo("more-keys"), catalog("more-keys").await, false).await.unwrap();
+        assert!(left.missing_keys.is_empty() && left.unexpected_keys.len() == 3, "{left:?}");
+        assert_eq!(logits(&engine).await, other);
+
+        // What the checkpoint lacks stays as it was.
+        let left = engine.load_weights(repo("tied-neither"), catalog("tied-neither").await, false).await.unwrap();
+        assert_eq!(left.missing_keys.len(), 2);
+        engine.ready().await.unwrap();
     });
 }

@@ -125,11 +125,12 @@ impl Engine {
         abort: &Abort,
     ) -> Result<Encoder> {
         let blocks = self.model.blocks().len();
+        let loader = self.loader();
         let mut encoder = self.gpu.encoder();
         for block in 0..if head { blocks } else { blocks.saturating_sub(1) } {
-            if self.loader.state(block) != State::Resident {
+            if loader.state(block) != State::Resident {
                 encoder.submit();
-                match select(pin!(self.loader.ready(block)), pin!(abort.aborted())).await {
+                match select(pin!(loader.ready(block)), pin!(abort.aborted())).await {
                     Either::Left((ready, _)) => ready?,
                     Either::Right(_) => return Err(GenerationError::Aborted.into()),
                 }

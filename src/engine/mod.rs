@@ -2,86 +2,35 @@
 
 mod forward;
 mod generate;
+mod load;
 mod recorded;
+mod replace;
 mod session;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_util::lock::Mutex;
 
-use crate::checkpoint::{Catalog, CatalogOptions};
-use crate::config::{GenerationConfig, ModelConfig};
+use crate::config::GenerationConfig;
 use crate::generation::GenerationError;
-use crate::hub::{Abort, Repo};
-use crate::models::{self, DecoderShape, Model, Task};
-use crate::tensor::Dtype;
-use crate::tensor::gpu::device::{Gpu, GpuOptions};
-use crate::tensor::gpu::kernel::{Storage, Tuning};
+use crate::models::{DecoderShape, Model, Task};
+use crate::tensor::gpu::device::Gpu;
+use crate::tensor::gpu::kernel::Storage;
 use crate::tensor::gpu::program::Pipelines;
 use crate::weights::keys::LoadingInfo;
 use crate::weights::layout::Layout;
-use crate::weights::loader::{Loader, Parts, Progress, Spawn};
-use crate::weights::plan;
-use crate::weights::resolve::{self, Resolved};
+use crate::weights::loader::Loader;
 use crate::weights::spec::BlockSpec;
-use crate::weights::store::{State, Store};
+use crate::weights::store::State;
 use crate::{Error, Result};
 
+use load::{Background, Sources};
 use recorded::Recorded;
 use session::Session;
 
-/// The precision in which weights are kept on the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WeightDtype {
-    /// Half precision: bfloat16 checkpoints stay bfloat16 where the device lacks `shader-f16`, everything else becomes
-    /// float16.
-    #[default]
-    Half,
-    /// The config's; where it names none, that of the checkpoint's first tensor of a floating type.
-    Auto,
-    /// float16
-    Float16,
-    /// bfloat16
-    Bfloat16,
-    /// float32
-    Float32,
-}
-
-/// Where a model's weights are.
-#[derive(Debug, Clone)]
-pub enum WeightsSource {
-    /// In the repo's checkpoint files.
-    Checkpoint(CatalogOptions),
-    /// In files that are known already: a state dict.
-    StateDict(Catalog),
-    /// Nowhere: all are initialised, as by `from_config`.
-    New,
-}
-
-/// What to load and how.
-pub struct LoadOptions {
-    /// What for.
-    pub task: Task,
-    /// Where the weights come from.
-    pub weights: WeightsSource,
-    /// Initialise tensors of another shape than the config says, rather than fail.
-    pub ignore_mismatched_sizes: bool,
-    /// Decides the values of weights that are initialised.
-    pub seed: u64,
-    /// Precision of matrices on the device; vectors are always float32.
-    pub dtype: WeightDtype,
-    /// Stream all weights in at once, in the background, rather than each layer when an input first reaches it.
-    pub prefetch: bool,
-    /// What is asked of the device.
-    pub gpu: GpuOptions,
-    /// Runs the background's work.
-    pub spawn: Spawn,
-    /// Told of every chunk of weights.
-    pub progress: Option<Rc<dyn Fn(Progress)>>,
-    /// Stops the load.
-    pub abort: Abort,
-}
+pub use load::{LoadOptions, WeightDtype, WeightsSource};
+pub use replace::IncompatibleKeys;
 
 /// How long recent work took; for measurements.
 #[derive(Debug, Default)]
@@ -100,7 +49,9 @@ pub struct Engine {
     class: String,
     info: LoadingInfo,
     gpu: Gpu,
-    loader: Loader,
+    sources: RefCell<Sources>,
+    background: Background,
+    loader: RefCell<Loader>,
     layouts: Rc<Vec<Layout>>,
     recorded: Recorded,
     pipelines: Pipelines,
@@ -124,65 +75,15 @@ pub struct BlockState {
 }
 
 impl Engine {
-    /// Reads config and headers and plans the load. Weights come later: in the background, or when first needed.
-    ///
-    /// # Errors
-    /// Whatever is wrong with repo, checkpoint, config or device; weights that fail later fail the call that needs them.
-    pub async fn load(
-        repo: Rc<dyn Repo>,
-        config: &ModelConfig,
-        generation: GenerationConfig,
-        options: LoadOptions,
-    ) -> Result<Engine> {
-        let (model, resolved) = resolve(&*repo, config, &options).await?;
-        let Resolved { catalog, new, info } = resolved;
-        let gpu = Gpu::request(&options.gpu).await?;
-        let dtype = match options.dtype {
-            WeightDtype::Auto => auto_dtype(config, &catalog)?,
-            dtype => dtype,
-        };
-        let layouts: Rc<Vec<Layout>> = Rc::new(lay_out(&*model, &catalog, &gpu, dtype)?);
-        let fetches = plan::plan(repo.id(), &catalog, model.weights(), &layouts, model.blocks())?;
-        let repo = new.beside(repo);
-
-        let recorded = Recorded::new(&*model, &Tuning::of(gpu.capabilities()), &layouts)?;
-        let mut pipelines = Pipelines::default();
-        pipelines.compile(&gpu, recorded.kernels()).await?;
-        let loader = Loader::new(Parts {
-            repo,
-            gpu: gpu.clone(),
-            files: catalog.files.iter().map(|file| file.path.clone()).collect(),
-            blocks: model.blocks().to_vec(),
-            fetches,
-            store: Store::new(model.weights(), layouts.clone()),
-            spawn: options.spawn,
-            progress: options.progress,
-            abort: options.abort,
-        })
-        .await?;
-        if options.prefetch {
-            (0..model.blocks().len()).for_each(|block| loader.request(block));
-        }
-        let session = Mutex::new(Session::new(&gpu, &model.shape(), &recorded)?);
-        Ok(Engine {
-            class: options.task.class_name(config.architecture()?),
-            model,
-            info,
-            gpu,
-            loader,
-            layouts,
-            recorded,
-            pipelines,
-            session,
-            generation,
-            timings: Timings::default(),
-            disposed: Cell::new(false),
-        })
-    }
-
     /// Waits until every weight is on the device.
     pub async fn ready(&self) -> Result<()> {
-        self.loader.all_ready().await
+        loop {
+            let loader = self.loader();
+            let ready = loader.all_ready().await;
+            if loader.is(&self.loader()) {
+                return ready;
+            }
+        }
     }
 
     /// What transformers calls the model's class.
@@ -206,8 +107,8 @@ impl Engine {
     }
 
     /// The weights' loader.
-    pub fn loader(&self) -> &Loader {
-        &self.loader
+    pub fn loader(&self) -> Loader {
+        self.loader.borrow().clone()
     }
 
     /// Measurements of the token loop.
@@ -227,11 +128,12 @@ impl Engine {
 
     /// Every block's place and progress, in forward order.
     pub fn blocks(&self) -> Vec<BlockState> {
-        let store = self.loader.store();
+        let loader = self.loader();
+        let store = loader.store();
         let bytes = |spec: &BlockSpec, of: &dyn Fn(usize) -> u64| spec.weights.iter().map(|id| of(id.0)).sum();
         let one = |(index, spec): (usize, &BlockSpec)| BlockState {
             name: spec.name.clone(),
-            state: self.loader.state(index),
+            state: loader.state(index),
             bytes: bytes(spec, &|id| self.layouts.get(id).map_or(0, Layout::total_bytes)),
             resident_bytes: bytes(spec, &|id| store.resident_bytes(crate::tensor::ops::WeightId(id))),
         };
@@ -241,7 +143,7 @@ impl Engine {
     /// Stops loading and fails every later call. The device's memory is given back when the engine is dropped.
     pub fn dispose(&self) {
         self.disposed.set(true);
-        self.loader.abort();
+        self.loader().abort();
     }
 
     fn alive(&self) -> Result<()> {
@@ -257,50 +159,4 @@ impl Engine {
             Task::CausalLm => Ok(()),
         }
     }
-}
-
-/// The model that the config describes, and where each of its weights comes from.
-async fn resolve(repo: &dyn Repo, config: &ModelConfig, options: &LoadOptions) -> Result<(Box<dyn Model>, Resolved)> {
-    let mut model = models::from_config(config, options.task)?;
-    let catalog = match &options.weights {
-        WeightsSource::Checkpoint(files) => Catalog::open(repo, files).await?,
-        WeightsSource::StateDict(catalog) => catalog.clone(),
-        WeightsSource::New => Catalog::default(),
-    };
-    if resolve::unties(&model.keys(), &catalog) {
-        let untied = [("tie_word_embeddings".to_owned(), false.into())].into_iter().collect();
-        model = models::from_config(&config.with_overrides(untied)?, options.task)?;
-    }
-    let ignore = options.ignore_mismatched_sizes;
-    let resolved = resolve::resolve(repo.id(), &model.keys(), model.weights(), catalog, ignore, options.seed)?;
-    Ok((model, resolved))
-}
-
-/// The type that `dtype: "auto"` means, as transformers finds it; what no device computes in becomes float32.
-fn auto_dtype(config: &ModelConfig, catalog: &Catalog) -> Result<WeightDtype> {
-    let floating = |dtype: Dtype| matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64);
-    let in_order = || catalog.tensors.values().filter(|t| floating(t.dtype)).min_by_key(|t| (t.file, t.range.start));
-    Ok(match config.dtype()?.or_else(|| in_order().map(|tensor| tensor.dtype)) {
-        Some(Dtype::F16) => WeightDtype::Float16,
-        Some(Dtype::BF16) => WeightDtype::Bfloat16,
-        _ => WeightDtype::Float32,
-    })
-}
-
-/// Chooses each weight's storage: matrices as asked, vectors in float32.
-fn lay_out(model: &dyn Model, catalog: &Catalog, gpu: &Gpu, asked: WeightDtype) -> Result<Vec<Layout>> {
-    let f16 = if gpu.capabilities().shader_f16 { Storage::F16 } else { Storage::F16Packed };
-    let of = |dtype: Option<Dtype>| match (asked, dtype) {
-        (WeightDtype::Float32 | WeightDtype::Auto, _) => Storage::F32,
-        (WeightDtype::Bfloat16, _) => Storage::Bf16,
-        // Widening a bfloat16 is a shift; unpacking a float16 without shader-f16 is much more.
-        (WeightDtype::Half, Some(Dtype::BF16)) if f16 == Storage::F16Packed => Storage::Bf16,
-        _ => f16,
-    };
-    let layout = |(_, spec): (_, &crate::weights::spec::WeightSpec)| {
-        let dtype = spec.pieces.first().and_then(|piece| catalog.tensors.get(&piece.tensor)).map(|t| t.dtype);
-        let storage = if spec.is_vector() { Storage::F32 } else { of(dtype) };
-        Ok(Layout::new(spec, storage, gpu.capabilities())?)
-    };
-    model.weights().iter().map(layout).collect()
 }

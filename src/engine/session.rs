@@ -86,6 +86,11 @@ impl Session {
         Ok(())
     }
 
+    /// Forgets the linked programs, whose bind groups hold the weights' buffers.
+    pub fn unlink(&mut self) {
+        self.programs.clear();
+    }
+
     /// A block's program, linked when its weights are there for the first time.
     pub async fn program(&mut self, engine: &Engine, mode: Mode, ending: Ending, block: usize) -> Result<&Program> {
         let key = (mode, ending == Ending::Output, block);
@@ -148,7 +153,7 @@ impl Session {
 
     fn buffer(&self, engine: &Engine, name: BufferName) -> Result<Rc<Buffer>, GpuError> {
         let found = match name {
-            BufferName::Weight(id, part) => engine.loader.store().buffer(id, part).cloned(),
+            BufferName::Weight(id, part) => engine.loader().store().buffer(id, part).cloned(),
             BufferName::Activation(place) => self.activations.get(&place).cloned(),
             BufferName::Step => Some(self.step.clone()),
             BufferName::Ids => Some(self.ids.clone()),

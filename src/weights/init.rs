@@ -1,19 +1,19 @@
 //! Weights that a checkpoint lacks, initialised as transformers does (`PreTrainedModel._init_weights`).
 //!
-//! They are served like a file of the repo, so that one path brings every weight in, again and again where it must. A
-//! value depends on the seed, the tensor's name and the element's place alone, not on what was made before it.
+//! They are a repo with one file, so that one path brings every weight in, again and again where it must. A value
+//! depends on the seed, the tensor's name and the element's place alone, not on what was made before it.
 
 use std::ops::Range;
 use std::rc::Rc;
 
 use futures_util::future::{LocalBoxFuture, ready};
 
-use crate::checkpoint::{CheckpointFile, TensorInfo};
+use crate::checkpoint::TensorInfo;
 use crate::hub::{ByteStream, Chunk, HubError, Prefix, Repo};
 use crate::tensor::Dtype;
 
-/// The file that the new weights seem to be in. No repo has one of this name: it isn't a relative path.
-const FILE: &str = "/newly initialised";
+/// The one file that there is.
+pub const FILE: &str = "newly initialised weights";
 
 /// Bytes made at a time.
 const CHUNK: u64 = 256 << 10;
@@ -34,23 +34,26 @@ pub enum Init {
     Ones,
 }
 
+#[derive(Debug, Clone)]
 struct NewTensor {
     info: TensorInfo,
     init: Init,
     seed: u64,
 }
 
-/// New weights, and a repo that has them beside its own files.
+/// Weights that no checkpoint has.
+#[derive(Debug, Clone)]
 pub struct NewWeights {
     seed: u64,
-    tensors: Vec<NewTensor>,
+    // Shared with the streams.
+    tensors: Rc<Vec<NewTensor>>,
     end: u64,
 }
 
 impl NewWeights {
     /// None yet. The same seed gives the same values.
     pub fn new(seed: u64) -> NewWeights {
-        NewWeights { seed, tensors: Vec::new(), end: 0 }
+        NewWeights { seed, tensors: Rc::default(), end: 0 }
     }
 
     /// Whether there are none.
@@ -64,23 +67,12 @@ impl NewWeights {
         let end = self.end.checked_add(bytes)?;
         let info = TensorInfo { dtype: Dtype::F32, shape, file, range: self.end..end };
         self.end = end;
-        self.tensors.push(NewTensor { info: info.clone(), init, seed: hash(self.seed, name.as_bytes()) });
+        Rc::make_mut(&mut self.tensors).push(NewTensor {
+            info: info.clone(),
+            init,
+            seed: hash(self.seed, name.as_bytes()),
+        });
         Some(info)
-    }
-
-    /// The file that they are in.
-    pub fn file(&self) -> CheckpointFile {
-        CheckpointFile { path: FILE.to_owned(), size: Some(self.end) }
-    }
-
-    /// Whether `path` is the file of new weights, which nobody downloads.
-    pub fn is_file(path: &str) -> bool {
-        path == FILE
-    }
-
-    /// `repo` with the new weights' file.
-    pub fn beside(self, repo: Rc<dyn Repo>) -> Rc<dyn Repo> {
-        if self.is_empty() { repo } else { Rc::new(WithNewWeights { repo, new: Rc::new(self) }) }
     }
 
     /// Appends the bytes of `range`, which starts and ends at whole elements.
@@ -143,22 +135,24 @@ fn hash(seed: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(mix(seed), |hash, byte| mix(hash ^ u64::from(*byte)))
 }
 
-struct WithNewWeights {
-    repo: Rc<dyn Repo>,
-    new: Rc<NewWeights>,
+impl NewWeights {
+    /// Nobody asks for more than the bytes of a tensor, which the plan knows.
+    fn none<T>(path: &str) -> Result<T, HubError> {
+        Err(HubError::EntryNotFound { repo: FILE.to_owned(), revision: "memory".to_owned(), path: path.to_owned() })
+    }
 }
 
-impl Repo for WithNewWeights {
+impl Repo for NewWeights {
     fn id(&self) -> &str {
-        self.repo.id()
+        FILE
     }
 
-    fn read<'a>(&'a self, path: &'a str, max_bytes: u64) -> LocalBoxFuture<'a, Result<Vec<u8>, HubError>> {
-        self.repo.read(path, max_bytes)
+    fn read<'a>(&'a self, path: &'a str, _max_bytes: u64) -> LocalBoxFuture<'a, Result<Vec<u8>, HubError>> {
+        Box::pin(ready(Self::none(path)))
     }
 
-    fn read_prefix<'a>(&'a self, path: &'a str, max_bytes: u64) -> LocalBoxFuture<'a, Result<Prefix, HubError>> {
-        self.repo.read_prefix(path, max_bytes)
+    fn read_prefix<'a>(&'a self, path: &'a str, _max_bytes: u64) -> LocalBoxFuture<'a, Result<Prefix, HubError>> {
+        Box::pin(ready(Self::none(path)))
     }
 
     fn open<'a>(
@@ -166,16 +160,13 @@ impl Repo for WithNewWeights {
         path: &'a str,
         range: Range<u64>,
     ) -> LocalBoxFuture<'a, Result<Box<dyn ByteStream>, HubError>> {
-        if NewWeights::is_file(path) {
-            let stream = NewBytes { new: self.new.clone(), rest: range };
-            return Box::pin(ready(Ok(Box::new(stream) as Box<dyn ByteStream>)));
-        }
-        self.repo.open(path, range)
+        let bytes = || Box::new(NewBytes { new: self.clone(), rest: range }) as Box<dyn ByteStream>;
+        Box::pin(ready(if path == FILE { Ok(bytes()) } else { Self::none(path) }))
     }
 }
 
 struct NewBytes {
-    new: Rc<NewWeights>,
+    new: NewWeights,
     rest: Range<u64>,
 }
 
@@ -195,7 +186,6 @@ impl ByteStream for NewBytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::MemoryRepo;
     use pollster::block_on;
 
     const NORMAL: Init = Init::Normal { std: 0.02, zero_row: Some(3) };
@@ -213,7 +203,7 @@ mod tests {
         let mut new = NewWeights::new(seed);
         let tensors = [("a", vec![400, 251], NORMAL), ("b", vec![7], Init::Zeros), ("c", vec![5], Init::Ones)];
         let infos = tensors.map(|(name, shape, init)| new.add(name, shape, init, 2).unwrap());
-        (new.beside(Rc::new(MemoryRepo::new("a/b"))), infos.to_vec())
+        (Rc::new(new), infos.to_vec())
     }
 
     #[test]
@@ -247,18 +237,6 @@ mod tests {
         for range in [4..400, 100_000..300_012, infos[0].range.end - 4..infos[2].range.end] {
             assert_eq!(bytes(&*one, range.clone()), whole[range.start as usize..range.end as usize], "{range:?}");
         }
-    }
-
-    #[test]
-    fn the_repos_own_files_stay() {
-        let mut files = MemoryRepo::new("a/b");
-        files.insert("config.json", "{}");
-        let mut new = NewWeights::new(0);
-        new.add("a", vec![2], Init::Ones, 0).unwrap();
-        let repo = new.beside(Rc::new(files));
-        assert_eq!((repo.id(), block_on(repo.read("config.json", 9)).unwrap()), ("a/b", b"{}".to_vec()));
-        assert_eq!(block_on(repo.read_prefix("config.json", 1)).unwrap().bytes, b"{");
-        assert!(block_on(repo.read(FILE, 9)).is_err());
     }
 
     #[test]

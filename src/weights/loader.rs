@@ -42,14 +42,21 @@ pub struct Progress {
     pub total: u64,
 }
 
+/// A file with weights.
+#[derive(Clone)]
+pub struct WeightFile {
+    /// Where it is.
+    pub repo: Rc<dyn Repo>,
+    /// What it is called there.
+    pub path: String,
+}
+
 /// What the loader works with.
 pub struct Parts {
-    /// Where the bytes are.
-    pub repo: Rc<dyn Repo>,
-    /// Where they go.
+    /// Where the weights go.
     pub gpu: Gpu,
-    /// The checkpoint's files, as the fetches number them.
-    pub files: Vec<String>,
+    /// Where they come from, as the fetches number them.
+    pub files: Vec<WeightFile>,
     /// The model's blocks.
     pub blocks: Vec<BlockSpec>,
     /// Their requests, block by block.
@@ -77,13 +84,13 @@ struct Block {
 }
 
 struct File {
+    repo: Rc<dyn Repo>,
     path: String,
     loaded: Cell<u64>,
     total: u64,
 }
 
 struct Inner {
-    repo: Rc<dyn Repo>,
     gpu: Gpu,
     files: Vec<File>,
     specs: Vec<BlockSpec>,
@@ -97,6 +104,7 @@ struct Inner {
     loaded: Cell<u64>,
     total: u64,
     wakers: RefCell<Vec<Waker>>,
+    retired: Cell<bool>,
     spawn: Spawn,
     progress: Option<Rc<dyn Fn(Progress)>>,
     abort: Abort,
@@ -116,8 +124,8 @@ impl Loader {
         let extents = || parts.fetches.iter().flatten().flat_map(|fetch| &fetch.extents);
         let kernels: Vec<_> = extents().filter_map(|e| cast_kernel(e.dtype, parts.store.layout(e.weight)?)).collect();
         casts.compile(&parts.gpu, &kernels).await?;
-        let mut files: Vec<File> =
-            parts.files.into_iter().map(|path| File { path, loaded: Cell::new(0), total: 0 }).collect();
+        let file = |WeightFile { repo, path }| File { repo, path, loaded: Cell::new(0), total: 0 };
+        let mut files: Vec<File> = parts.files.into_iter().map(file).collect();
         let mut total = 0;
         for fetch in parts.fetches.iter().flatten() {
             let bytes = fetch.range.end - fetch.range.start;
@@ -132,7 +140,6 @@ impl Loader {
             .map(|fetches| Block { fetches: fetches.into_iter().map(Rc::new).collect(), ..Block::default() })
             .collect();
         Ok(Loader(Rc::new(Inner {
-            repo: parts.repo,
             gpu: parts.gpu,
             files,
             specs: parts.blocks,
@@ -146,6 +153,7 @@ impl Loader {
             loaded: Cell::new(0),
             total,
             wakers: RefCell::default(),
+            retired: Cell::new(false),
             spawn: parts.spawn,
             progress: parts.progress,
             abort: parts.abort,
@@ -177,6 +185,18 @@ impl Loader {
         self.0.abort.abort();
         self.0.queue.borrow_mut().clear();
         self.0.wake();
+    }
+
+    /// Makes way for another loader of the same model: asks for nothing more. Who waits hears that it was aborted.
+    pub fn retire(&self) {
+        self.0.retired.set(true);
+        self.0.queue.borrow_mut().clear();
+        self.0.wake();
+    }
+
+    /// Whether both bring the same weights in.
+    pub fn is(&self, other: &Loader) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
     }
 
     /// How far a block has come.
@@ -233,8 +253,9 @@ impl Loader {
             if let Some(error) = &*block.failed.borrow() {
                 return Poll::Ready(Err(again(&self.0.specs, index, error)));
             }
-            if self.0.abort.is_aborted() {
-                return Poll::Ready(Err(HubError::Aborted { repo: self.0.repo.id().to_owned() }.into()));
+            if self.0.abort.is_aborted() || self.0.retired.get() {
+                let repo = self.0.files.first().map(|file| file.repo.id().to_owned()).unwrap_or_default();
+                return Poll::Ready(Err(HubError::Aborted { repo }.into()));
             }
             if block.left.get() == 0 {
                 return Poll::Ready(Ok(()));
@@ -318,7 +339,7 @@ impl Inner {
                 self.heard(fetch, file, bytes);
             }
         };
-        let mut stream = self.repo.open(&file.path, fetch.range.clone()).await?;
+        let mut stream = file.repo.open(&file.path, fetch.range.clone()).await?;
         let mut chunks = Chunks::new(&mut *stream, &file.path);
         for extent in &fetch.extents {
             let (layout, buffer) = {

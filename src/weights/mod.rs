@@ -10,6 +10,8 @@ pub mod spec;
 pub mod store;
 mod upload;
 
+use std::collections::BTreeSet;
+
 use crate::tensor::Dtype;
 
 /// Why a checkpoint's tensors can't become a model's weights.
@@ -50,6 +52,18 @@ pub enum WeightsError {
         /// Each tensor's name, its shape in the checkpoint, and its shape by the config.
         tensors: Vec<(String, Vec<usize>, Vec<usize>)>,
     },
+    /// Weights that were to replace a model's are not those of such a model.
+    #[error("{repo}: error(s) in loading state_dict for {class}: {}", incompatible(missing_keys, unexpected_keys))]
+    Incompatible {
+        /// `org/name`
+        repo: String,
+        /// The model's class.
+        class: String,
+        /// The model's, which the checkpoint lacks.
+        missing_keys: BTreeSet<String>,
+        /// The checkpoint's, which the model lacks.
+        unexpected_keys: BTreeSet<String>,
+    },
     /// A tensor that would have to be initialised is larger than any file.
     #[error("{repo}: the config asks for a {tensor} of shape {shape:?}, which is too large")]
     TooLarge {
@@ -88,6 +102,7 @@ impl WeightsError {
         match self {
             WeightsError::Missing { .. } => "MISSING_WEIGHT",
             WeightsError::Shape { .. } | WeightsError::Mismatched { .. } => "MISMATCHED_WEIGHT",
+            WeightsError::Incompatible { .. } => "INCOMPATIBLE_KEYS",
             WeightsError::TooLarge { .. } => "CONFIG_INVALID",
             WeightsError::Dtype { .. } => "UNSUPPORTED_DTYPE",
             WeightsError::Failed { code, .. } => code,
@@ -95,11 +110,23 @@ impl WeightsError {
     }
 }
 
-/// The first few of them: a wrong config misshapes hundreds.
 fn list(tensors: &[(String, Vec<usize>, Vec<usize>)]) -> String {
+    few(tensors.iter().map(|(name, found, expected)| format!("{name} {found:?}, not {expected:?}")))
+}
+
+fn incompatible(missing: &BTreeSet<String>, unexpected: &BTreeSet<String>) -> String {
+    let part = |what, keys: &BTreeSet<String>| {
+        (!keys.is_empty()).then(|| format!("{what} key(s): {}", few(keys.iter().cloned())))
+    };
+    [part("missing", missing), part("unexpected", unexpected)].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// The first few of them: a wrong config concerns hundreds.
+fn few(mut entries: impl ExactSizeIterator<Item = String>) -> String {
     const MOST: usize = 8;
-    let shown = tensors.iter().take(MOST).map(|(name, found, expected)| format!("{name} {found:?}, not {expected:?}"));
-    let more = tensors.len().saturating_sub(MOST);
-    let more = (more > 0).then(|| format!("and {more} more"));
-    shown.chain(more).collect::<Vec<_>>().join("; ")
+    let mut shown: Vec<String> = entries.by_ref().take(MOST).collect();
+    if entries.len() > 0 {
+        shown.push(format!("and {} more", entries.len()));
+    }
+    shown.join(", ")
 }

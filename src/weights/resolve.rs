@@ -8,7 +8,7 @@ use crate::checkpoint::{Catalog, TensorInfo};
 
 /// A checkpoint as the model calls its tensors, with nothing missing and nothing of another shape.
 pub struct Resolved {
-    /// By the model's names. New weights are in its last file.
+    /// By the model's names. New weights are in the file after its last one.
     pub catalog: Catalog,
     /// What the checkpoint lacks.
     pub new: NewWeights,
@@ -28,7 +28,7 @@ pub fn resolve(
     ignore_mismatched_sizes: bool,
     seed: u64,
 ) -> Result<Resolved, WeightsError> {
-    let Catalog { mut files, mut tensors, metadata } = catalog;
+    let Catalog { files, mut tensors, metadata } = catalog;
     let shapes = tensors.iter().map(|(name, info)| (name.as_str(), info.shape.as_slice()));
     let matched = keys.match_with(shapes);
     if !ignore_mismatched_sizes && !matched.info.mismatched_keys.is_empty() {
@@ -49,9 +49,6 @@ pub fn resolve(
             })?,
         };
         found.tensors.insert(name.to_owned(), info);
-    }
-    if !new.is_empty() {
-        files.push(new.file());
     }
     found.files = files;
     Ok(Resolved { catalog: found, new, info: matched.info })

@@ -12,6 +12,7 @@ use layerline::engine::{Engine, LoadOptions, WeightDtype, WeightsSource};
 use layerline::hub::{Abort, Repo};
 use layerline::models::Task;
 use layerline::tensor::gpu::device::GpuOptions;
+use layerline::weights::loader::Spawn;
 use serde_json::{Map, Value};
 
 /// How far logits may be from torch's float32, in units of how far torch's own float16 was when the goldens were made.
@@ -20,11 +21,17 @@ use serde_json::{Map, Value};
 /// their largest values are two draws of one distribution: torch's own draw moved by a third from one machine to another.
 pub const TOLERANCE: f64 = 2.0;
 
-/// Runs `test` with a way to run other futures beside it.
+/// Runs `test` with options that run other futures beside it.
 pub fn run<F: Future<Output = ()>>(test: impl FnOnce(LoadOptions) -> F) {
     let mut pool = LocalPool::new();
     let spawner = pool.spawner();
-    let options = LoadOptions {
+    let spawn: Spawn = Rc::new(move |future| spawner.spawn_local(future).unwrap());
+    pool.run_until(test(options(spawn)));
+}
+
+/// How a user who says nothing loads a causal language model.
+pub fn options(spawn: Spawn) -> LoadOptions {
+    LoadOptions {
         task: Task::CausalLm,
         weights: WeightsSource::Checkpoint(CatalogOptions::default()),
         ignore_mismatched_sizes: false,
@@ -32,11 +39,10 @@ pub fn run<F: Future<Output = ()>>(test: impl FnOnce(LoadOptions) -> F) {
         dtype: WeightDtype::Half,
         prefetch: true,
         gpu: GpuOptions::default(),
-        spawn: Rc::new(move |future| spawner.spawn_local(future).unwrap()),
+        spawn,
         progress: None,
         abort: Abort::new(),
-    };
-    pool.run_until(test(options));
+    }
 }
 
 /// A repo's model.
