@@ -8,16 +8,20 @@ import type {
   ProgressInfo,
 } from "./engine.js";
 import { aborted, as_layerline_error } from "./errors.js";
+import type { IncompatibleKeys, LoadingInfo } from "./loading_info.js";
 import { engine } from "./wasm.js";
 
 /** What is known of a model as soon as `from_pretrained` resolves. */
 export interface ModelFacts {
+  class_name: string;
+  loading_info: LoadingInfo;
   config: string;
   generation_config: string | undefined;
   hf_device_map: Record<string, Device>;
 }
 
 export type LoadOptions = Omit<EngineLoadOptions, "signal" | "progress_callback">;
+export type ShardedOptions = Omit<Parameters<EngineModel["load_sharded_checkpoint"]>[1], "signal">;
 export type GenerateOptions = Omit<EngineGenerateOptions, "signal" | "on_token">;
 
 /** A loaded model, in this thread or in a worker. Every rejection is a LayerlineError. */
@@ -27,7 +31,12 @@ export interface Backend {
   stats(): Promise<ModelStats>;
   get_memory_footprint(): Promise<number>;
   ready(): Promise<void>;
-  /** Logits of the last position, or `[n, vocab]` row-major of all of them. */
+  load_sharded_checkpoint(
+    source: string | object,
+    options: ShardedOptions,
+    signal?: AbortSignal,
+  ): Promise<IncompatibleKeys>;
+  /** Output of the last position, or row-major of all of them. */
   forward(ids: Uint32Array, all_logits: boolean, signal?: AbortSignal): Promise<Float32Array>;
   /**
    * The prompt and the new ids.
@@ -52,6 +61,8 @@ export class InlineBackend implements Backend {
   private constructor(model: EngineModel) {
     this.#model = model;
     this.facts = {
+      class_name: model.class_name(),
+      loading_info: model.loading_info(),
       config: model.config(),
       generation_config: model.generation_config(),
       hf_device_map: model.hf_device_map(),
@@ -59,7 +70,7 @@ export class InlineBackend implements Backend {
   }
 
   static async load(
-    id: string,
+    source: string | object | null,
     options: LoadOptions,
     progress_callback: ((event: ProgressInfo) => void) | undefined,
     signal: AbortSignal | undefined,
@@ -68,7 +79,7 @@ export class InlineBackend implements Backend {
     return layerline_errors(async () => {
       if (signal?.aborted) throw aborted(signal);
       const { Model } = await engine(wasm_url);
-      const model = await Model.from_pretrained(id, {
+      const model = await Model.from_pretrained(source, {
         ...options,
         ...(progress_callback && { progress_callback }),
         ...(signal && { signal }),
@@ -91,6 +102,16 @@ export class InlineBackend implements Backend {
 
   ready(): Promise<void> {
     return layerline_errors(() => this.#model.ready());
+  }
+
+  load_sharded_checkpoint(
+    source: string | object,
+    options: ShardedOptions,
+    signal?: AbortSignal,
+  ): Promise<IncompatibleKeys> {
+    return layerline_errors(() =>
+      this.#model.load_sharded_checkpoint(source, { ...options, ...(signal && { signal }) }),
+    );
   }
 
   forward(ids: Uint32Array, all_logits: boolean, signal?: AbortSignal): Promise<Float32Array> {

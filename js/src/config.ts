@@ -1,5 +1,6 @@
 import { aborted, as_layerline_error, LayerlineError } from "./errors.js";
-import { check_id, check_pretrained_options, type PretrainedOptions } from "./options.js";
+import { check_pretrained_options, type PretrainedOptions } from "./options.js";
+import { check_source, type ModelSource } from "./source.js";
 import { engine } from "./wasm.js";
 
 /** A repo's config.json. Fields that every architecture has are named; the others are there as they came. */
@@ -50,13 +51,13 @@ export const AutoConfig = {
    *
    * @throws {LayerlineError} when the repo, the revision or the file isn't there, or isn't JSON
    */
-  async from_pretrained(id: string, options: PretrainedOptions = {}): Promise<PretrainedConfig> {
+  async from_pretrained(source: ModelSource, options: PretrainedOptions = {}): Promise<PretrainedConfig> {
     const hub = check_pretrained_options(options);
     const { signal } = options;
     if (signal?.aborted) throw aborted(signal);
     try {
       const { load_config } = await engine();
-      const json = await load_config(check_id(id), { ...hub, ...(signal && { signal }) });
+      const json = await load_config(check_source(source), { ...hub, ...(signal && { signal }) });
       return parse_config(json, "config.json");
     } catch (error) {
       throw as_layerline_error(error);

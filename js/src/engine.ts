@@ -3,6 +3,8 @@
  * where an object crosses. Also the types of the values that this package hands on unchanged.
  */
 
+import type { IncompatibleKeys, LoadingInfo } from "./loading_info.js";
+
 /** Where a module runs: a GPU's number, or a slower tier by name. */
 export type Device = number | string;
 
@@ -59,11 +61,30 @@ export interface ModelStats {
   encode_us_per_token: number;
 }
 
-export interface EngineLoadOptions {
-  endpoint?: string;
-  revision?: string;
-  token?: string;
-  subfolder?: string;
+/** A tensor of a state dict. */
+export interface EngineTensor {
+  name: string;
+  /** As safetensors calls it. */
+  dtype: string;
+  shape: number[];
+  data: Uint8Array<ArrayBufferLike>;
+}
+
+export interface EngineLoadOptions extends HubOptions {
+  task?: "base" | "causal-lm";
+  /** A config.json's text, to be taken instead of the repo's. */
+  config_json?: string;
+  /** Another source, whose config is to be taken. */
+  config_source?: string | object;
+  /** A JSON object of keys that go before the config's. */
+  config_overrides?: string;
+  /** The weights; the source is then null. */
+  state_dict?: EngineTensor[];
+  variant?: string;
+  use_safetensors?: boolean;
+  from_flax?: boolean;
+  ignore_mismatched_sizes?: boolean;
+  seed?: number;
   dtype?: "auto" | "float16" | "bfloat16" | "float32";
   device_map?: string | number | Record<string, Device>;
   prefetch?: boolean;
@@ -93,6 +114,12 @@ export interface EngineGenerateOptions {
 }
 
 export interface EngineModel {
+  class_name(): string;
+  loading_info(): LoadingInfo;
+  load_sharded_checkpoint(
+    source: string | object,
+    options: HubOptions & { strict?: boolean; prefer_safe?: boolean; signal?: AbortSignal },
+  ): Promise<IncompatibleKeys>;
   config(): string;
   generation_config(): string | undefined;
   hf_device_map(): Record<string, Device>;
@@ -108,16 +135,20 @@ export interface EngineModel {
 
 export interface EngineModule {
   default(input?: { module_or_path: URL | string | Uint8Array }): Promise<unknown>;
-  load_config(id: string, options: HubOptions & { signal?: AbortSignal }): Promise<string>;
-  Model: { from_pretrained(id: string, options: EngineLoadOptions): Promise<EngineModel> };
+  load_config(source: string | object, options: HubOptions & { signal?: AbortSignal }): Promise<string>;
+  Model: { from_pretrained(source: string | object | null, options: EngineLoadOptions): Promise<EngineModel> };
 }
 
-/** Which repo to read, and as whom. */
+/** Which repo to read, as whom, and what may be read from the cache. */
 export interface HubOptions {
   endpoint?: string;
   revision?: string;
   token?: string;
   subfolder?: string;
+  /** The cache's folder. */
+  cache_dir?: string;
+  force_download?: boolean;
+  local_files_only?: boolean;
 }
 
 /** A tokenizer of the text wasm (`wasm/text/text.js`). */
@@ -139,7 +170,7 @@ export interface TextTokenizer {
 export interface TextModule {
   default(input?: { module_or_path: URL | string | Uint8Array }): Promise<unknown>;
   Tokenizer: {
-    from_pretrained(id: string, options: HubOptions & { signal?: AbortSignal }): Promise<TextTokenizer>;
+    from_pretrained(source: string | object, options: HubOptions & { signal?: AbortSignal }): Promise<TextTokenizer>;
     from_files(tokenizer_json: Uint8Array, tokenizer_config_json?: Uint8Array, chat_template?: string): TextTokenizer;
   };
 }

@@ -25,6 +25,7 @@ export const ERROR_CODES = [
   "CHECKPOINT_NOT_FOUND",
   "MISSING_WEIGHT",
   "MISMATCHED_WEIGHT",
+  "INCOMPATIBLE_KEYS",
   "CONFIG_INVALID",
   "UNSUPPORTED_CONFIG",
   "UNSUPPORTED_MODEL_TYPE",
@@ -34,6 +35,8 @@ export const ERROR_CODES = [
   // What was asked for.
   "UNSUPPORTED_OPTION",
   "INPUT_IDS",
+  /** A model without a language model head was asked for tokens. */
+  "NO_HEAD",
   // The GPU.
   "WEBGPU_UNAVAILABLE",
   "WEBGPU_REFUSED",

@@ -1,11 +1,23 @@
+export { AutoModel, type AutoModelClass, AutoModelForCausalLM } from "./auto.js";
 export { AutoConfig, type GenerationConfig, type PretrainedConfig } from "./config.js";
 export type { AdapterStats, Device, LayerInfo, ModelStats, ProgressInfo } from "./engine.js";
 export { type Env, env, type WasmPaths } from "./env.js";
 export { ERROR_CODES, type ErrorCode, LayerlineError } from "./errors.js";
 export type { GenerateInputs, GenerationOptions } from "./generation_options.js";
 export type { IdsLike } from "./inputs.js";
-export { AutoModelForCausalLM, type CausalLMOutput, type ModelInputs, PreTrainedModel } from "./model.js";
-export type { DType, PretrainedModelOptions, PretrainedOptions } from "./options.js";
+export { load_sharded_checkpoint } from "./load_sharded_checkpoint.js";
+export type { IncompatibleKeys, LoadingInfo } from "./loading_info.js";
+export { type BaseModelOutput, type CausalLMOutput, type ModelInputs, PreTrainedModel } from "./model.js";
+export type {
+  ConfigOverrides,
+  DType,
+  ModelOptions,
+  PretrainedModelOptions,
+  PretrainedOptions,
+  ShardedCheckpointOptions,
+} from "./options.js";
+export type { ModelSource, RepoFiles } from "./source.js";
+export type { RawTensor, StateDict } from "./state_dict.js";
 export { InterruptableStoppingCriteria, StoppingCriteria, StoppingCriteriaList } from "./stopping.js";
 export { BaseStreamer, TextStreamer, type TextStreamerOptions } from "./streamer.js";
 export { type DataType, type DataTypeMap, type Element, type NestedArray, type SliceRange, Tensor } from "./tensor.js";

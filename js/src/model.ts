@@ -1,13 +1,13 @@
-import { type Backend, InlineBackend } from "./backend.js";
+import type { Backend } from "./backend.js";
 import { Callable } from "./callable.js";
 import { type GenerationConfig, type PretrainedConfig, parse_config } from "./config.js";
 import type { Device, LayerInfo, ModelStats } from "./engine.js";
 import { aborted, LayerlineError } from "./errors.js";
 import { check_generation_options, type GenerateInputs, stopping } from "./generation_options.js";
 import { type IdsLike, ids_tensor, normalise_prompt } from "./inputs.js";
-import { check_id, check_keys, check_model_options, type PretrainedModelOptions, refuse_option } from "./options.js";
+import type { IncompatibleKeys } from "./loading_info.js";
+import { check_keys, refuse_option } from "./options.js";
 import { Tensor } from "./tensor.js";
-import { WorkerBackend } from "./worker_backend.js";
 
 /** The argument of `model.forward`, and of calling the model. */
 export interface ModelInputs {
@@ -24,15 +24,20 @@ export interface CausalLMOutput {
   logits: Tensor<"float32">;
 }
 
-// The call signature of PreTrainedModel; see Callable.
-export interface PreTrainedModel {
-  // biome-ignore lint/style/useShorthandFunctionType: a type can't be merged with a class
-  (inputs: ModelInputs): Promise<CausalLMOutput>;
+export interface BaseModelOutput {
+  /** `[1, n, hidden]`; the rows of padding are zeros. */
+  last_hidden_state: Tensor<"float32">;
 }
 
-/** A model whose weights stream in from its repo. */
+// The call signature of PreTrainedModel; see Callable.
+export interface PreTrainedModel<Output = CausalLMOutput> {
+  // biome-ignore lint/style/useShorthandFunctionType: a type can't be merged with a class
+  (inputs: ModelInputs): Promise<Output>;
+}
+
+/** A model whose weights stream in from its repo; `Output` is what a forward pass gives. */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface says only that instances can be called
-export class PreTrainedModel extends Callable {
+export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
   /** The repo's config.json. */
   readonly config: PretrainedConfig;
   /** The repo's generation_config.json; empty if there is none. */
@@ -40,14 +45,17 @@ export class PreTrainedModel extends Callable {
   /** Where each module runs. */
   readonly hf_device_map: Record<string, Device>;
   readonly #backend: Backend;
+  /** How a forward pass's rows are called. */
+  readonly #output: "logits" | "last_hidden_state";
   // A model has one KV cache, so its forward passes take turns.
   #turn: Promise<unknown> = Promise.resolve();
   #disposed: Promise<void> | undefined;
 
   /** @internal */
-  constructor(backend: Backend) {
+  constructor(backend: Backend, output: "logits" | "last_hidden_state") {
     super();
     this.#backend = backend;
+    this.#output = output;
     const { config, generation_config, hf_device_map } = backend.facts;
     this.config = parse_config(config, "config.json");
     this.generation_config =
@@ -56,7 +64,7 @@ export class PreTrainedModel extends Callable {
   }
 
   /** @internal */
-  override _call(inputs: ModelInputs): Promise<CausalLMOutput> {
+  override _call(inputs: ModelInputs): Promise<Output> {
     return this.forward(inputs);
   }
 
@@ -65,7 +73,7 @@ export class PreTrainedModel extends Callable {
    *
    * @throws {LayerlineError} INPUT_IDS for ids outside the vocabulary, or more than one sequence
    */
-  async forward(inputs: ModelInputs): Promise<CausalLMOutput> {
+  async forward(inputs: ModelInputs): Promise<Output> {
     const { input_ids, attention_mask, logits_to_keep = 0 } = inputs;
     check_keys(inputs, ["input_ids", "attention_mask", "logits_to_keep", "signal"], { use_cache: [true, false] }, {});
     if (logits_to_keep !== 0 && logits_to_keep !== 1) {
@@ -75,11 +83,15 @@ export class PreTrainedModel extends Callable {
     const prompt = normalise_prompt(input_ids, attention_mask);
     const all = logits_to_keep === 0;
     const rows = await this.#in_turn(signal, () => this.#backend.forward(prompt.ids, all, signal));
-    const vocab = rows.length / (all ? prompt.ids.length : 1);
-    if (!all || prompt.padding === 0) return { logits: new Tensor("float32", rows, [1, rows.length / vocab, vocab]) };
-    const padded = new Float32Array(prompt.given.length * vocab);
-    padded.set(rows, prompt.padding * vocab);
-    return { logits: new Tensor("float32", padded, [1, prompt.given.length, vocab]) };
+    const width = rows.length / (all ? prompt.ids.length : 1);
+    if (!all || prompt.padding === 0) return this.#named(rows, width);
+    const padded = new Float32Array(prompt.given.length * width);
+    padded.set(rows, prompt.padding * width);
+    return this.#named(padded, width);
+  }
+
+  #named(rows: Float32Array<ArrayBufferLike>, width: number): Output {
+    return { [this.#output]: new Tensor("float32", rows, [1, rows.length / width, width]) } as Output;
   }
 
   /**
@@ -136,6 +148,19 @@ export class PreTrainedModel extends Callable {
     return this.#backend.layers();
   }
 
+  /**
+   * Takes other weights, of exactly this model's names, from a sharded checkpoint; see {@link load_sharded_checkpoint}.
+   *
+   * @internal
+   */
+  async load_sharded(
+    source: string | object,
+    options: { strict: boolean; prefer_safe: boolean } & Parameters<Backend["load_sharded_checkpoint"]>[1],
+    signal: AbortSignal | undefined,
+  ): Promise<IncompatibleKeys> {
+    return this.#in_turn(signal, () => this.#backend.load_sharded_checkpoint(source, options, signal));
+  }
+
   /** What the model costs and has done so far. */
   async stats(): Promise<ModelStats> {
     this.#check_alive();
@@ -168,39 +193,5 @@ export class PreTrainedModel extends Callable {
     })();
     this.#turn = mine.catch(() => undefined);
     return mine;
-  }
-}
-
-function on_a_page(): boolean {
-  return typeof window !== "undefined" && typeof document !== "undefined" && typeof Worker !== "undefined";
-}
-
-export const AutoModelForCausalLM = {
-  /**
-   * Opens a repo's model. Resolves as soon as its config, its checkpoint's headers and the plan are known, which takes
-   * kilobytes; the weights then stream in behind it (see {@link PreTrainedModel.ready}).
-   *
-   * @param id the repo, e.g. "HuggingFaceTB/SmolLM2-135M-Instruct"
-   */
-  async from_pretrained(id: string, options: PretrainedModelOptions = {}): Promise<PreTrainedModel> {
-    const checked = check_model_options(options, on_a_page());
-    if (checked.worker && typeof Worker === "undefined") {
-      refuse_option("worker", true, "There are no workers here; leave it out to run on this thread.");
-    }
-    const report = checked.progress_callback;
-    const progress_callback = report && ((event: Parameters<typeof report>[0]) => call_safely(() => report(event)));
-    const load = checked.worker ? WorkerBackend.load : InlineBackend.load;
-    const backend = await load(check_id(id), { ...checked.hub, ...checked.engine }, progress_callback, checked.signal);
-    return new PreTrainedModel(backend);
-  },
-};
-
-/** An error in a progress bar must not end a download: it is reported as an uncaught one is. */
-function call_safely(call: () => void): void {
-  try {
-    call();
-  } catch (error) {
-    if (typeof reportError === "function") reportError(error);
-    else console.error(error);
   }
 }

@@ -1,22 +1,51 @@
+import type { PretrainedConfig } from "./config.js";
 import type { EngineLoadOptions, HubOptions, ProgressInfo } from "./engine.js";
 import { env } from "./env.js";
 import { LayerlineError } from "./errors.js";
+import { check_source, type ModelSource } from "./source.js";
+import { check_state_dict, type StateDict } from "./state_dict.js";
 
 /** transformers' names of data types, and transformers.js' short ones. */
-export type DType = "auto" | "float16" | "bfloat16" | "float32" | "fp16" | "bf16" | "fp32";
+export type DType =
+  | "auto"
+  | "float16"
+  | "half"
+  | "bfloat16"
+  | "float32"
+  | "float"
+  | "fp16"
+  | "bf16"
+  | "fp32"
+  | `torch.${"float16" | "half" | "bfloat16" | "float32" | "float"}`;
 
-/** Options of every `from_pretrained`. */
-export interface PretrainedOptions extends HubOptions {
+/** Options of every `from_pretrained`, with transformers' meaning. */
+export interface PretrainedOptions {
+  /** A branch, a tag or a commit. Default "main". */
+  revision?: string | null;
+  /** A folder of the repo in which all files are. */
+  subfolder?: string | null;
+  /** A user access token. It goes to the endpoint's origin only, and is never stored. false: none. */
+  token?: string | false | null;
+  /** The Hub, or a mirror of it. Default `env.endpoint`. */
+  endpoint?: string | null;
+  /** transformers' former name of `endpoint` */
+  mirror?: string | null;
+  /** The name of the folder, in the origin's private file system, that files are cached in. Default "layerline". */
+  cache_dir?: string | null;
+  /** Fetch everything anew, whatever the cache has. Default false. */
+  force_download?: boolean | null;
+  /** Take everything from the cache, and fail where it lacks something. Default false. */
+  local_files_only?: boolean | null;
   /** Aborts the loading, in the background too. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | null;
   progress_callback?: ((event: ProgressInfo) => void) | null;
 }
 
-/** Options of `AutoModelForCausalLM.from_pretrained`. */
-export interface PretrainedModelOptions extends PretrainedOptions {
+/** Options of a model that is made, however its weights come. */
+export interface ModelOptions {
   /**
    * The weights' type on the device. Default: half precision, float16 or (where the adapter lacks shader-f16 and the
-   * checkpoint has it) bfloat16. "auto": as the checkpoint has them.
+   * checkpoint has it) bfloat16. "auto": the config's, else that of the checkpoint's first floating tensor.
    */
   dtype?: DType | null;
   /** @deprecated transformers' former name of `dtype` */
@@ -25,62 +54,174 @@ export interface PretrainedModelOptions extends PretrainedOptions {
   device_map?: string | number | Record<string, number | string> | null;
   /** "webgpu" (the default), or a GPUDevice to share; that one needs `worker: false`. */
   device?: "auto" | "gpu" | "webgpu" | GPUDevice | null;
+  /** The one implementation that there is computes what both of these do. */
+  attn_implementation?: "eager" | "sdpa" | null;
+  /** Decides the values of weights that are initialised anew: the same seed, the same values. */
+  seed?: number | null;
   /** Whether weights stream in before they are needed. Default true. */
-  prefetch?: boolean;
+  prefetch?: boolean | null;
   /** Whether the engine runs in a worker of its own. Default: true on a page, false in a worker or in Node. */
-  worker?: boolean;
+  worker?: boolean | null;
+}
+
+/** Keys of a config that options of `from_pretrained` can replace. */
+export interface ConfigOverrides {
+  vocab_size?: number;
+  hidden_size?: number;
+  intermediate_size?: number;
+  num_hidden_layers?: number;
+  num_attention_heads?: number;
+  num_key_value_heads?: number;
+  head_dim?: number;
+  max_position_embeddings?: number;
+  rms_norm_eps?: number;
+  hidden_act?: string;
+  rope_theta?: number;
+  rope_scaling?: Record<string, unknown> | null;
+  rope_parameters?: Record<string, unknown>;
+  tie_word_embeddings?: boolean;
+  attention_bias?: boolean;
+  mlp_bias?: boolean;
+  initializer_range?: number;
+  bos_token_id?: number | null;
+  eos_token_id?: number | number[] | null;
+  pad_token_id?: number | null;
+}
+
+/** Options of `AutoModel.from_pretrained` and its kin. */
+export interface PretrainedModelOptions extends PretrainedOptions, ModelOptions, ConfigOverrides {
+  /** A config to take instead of the repo's: an object, or where another one's config.json is. */
+  config?: PretrainedConfig | ModelSource | null;
+  /** The weights, in place of a checkpoint; the source is then null and `config` an object. */
+  state_dict?: StateDict | null;
+  /** "fp16" for `model.fp16.safetensors` */
+  variant?: string | null;
+  /** true: safetensors only. false: none. Default: safetensors before pytorch_model.bin. */
+  use_safetensors?: boolean | null;
+  /** Read `flax_model.msgpack`. Default false. */
+  from_flax?: boolean | null;
+  /** Pickles hold tensors here, and nothing that runs. */
+  weights_only?: true | null;
+  /** Initialise weights whose shape in the checkpoint is another than the config says, rather than fail. */
+  ignore_mismatched_sizes?: boolean | null;
+  /** Resolve to `[model, loading_info]`. Default false. */
+  output_loading_info?: boolean | null;
+  /** Weights never pass through memory as a whole. */
+  low_cpu_mem_usage?: true | null;
 }
 
 /** What the options say, in the engine's words. */
 export interface CheckedModelOptions {
-  hub: HubOptions;
-  engine: Omit<EngineLoadOptions, keyof HubOptions | "signal" | "progress_callback">;
+  engine: Omit<EngineLoadOptions, "task" | "config_source" | "signal" | "progress_callback">;
+  /** Another source, whose config is to be taken. */
+  config_source: string | object | undefined;
   worker: boolean;
+  output_loading_info: boolean;
   signal: AbortSignal | undefined;
   progress_callback: ((event: ProgressInfo) => void) | undefined;
 }
 
-const HUB_KEYS = ["endpoint", "revision", "token", "subfolder"] as const;
-const SHARED_KEYS = [...HUB_KEYS, "signal", "progress_callback"];
-const MODEL_KEYS = [...SHARED_KEYS, "dtype", "torch_dtype", "device_map", "device", "prefetch", "worker"];
+const TEXT_KEYS = ["revision", "subfolder", "endpoint", "mirror", "cache_dir"] as const;
+const FLAG_KEYS = ["force_download", "local_files_only"] as const;
+const SHARED_KEYS = [...TEXT_KEYS, ...FLAG_KEYS, "token", "signal", "progress_callback"];
+const MADE_KEYS = ["dtype", "torch_dtype", "device_map", "device", "attn_implementation", "seed", "prefetch", "worker"];
+const LOADED_KEYS = [
+  "config",
+  "state_dict",
+  "variant",
+  "use_safetensors",
+  "from_flax",
+  "ignore_mismatched_sizes",
+  "output_loading_info",
+];
+
+/** The keys of {@link ConfigOverrides}; the compiler checks that none is missing. */
+const OVERRIDES: Record<keyof ConfigOverrides, true> = {
+  vocab_size: true,
+  hidden_size: true,
+  intermediate_size: true,
+  num_hidden_layers: true,
+  num_attention_heads: true,
+  num_key_value_heads: true,
+  head_dim: true,
+  max_position_embeddings: true,
+  rms_norm_eps: true,
+  hidden_act: true,
+  rope_theta: true,
+  rope_scaling: true,
+  rope_parameters: true,
+  tie_word_embeddings: true,
+  attention_bias: true,
+  mlp_bias: true,
+  initializer_range: true,
+  bos_token_id: true,
+  eos_token_id: true,
+  pad_token_id: true,
+};
 
 const DTYPES: Record<string, NonNullable<EngineLoadOptions["dtype"]>> = {
   auto: "auto",
   float16: "float16",
+  half: "float16",
   fp16: "float16",
   bfloat16: "bfloat16",
   bf16: "bfloat16",
   float32: "float32",
+  float: "float32",
   fp32: "float32",
 };
 
 /** Options of the reference libraries that already say what Layerline does anyway, by the values that do. */
 const NEUTRAL: Record<string, readonly unknown[]> = {
   low_cpu_mem_usage: [true],
-  use_safetensors: [true],
+  weights_only: [true],
   trust_remote_code: [false],
-  local_files_only: [false],
+  from_tf: [false],
+  resume_download: [true],
   use_external_data_format: [false],
+  return_dict: [true],
+  offload_state_dict: [false],
 };
+
+const QUANTISING = "Quantising at load is not supported; leave it out to use the checkpoint's own weights.";
+const DIAGNOSTICS = "A forward pass gives its output alone; leave it out.";
 
 /** Options of the reference libraries that are refused, and what to do instead. */
 const REFUSED: Record<string, string> = {
-  quantization_config: "Quantising at load is not supported; leave it out to use the checkpoint's own weights.",
-  load_in_4bit: "Quantising at load is not supported; leave it out to use the checkpoint's own weights.",
-  load_in_8bit: "Quantising at load is not supported; leave it out to use the checkpoint's own weights.",
+  quantization_config: QUANTISING,
+  load_in_4bit: QUANTISING,
+  load_in_8bit: QUANTISING,
   max_memory: 'Give a device_map that names the modules instead, or "auto".',
   offload_folder: "There is no offloading to disk; leave it out.",
-  attn_implementation: "There is one implementation of attention, chosen for the adapter; leave it out.",
+  offload_state_dict: "Weights never pass through memory as a whole; leave it out.",
+  offload_buffers: "There is no offloading to disk; leave it out.",
   trust_remote_code: "Code from a repo is never run. The architecture must be one that Layerline knows.",
-  use_safetensors: "Weights are read from safetensors only; leave it out or give true.",
+  code_revision: "Code from a repo is never run; leave it out.",
+  weights_only: "A pickle that could run code is never loaded: true is the only mode. Leave it out.",
   low_cpu_mem_usage: "Weights never pass through memory as a whole; leave it out or give true.",
-  local_files_only: "Files come from the endpoint; point `endpoint` at a local hub instead.",
-  cache_dir: "A page has no directories; leave it out.",
-  config: "The config is read from the repo; leave it out.",
+  from_tf: "TensorFlow checkpoints can't be read; save the model with transformers as safetensors.",
+  gguf_file: "GGUF files can't be read; load the repo that they were made from.",
+  proxies: "A page can't choose its proxies: the browser does. Leave it out.",
+  resume_download: "Downloads always resume; leave it out.",
+  local_dir: "A page has no directories; pass a folder that the user has picked as the source.",
+  tp_plan: "There is one device in a browser; leave it out.",
+  tp_size: "There is one device in a browser; leave it out.",
+  device_mesh: "There is one device in a browser; leave it out.",
+  distributed_config: "There is one device in a browser; leave it out.",
+  use_kernels: "The kernels are Layerline's own; leave it out.",
+  kernel_config: "The kernels are Layerline's own; leave it out.",
+  disable_mmap: "There is no mmap in a browser; leave it out.",
+  key_mapping: "Give the checkpoint's tensors their names in a state_dict instead.",
+  adapter_kwargs: "Adapters are not supported; leave it out.",
+  generation_config: "Pass it to generate() instead.",
   model_file_name: "The weights are found by the repo's index; leave it out.",
   session_options: "There is no ONNX session here; leave it out.",
   use_external_data_format: "There are no ONNX files here; leave it out.",
-  variant: "Checkpoint variants are not supported; name a revision or a subfolder instead.",
+  output_hidden_states: DIAGNOSTICS,
+  output_attentions: DIAGNOSTICS,
+  return_dict: "Outputs are objects; leave it out.",
+  num_labels: "There are no classification heads; leave it out.",
+  use_auth_token: "It is called token now.",
 };
 
 export function refuse_option(name: string, value: unknown, why: string): never {
@@ -99,10 +240,11 @@ export function check_keys(
   known: readonly string[],
   neutral: Record<string, readonly unknown[]>,
   refused: Record<string, string>,
+  listed: readonly string[] = known,
 ): void {
   for (const [name, value] of Object.entries(options)) {
     if (known.includes(name) || value === undefined || value === null || own(neutral, name)?.includes(value)) continue;
-    refuse_option(name, value, own(refused, name) ?? `There is no such option here. Options: ${known.join(", ")}.`);
+    refuse_option(name, value, own(refused, name) ?? `There is no such option here. Options: ${listed.join(", ")}.`);
   }
 }
 
@@ -113,20 +255,24 @@ function check_type(options: object, name: string, type: "string" | "boolean" | 
   }
 }
 
-/** The repo's id, checked to be one. */
-export function check_id(id: unknown): string {
-  if (typeof id === "string" && id.trim() !== "") return id;
-  throw new LayerlineError("INVALID_REPO_ID", `A repo id such as "org/name" is needed, not ${JSON.stringify(id)}.`);
-}
-
 function check_hub_options(options: PretrainedOptions): HubOptions {
-  for (const key of HUB_KEYS) check_type(options, key, "string");
+  for (const key of TEXT_KEYS) check_type(options, key, "string");
+  for (const key of FLAG_KEYS) check_type(options, key, "boolean");
   check_type(options, "progress_callback", "function");
-  if (options.signal !== undefined && options.signal !== null && !(options.signal instanceof AbortSignal)) {
-    refuse_option("signal", options.signal, "It must be an AbortSignal.");
+  const { token, signal, endpoint, mirror } = options;
+  if (signal != null && !(signal instanceof AbortSignal)) refuse_option("signal", signal, "It must be an AbortSignal.");
+  if ((token as unknown) === true) refuse_option("token", token, "A page has no stored token: pass the token itself.");
+  if (token !== false) check_type(options, "token", "string");
+  if (endpoint != null && mirror != null && endpoint !== mirror) {
+    refuse_option("mirror", mirror, `endpoint says "${endpoint}"; give one of the two.`);
   }
-  const hub: HubOptions = { endpoint: options.endpoint ?? env.endpoint };
-  for (const key of HUB_KEYS) if (options[key] != null) hub[key] = options[key];
+  if (options.force_download && options.local_files_only) {
+    refuse_option("force_download", true, "local_files_only forbids every download; give one of the two.");
+  }
+  const hub: HubOptions = { endpoint: endpoint ?? mirror ?? env.endpoint };
+  for (const key of ["revision", "subfolder", "cache_dir"] as const) if (options[key] != null) hub[key] = options[key];
+  for (const key of FLAG_KEYS) if (options[key] != null) hub[key] = options[key];
+  if (typeof token === "string") hub.token = token;
   return hub;
 }
 
@@ -136,30 +282,55 @@ export function check_pretrained_options(options: PretrainedOptions): HubOptions
   return check_hub_options(options);
 }
 
-/**
- * The options of a model.
- *
- * @param worker_by_default whether this realm is a page that can start workers
- */
-export function check_model_options(options: PretrainedModelOptions, worker_by_default: boolean): CheckedModelOptions {
-  check_keys(options, MODEL_KEYS, NEUTRAL, REFUSED);
+/** Options of `load_sharded_checkpoint`. */
+export interface ShardedCheckpointOptions extends Omit<PretrainedOptions, "progress_callback"> {
+  /** Fail unless the checkpoint has exactly the model's names. Default true. */
+  strict?: boolean | null;
+  /** Of a safetensors and a PyTorch index take the former. Default true. */
+  prefer_safe?: boolean | null;
+}
+
+/** The options of a sharded checkpoint: which repo, and as whom. */
+export function check_sharded_options(options: ShardedCheckpointOptions): HubOptions {
+  check_keys(options, [...SHARED_KEYS, "strict", "prefer_safe"], NEUTRAL, REFUSED);
+  for (const key of ["strict", "prefer_safe"]) check_type(options, key, "boolean");
+  return check_hub_options(options);
+}
+
+function check_dtype({ dtype, torch_dtype }: ModelOptions): EngineLoadOptions["dtype"] {
+  if (dtype != null && torch_dtype != null && dtype !== torch_dtype) {
+    refuse_option("torch_dtype", torch_dtype, `dtype says "${dtype}"; give one of the two.`);
+  }
+  const given: unknown = dtype ?? torch_dtype;
+  if (given == null) return undefined;
+  const known = typeof given === "string" ? own(DTYPES, given.replace(/^torch\./, "")) : undefined;
+  return (
+    known ??
+    refuse_option("dtype", given, `Types: ${Object.keys(DTYPES).join(", ")}. Quantising at load is not supported.`)
+  );
+}
+
+function check_made_options(
+  options: ModelOptions,
+  worker_by_default: boolean,
+): Pick<CheckedModelOptions, "engine" | "worker"> {
   check_type(options, "prefetch", "boolean");
   check_type(options, "worker", "boolean");
-  const hub = check_hub_options(options);
   const engine: CheckedModelOptions["engine"] = {};
-
-  if (options.dtype != null && options.torch_dtype != null && options.dtype !== options.torch_dtype) {
-    refuse_option("torch_dtype", options.torch_dtype, `dtype says "${options.dtype}"; give one of the two.`);
+  const dtype = check_dtype(options);
+  if (dtype !== undefined) engine.dtype = dtype;
+  const { attn_implementation, seed } = options;
+  if (attn_implementation != null && !["eager", "sdpa"].includes(attn_implementation)) {
+    refuse_option(
+      "attn_implementation",
+      attn_implementation,
+      'It needs CUDA. Leave it out, or give "eager" or "sdpa".',
+    );
   }
-  const dtype = options.dtype ?? options.torch_dtype;
-  if (dtype != null) {
-    const known = typeof dtype === "string" ? own(DTYPES, dtype) : undefined;
-    if (known === undefined) {
-      refuse_option("dtype", dtype, `Types: ${Object.keys(DTYPES).join(", ")}. Quantising at load is not supported.`);
-    }
-    engine.dtype = known;
+  if (seed != null) {
+    if (!Number.isSafeInteger(seed) || seed < 0) refuse_option("seed", seed, "It must be an integer of 0 or more.");
+    engine.seed = seed;
   }
-
   if (options.prefetch != null) engine.prefetch = options.prefetch;
   if (options.device_map != null) engine.device_map = options.device_map;
 
@@ -170,12 +341,70 @@ export function check_model_options(options: PretrainedModelOptions, worker_by_d
   } else if (options.device != null && !["auto", "gpu", "webgpu"].includes(options.device)) {
     refuse_option("device", options.device, 'Models run on WebGPU: give "webgpu", a GPUDevice, or leave it out.');
   }
+  return { engine, worker };
+}
+
+/** A config that is given as an object, which files are not. */
+function is_config(config: unknown): config is PretrainedConfig {
+  return typeof config === "object" && config !== null && typeof (config as PretrainedConfig).model_type === "string";
+}
+
+/**
+ * The options of a model that is loaded.
+ *
+ * @param worker_by_default whether this realm is a page that can start workers
+ */
+export function check_model_options(options: PretrainedModelOptions, worker_by_default: boolean): CheckedModelOptions {
+  const known = [...SHARED_KEYS, ...MADE_KEYS, ...LOADED_KEYS];
+  check_keys(options, [...known, ...Object.keys(OVERRIDES)], NEUTRAL, REFUSED, known);
+  const { engine, worker } = check_made_options(options, worker_by_default);
+  Object.assign(engine, check_hub_options(options));
+
+  check_type(options, "variant", "string");
+  for (const key of ["use_safetensors", "from_flax", "ignore_mismatched_sizes", "output_loading_info"]) {
+    check_type(options, key, "boolean");
+  }
+  for (const key of ["variant", "use_safetensors", "from_flax", "ignore_mismatched_sizes"] as const) {
+    if (options[key] != null) Object.assign(engine, { [key]: options[key] });
+  }
+  const { config, state_dict } = options;
+  if (is_config(config)) engine.config_json = JSON.stringify(config);
+  if (state_dict != null) engine.state_dict = check_state_dict(state_dict);
+  const overrides = Object.entries(options).filter(
+    ([key, value]) => Object.hasOwn(OVERRIDES, key) && value !== undefined,
+  );
+  if (overrides.length > 0) engine.config_overrides = JSON.stringify(Object.fromEntries(overrides));
   return {
-    hub,
     engine,
+    config_source: config == null || is_config(config) ? undefined : check_source(config),
     worker,
-    signal: options.signal,
+    output_loading_info: options.output_loading_info ?? false,
+    signal: options.signal ?? undefined,
     progress_callback: options.progress_callback ?? undefined,
+  };
+}
+
+/** The options of a model that is made from a config alone. */
+export function check_new_model_options(
+  config: PretrainedConfig,
+  options: ModelOptions & Pick<PretrainedOptions, "signal">,
+  worker_by_default: boolean,
+): CheckedModelOptions {
+  check_keys(options, [...MADE_KEYS, "signal"], NEUTRAL, REFUSED);
+  if (!is_config(config)) {
+    throw new LayerlineError("CONFIG_INVALID", "from_config needs a config object with a model_type.");
+  }
+  const { signal } = options;
+  if (signal != null && !(signal instanceof AbortSignal)) refuse_option("signal", signal, "It must be an AbortSignal.");
+  const { engine, worker } = check_made_options(options, worker_by_default);
+  engine.config_json = JSON.stringify(config);
+  return {
+    engine,
+    config_source: undefined,
+    worker,
+    output_loading_info: false,
+    signal: signal ?? undefined,
+    progress_callback: undefined,
   };
 }
 

@@ -3,7 +3,8 @@ import { parse_config } from "./config.js";
 import type { TextTokenizer } from "./engine.js";
 import { aborted, as_layerline_error, LayerlineError } from "./errors.js";
 import { decode_ids, type IdsLike } from "./inputs.js";
-import { check_id, check_keys, check_pretrained_options, type PretrainedOptions, refuse_option } from "./options.js";
+import { check_keys, check_pretrained_options, type PretrainedOptions, refuse_option } from "./options.js";
+import { check_source, type ModelSource } from "./source.js";
 import { Tensor } from "./tensor.js";
 import { text } from "./wasm.js";
 
@@ -300,14 +301,14 @@ export const AutoTokenizer = {
    *
    * @throws {LayerlineError} when the repo or its tokenizer.json isn't there, or the file isn't a tokenizer
    */
-  async from_pretrained(id: string, options: PretrainedOptions = {}): Promise<PreTrainedTokenizer> {
+  async from_pretrained(source: ModelSource, options: PretrainedOptions = {}): Promise<PreTrainedTokenizer> {
     const hub = check_pretrained_options(options);
     const { signal } = options;
     if (signal?.aborted) throw aborted(signal);
     try {
       const { Tokenizer } = await text();
       return new PreTrainedTokenizer(
-        await Tokenizer.from_pretrained(check_id(id), { ...hub, ...(signal && { signal }) }),
+        await Tokenizer.from_pretrained(check_source(source), { ...hub, ...(signal && { signal }) }),
       );
     } catch (error) {
       throw as_layerline_error(error);

@@ -1,6 +1,12 @@
 /** The worker's entry: one model, served to the page that started it. */
 
-import { type GenerateOptions, InlineBackend, type LoadOptions, type ModelFacts } from "./backend.js";
+import {
+  type GenerateOptions,
+  InlineBackend,
+  type LoadOptions,
+  type ModelFacts,
+  type ShardedOptions,
+} from "./backend.js";
 import { type CallContext, type Methods, type Port, serve } from "./channel.js";
 import { LayerlineError } from "./errors.js";
 
@@ -12,14 +18,21 @@ function model(): InlineBackend {
 }
 
 const methods = {
-  async load({ emit, signal }: CallContext, id: string, options: LoadOptions, wasm_url: string): Promise<ModelFacts> {
-    loaded = await InlineBackend.load(id, options, emit, signal, wasm_url);
+  async load(
+    { emit, signal }: CallContext,
+    source: string | object | null,
+    options: LoadOptions,
+    wasm_url: string,
+  ): Promise<ModelFacts> {
+    loaded = await InlineBackend.load(source, options, emit, signal, wasm_url);
     return loaded.facts;
   },
   layers: () => model().layers(),
   stats: () => model().stats(),
   get_memory_footprint: () => model().get_memory_footprint(),
   ready: () => model().ready(),
+  load_sharded_checkpoint: ({ signal }: CallContext, source: string | object, options: ShardedOptions) =>
+    model().load_sharded_checkpoint(source, options, signal),
   forward: ({ signal }: CallContext, ids: Uint32Array, all_logits: boolean) => model().forward(ids, all_logits, signal),
   generate: ({ emit, signal }: CallContext, ids: Uint32Array, options: GenerateOptions) =>
     model().generate(ids, options, emit, signal),

@@ -1,7 +1,8 @@
-import type { Backend, GenerateOptions, LoadOptions, ModelFacts } from "./backend.js";
+import type { Backend, GenerateOptions, LoadOptions, ModelFacts, ShardedOptions } from "./backend.js";
 import { Client } from "./channel.js";
 import type { LayerInfo, ModelStats, ProgressInfo } from "./engine.js";
 import { as_layerline_error, LayerlineError } from "./errors.js";
+import type { IncompatibleKeys } from "./loading_info.js";
 import { wasm_url } from "./wasm.js";
 
 /** The engine in a worker of its own, so that neither loading nor encoding holds up the page. */
@@ -17,7 +18,7 @@ export class WorkerBackend implements Backend {
   }
 
   static async load(
-    id: string,
+    source: string | object | null,
     options: LoadOptions,
     progress_callback: ((event: ProgressInfo) => void) | undefined,
     signal: AbortSignal | undefined,
@@ -30,7 +31,7 @@ export class WorkerBackend implements Backend {
       worker.terminate();
     };
     try {
-      const facts = await client.call<ModelFacts>("load", [id, options, wasm_url("engine")], {
+      const facts = await client.call<ModelFacts>("load", [source, options, wasm_url("engine")], {
         signal,
         on_event: progress_callback,
         lasting: true,
@@ -56,6 +57,14 @@ export class WorkerBackend implements Backend {
 
   ready(): Promise<void> {
     return this.#client.call("ready", []);
+  }
+
+  load_sharded_checkpoint(
+    source: string | object,
+    options: ShardedOptions,
+    signal?: AbortSignal,
+  ): Promise<IncompatibleKeys> {
+    return this.#client.call("load_sharded_checkpoint", [source, options], { signal });
   }
 
   forward(ids: Uint32Array, all_logits: boolean, signal?: AbortSignal): Promise<Float32Array> {

@@ -1,9 +1,12 @@
 import { expectTypeOf, test } from "vitest";
 import type {
+  AutoModel,
   AutoModelForCausalLM,
   AutoTokenizer,
+  BaseModelOutput,
   BatchEncoding,
   LayerInfo,
+  LoadingInfo,
   ModelStats,
   PreTrainedModel,
   PreTrainedTokenizer,
@@ -18,6 +21,7 @@ test("the public types are exact", () => {
   const check = async (
     tokenizers: typeof AutoTokenizer,
     models: Model,
+    bare: typeof AutoModel,
     messages: { role: string; content: string }[],
     text: string,
   ) => {
@@ -51,6 +55,23 @@ test("the public types are exact", () => {
     expectTypeOf(await model.stats()).toEqualTypeOf<ModelStats>();
     expectTypeOf(model.hf_device_map).toEqualTypeOf<Record<string, string | number>>();
 
+    const [loaded, info] = await models.from_pretrained("a/b", {
+      output_loading_info: true,
+      vocab_size: 9,
+      token: false,
+    });
+    expectTypeOf(loaded).toEqualTypeOf<PreTrainedModel>();
+    expectTypeOf(info).toEqualTypeOf<LoadingInfo>();
+    const base = await bare.from_pretrained([new File([], "config.json")], { variant: "fp16", use_safetensors: null });
+    expectTypeOf(base).toEqualTypeOf<PreTrainedModel<BaseModelOutput>>();
+    expectTypeOf((await base(inputs)).last_hidden_state).toEqualTypeOf<Tensor<"float32">>();
+    expectTypeOf(await bare.from_config({ model_type: "llama" }, { seed: 1 })).toEqualTypeOf<typeof base>();
+    await models.from_pretrained(null, { config: model.config, state_dict: { a: output } });
+
+    // @ts-expect-error: a pickle that could run code is never loaded
+    await models.from_pretrained("a/b", { weights_only: false });
+    // @ts-expect-error: a model made of a config has no revision
+    await bare.from_config({ model_type: "llama" }, { revision: "main" });
     // @ts-expect-error: transformers.js' quantised types are refused
     await models.from_pretrained("a/b", { dtype: "q4" });
     // @ts-expect-error: there is no such option

@@ -14,6 +14,11 @@ pub fn to_js(error: &Error) -> JsValue {
     with_code(error.code(), &error.to_string())
 }
 
+/// What a room's failure throws.
+pub fn thrown(error: impl Into<Error>) -> JsValue {
+    to_js(&error.into())
+}
+
 /// The same for a failure that has no Rust error behind it, such as an argument of the wrong type.
 pub fn with_code(code: &str, message: &str) -> JsValue {
     let error = JsError::new(message);

@@ -2,8 +2,11 @@
 
 pub mod error;
 #[cfg(feature = "engine")]
+mod load;
+#[cfg(feature = "engine")]
 pub mod model;
 mod options;
+mod source;
 #[cfg(feature = "engine")]
 mod progress;
 #[cfg(feature = "text")]

@@ -1,49 +1,30 @@
 //! `Model` for JavaScript.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use js_sys::{Array, Float32Array, Object, Reflect, Uint32Array};
 use wasm_bindgen::prelude::*;
 
-use super::error::{to_js, with_code};
+use super::error::{thrown, with_code};
+use super::load::{Loaded, load};
 use super::options::Options;
-use super::progress::Reporter;
-use crate::config::{GenerationConfig, ModelConfig};
-use crate::engine::{Engine, LoadOptions, WeightDtype};
+use super::source;
+use crate::checkpoint::Catalog;
+use crate::config::ModelConfig;
+use crate::engine::Engine;
 use crate::generation::{GenerateOptions, GenerationError};
-use crate::hub::{HubRepo, Repo, Traffic};
-use crate::tensor::gpu::device::GpuOptions;
+use crate::hub::Traffic;
 use crate::weights::store::State;
-
-#[wasm_bindgen(typescript_custom_section)]
-const TYPES: &str = r#"
-export interface LoadOptions {
-  endpoint?: string;
-  revision?: string;
-  token?: string;
-  subfolder?: string;
-  dtype?: "auto" | "float16" | "bfloat16" | "float32";
-  device_map?: "auto";
-  prefetch?: boolean;
-  device?: GPUDevice;
-  signal?: AbortSignal;
-  progress_callback?: (event: object) => void;
-}
-export interface GenerateOptions {
-  on_token?: (id: number) => boolean | undefined;
-  signal?: AbortSignal;
-  [option: string]: unknown;
-}
-"#;
 
 #[wasm_bindgen]
 extern "C" {
     /// How to load.
-    #[wasm_bindgen(typescript_type = "LoadOptions | undefined")]
+    #[wasm_bindgen(typescript_type = "object | undefined")]
     pub type JsLoadOptions;
     /// How to generate.
-    #[wasm_bindgen(typescript_type = "GenerateOptions | undefined")]
+    #[wasm_bindgen(typescript_type = "object | undefined")]
     pub type JsGenerateOptions;
     /// How to run forward.
     #[wasm_bindgen(typescript_type = "{ all_logits?: boolean; signal?: AbortSignal } | undefined")]
@@ -54,13 +35,13 @@ extern "C" {
 ///
 /// Throws with the hub's codes and `CONFIG_INVALID`.
 #[wasm_bindgen]
-pub async fn load_config(id: String, options: JsLoadOptions) -> Result<String, JsValue> {
+pub async fn load_config(source: JsValue, options: JsLoadOptions) -> Result<String, JsValue> {
     let options = Options::new("AutoConfig.from_pretrained", &options);
-    let repo = HubRepo::pin(&id, options.hub()?, options.abort()?).await.map_err(thrown)?;
-    Ok(ModelConfig::open(&repo).await.map_err(thrown)?.text().to_owned())
+    let opened = source::open(&source, &options, &options.abort()?).await?;
+    Ok(ModelConfig::open(&*opened.repo).await.map_err(thrown)?.text().to_owned())
 }
 
-/// A causal language model whose weights stream in.
+/// A model whose weights stream in.
 #[wasm_bindgen]
 pub struct Model {
     // Taken by `dispose`, so that the device's memory is free at once and not when JavaScript collects us.
@@ -74,43 +55,51 @@ pub struct Model {
 impl Model {
     /// Reads config and headers, plans, and starts to bring the weights in. Resolves before they are there.
     ///
-    /// Throws with the codes of `LayerlineError`.
-    pub async fn from_pretrained(id: String, options: JsLoadOptions) -> Result<Model, JsValue> {
-        let options = Options::new("from_pretrained", &options);
-        let dtype = match options.text("dtype")?.as_deref() {
-            None => WeightDtype::Half,
-            Some("auto") => WeightDtype::Auto,
-            Some("float16") => WeightDtype::Float16,
-            Some("bfloat16") => WeightDtype::Bfloat16,
-            Some("float32") => WeightDtype::Float32,
-            Some(_) => return Err(options.wrong("dtype", "\"auto\", \"float16\", \"bfloat16\" or \"float32\"")),
-        };
-        let progress = options.function("progress_callback")?;
-        let device = options.get("device")?.map(|device| device.unchecked_into());
-        let prefetch = options.flag("prefetch")?.unwrap_or(true);
-        let abort = options.abort()?;
+    /// `source` is what the package's `ModelSource` is, or null where the options have a config. Throws with the codes
+    /// of `LayerlineError`.
+    pub async fn from_pretrained(source: JsValue, options: JsLoadOptions) -> Result<Model, JsValue> {
+        let Loaded { engine, config, generation_config, traffic } =
+            load(&source, &Options::new("from_pretrained", &options)).await?;
+        Ok(Model { engine: RefCell::new(Some(Rc::new(engine))), config, generation_config, traffic })
+    }
 
-        let repo = HubRepo::pin(&id, options.hub()?, abort.clone()).await.map_err(thrown)?;
-        let traffic = repo.traffic();
-        let repo: Rc<dyn Repo> = Rc::new(repo);
-        let config = ModelConfig::open(&*repo).await.map_err(thrown)?;
-        let generation = GenerationConfig::open(&*repo, &config).await.map_err(thrown)?;
-        let generation_config = generation.text.clone();
-        let load = LoadOptions {
-            dtype,
-            prefetch,
-            gpu: GpuOptions { device, ..GpuOptions::default() },
-            spawn: Rc::new(wasm_bindgen_futures::spawn_local),
-            progress: progress.map(|callback| Reporter::new(id, callback).into_progress()),
-            abort,
-        };
-        let engine = Engine::load(repo, &config, generation, load).await.map_err(thrown)?;
-        Ok(Model {
-            engine: RefCell::new(Some(Rc::new(engine))),
-            config: config.text().to_owned(),
-            generation_config,
-            traffic,
-        })
+    /// Takes the weights of a sharded checkpoint, by exactly the model's names.
+    ///
+    /// Gives `{ missing_keys, unexpected_keys }`. Throws with the codes of `LayerlineError`; the model then keeps its own.
+    pub async fn load_sharded_checkpoint(&self, source: JsValue, options: JsLoadOptions) -> Result<Object, JsValue> {
+        let engine = self.engine()?;
+        let options = Options::new("load_sharded_checkpoint", &options);
+        let (strict, prefer_safe) = (options.flag("strict")?, options.flag("prefer_safe")?);
+        let repo = source::open(&source, &options, &options.abort()?).await?.repo;
+        let catalog = Catalog::open_sharded(&*repo, prefer_safe.unwrap_or(true)).await.map_err(thrown)?;
+        let left = engine.load_weights(repo, catalog, strict.unwrap_or(true)).await.map_err(thrown)?;
+        object(&[
+            ("missing_keys", names(&left.missing_keys)),
+            ("unexpected_keys", names(&left.unexpected_keys)),
+        ])
+    }
+
+    /// What transformers calls the model's class.
+    pub fn class_name(&self) -> Result<String, JsValue> {
+        Ok(self.engine()?.class().to_owned())
+    }
+
+    /// What loading came to: transformers' `loading_info`.
+    pub fn loading_info(&self) -> Result<Object, JsValue> {
+        let engine = self.engine()?;
+        let info = engine.loading_info();
+        let sizes = |shape: &[usize]| JsValue::from(shape.iter().map(|dim| JsValue::from(*dim as f64)).collect::<Array>());
+        let mismatched: Array = info
+            .mismatched_keys
+            .iter()
+            .map(|(name, found, own)| Array::of3(&name.as_str().into(), &sizes(found), &sizes(own)))
+            .collect();
+        object(&[
+            ("missing_keys", names(&info.missing_keys)),
+            ("unexpected_keys", names(&info.unexpected_keys)),
+            ("mismatched_keys", mismatched.into()),
+            ("error_msgs", Array::new().into()),
+        ])
     }
 
     fn engine(&self) -> Result<Rc<Engine>, JsValue> {
@@ -193,7 +182,8 @@ impl Model {
         self.engine()?.ready().await.map_err(thrown)
     }
 
-    /// Logits, row-major `[n, vocab_size]`: of all tokens, or of the last one where `all_logits` is false.
+    /// Logits, row-major `[n, vocab_size]`: of all tokens, or of the last one where `all_logits` is false. Hidden states
+    /// where the model has no head.
     pub async fn forward(&self, input_ids: &[u32], options: JsForwardOptions) -> Result<Float32Array, JsValue> {
         let engine = self.engine()?;
         let options = Options::new("forward", &options);
@@ -238,10 +228,6 @@ impl Model {
     }
 }
 
-fn thrown(error: impl Into<crate::Error>) -> JsValue {
-    to_js(&error.into())
-}
-
 /// The options but for those that only JavaScript has.
 fn generate_options(options: &JsValue) -> Result<GenerateOptions, JsValue> {
     if !options.is_object() {
@@ -261,6 +247,10 @@ fn generate_options(options: &JsValue) -> Result<GenerateOptions, JsValue> {
     let wrong = |message: String| with_code("UNSUPPORTED_OPTION", &format!("generate: {message}"));
     let text = js_sys::JSON::stringify(&plain)?.as_string().unwrap_or_default();
     serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+}
+
+fn names(keys: &BTreeSet<String>) -> JsValue {
+    keys.iter().map(|key| JsValue::from(key.as_str())).collect::<Array>().into()
 }
 
 fn object(entries: &[(&str, JsValue)]) -> Result<Object, JsValue> {

@@ -44,6 +44,14 @@ impl<'a> Options<'a> {
         self.get(name)?.map(|value| value.as_bool().ok_or_else(|| self.wrong(name, "true or false"))).transpose()
     }
 
+    /// A whole number of 0 or more.
+    #[cfg(feature = "engine")]
+    pub fn integer(&self, name: &str) -> Result<Option<u64>, JsValue> {
+        let wrong = || self.wrong(name, "an integer of 0 or more");
+        let whole = |n: &f64| n.fract() == 0.0 && (0.0..=js_sys::Number::MAX_SAFE_INTEGER).contains(n);
+        self.get(name)?.map(|value| value.as_f64().filter(whole).map(|n| n as u64).ok_or_else(wrong)).transpose()
+    }
+
     /// A function.
     #[cfg(feature = "engine")]
     pub fn function(&self, name: &str) -> Result<Option<Function>, JsValue> {

@@ -7,9 +7,10 @@ use js_sys::{JSON, Object, Reflect, Uint8Array, Uint32Array};
 use serde_json::{Map, Value};
 use wasm_bindgen::prelude::*;
 
-use super::error::{to_js, with_code};
+use super::error::{thrown, to_js, with_code};
 use super::options::Options;
-use crate::hub::{HubError, HubRepo, Repo as _};
+use super::source;
+use crate::hub::{HubError, Repo};
 use crate::text::{self, RenderOptions, TextError, TokenizerFiles};
 
 /// The largest `tokenizer.json` known are about 35 MB.
@@ -23,13 +24,6 @@ export interface Encoding {
   ids: Uint32Array;
   type_ids: Uint32Array;
   attention_mask: Uint32Array;
-}
-export interface TokenizerOptions {
-  endpoint?: string;
-  revision?: string;
-  token?: string;
-  subfolder?: string;
-  signal?: AbortSignal;
 }
 export interface ChatTemplateOptions {
   add_generation_prompt?: boolean;
@@ -47,7 +41,7 @@ extern "C" {
     #[wasm_bindgen(typescript_type = "Encoding")]
     pub type JsEncoding;
     /// Where a repo is and how to reach it.
-    #[wasm_bindgen(typescript_type = "TokenizerOptions | undefined")]
+    #[wasm_bindgen(typescript_type = "object | undefined")]
     pub type JsFromPretrainedOptions;
     /// A conversation.
     #[wasm_bindgen(typescript_type = "object[]")]
@@ -73,20 +67,20 @@ impl Tokenizer {
     /// `special_tokens_map.json` and `chat_template.jinja`, all at one commit.
     ///
     /// Throws with the hub's codes (`REPO_NOT_FOUND`, `ENTRY_NOT_FOUND`, …) and `TOKENIZER`.
-    pub async fn from_pretrained(id: String, options: JsFromPretrainedOptions) -> Result<Self, JsValue> {
+    pub async fn from_pretrained(source: JsValue, options: JsFromPretrainedOptions) -> Result<Self, JsValue> {
         let options = Options::new("Tokenizer.from_pretrained", &options);
-        let repo = HubRepo::pin(&id, options.hub()?, options.abort()?).await.map_err(|e| to_js(&e.into()))?;
+        let repo = source::open(&source, &options, &options.abort()?).await?.repo;
         let (tokenizer_json, config, special_tokens_map, chat_template) = join4(
             repo.read("tokenizer.json", MAX_TOKENIZER),
-            read_optional(&repo, "tokenizer_config.json"),
-            read_optional(&repo, "special_tokens_map.json"),
-            read_optional(&repo, "chat_template.jinja"),
+            read_optional(&*repo, "tokenizer_config.json"),
+            read_optional(&*repo, "special_tokens_map.json"),
+            read_optional(&*repo, "chat_template.jinja"),
         )
         .await;
-        let tokenizer_json = tokenizer_json.map_err(|e| to_js(&e.into()))?;
+        let tokenizer_json = tokenizer_json.map_err(thrown)?;
         let (config, special_tokens_map) = (config?, special_tokens_map?);
         let chat_template = chat_template?.map(|bytes| {
-            let wrong = |_| with_code("CHAT_TEMPLATE", &format!("{id}: chat_template.jinja is not UTF-8 text"));
+            let wrong = |_| with_code("CHAT_TEMPLATE", &format!("{}: chat_template.jinja is not UTF-8 text", repo.id()));
             String::from_utf8(bytes).map_err(wrong)
         });
         Self::load(TokenizerFiles {
@@ -247,7 +241,7 @@ impl DecodeStream {
 }
 
 /// A file's content, or `None` where the repo lacks it.
-async fn read_optional(repo: &HubRepo, path: &str) -> Result<Option<Vec<u8>>, JsValue> {
+async fn read_optional(repo: &dyn Repo, path: &str) -> Result<Option<Vec<u8>>, JsValue> {
     match repo.read(path, MAX_SMALL_FILE).await {
         Ok(bytes) => Ok(Some(bytes)),
         Err(HubError::EntryNotFound { .. }) => Ok(None),

@@ -1,0 +1,111 @@
+import { InlineBackend } from "./backend.js";
+import type { PretrainedConfig } from "./config.js";
+import type { EngineLoadOptions } from "./engine.js";
+import { LayerlineError } from "./errors.js";
+import { type LoadingInfo, warnings_of } from "./loading_info.js";
+import { type BaseModelOutput, type CausalLMOutput, PreTrainedModel } from "./model.js";
+import {
+  type CheckedModelOptions,
+  check_model_options,
+  check_new_model_options,
+  type ModelOptions,
+  type PretrainedModelOptions,
+  type PretrainedOptions,
+  refuse_option,
+} from "./options.js";
+import { check_source, type ModelSource, source_name } from "./source.js";
+import { WorkerBackend } from "./worker_backend.js";
+
+/** Makes models of one kind, of whatever architecture the config names. */
+export interface AutoModelClass<Output> {
+  /**
+   * Opens a model. Resolves as soon as its config, its checkpoint's headers and the plan are known, which takes
+   * kilobytes; the weights then stream in behind it (see {@link PreTrainedModel.ready}).
+   *
+   * @param source the repo, e.g. "HuggingFaceTB/SmolLM2-135M-Instruct"; a URL, a picked folder, files; or null where
+   *   `state_dict` has the weights
+   */
+  from_pretrained(
+    source: ModelSource | null,
+    options: PretrainedModelOptions & { output_loading_info: true },
+  ): Promise<[PreTrainedModel<Output>, LoadingInfo]>;
+  from_pretrained(
+    source: ModelSource | null,
+    options?: PretrainedModelOptions & { output_loading_info?: false | null },
+  ): Promise<PreTrainedModel<Output>>;
+
+  /** A model with all its weights initialised as for training. */
+  from_config(
+    config: PretrainedConfig,
+    options?: ModelOptions & Pick<PretrainedOptions, "signal">,
+  ): Promise<PreTrainedModel<Output>>;
+}
+
+function auto_class<Output>(
+  task: NonNullable<EngineLoadOptions["task"]>,
+  output: "logits" | "last_hidden_state",
+): AutoModelClass<Output> {
+  async function open(source: string | object | null, checked: CheckedModelOptions) {
+    const { engine, config_source, signal } = checked;
+    if (checked.worker && typeof Worker === "undefined") {
+      refuse_option("worker", true, "There are no workers here; leave it out to run on this thread.");
+    }
+    const report = checked.progress_callback;
+    const progress_callback = report && ((event: Parameters<typeof report>[0]) => call_safely(() => report(event)));
+    const load = checked.worker ? WorkerBackend.load : InlineBackend.load;
+    const options = { ...engine, task, ...(config_source !== undefined && { config_source }) };
+    const backend = await load(source, options, progress_callback, signal);
+    return { model: new PreTrainedModel<Output>(backend, output), facts: backend.facts };
+  }
+
+  async function from_pretrained(source: ModelSource | null, options: PretrainedModelOptions = {}) {
+    const checked = check_model_options(options, on_a_page());
+    const from = source_of(source, checked);
+    const { model, facts } = await open(from, checked);
+    for (const warning of warnings_of(facts.loading_info, facts.class_name, source_name(from))) console.warn(warning);
+    return checked.output_loading_info ? [model, facts.loading_info] : model;
+  }
+
+  return {
+    from_pretrained: from_pretrained as AutoModelClass<Output>["from_pretrained"],
+    async from_config(config, options = {}) {
+      return (await open(null, check_new_model_options(config, options, on_a_page()))).model;
+    },
+  };
+}
+
+/** As transformers has it, a state dict is given instead of a repo, and then needs a config. */
+function source_of(source: ModelSource | null, { engine }: CheckedModelOptions): string | object | null {
+  if (engine.state_dict === undefined) return check_source(source);
+  if (source !== null) {
+    refuse_option(
+      "state_dict",
+      engine.state_dict,
+      "It can't be passed together with a model; give null as the source.",
+    );
+  }
+  if (engine.config_json === undefined) {
+    throw new LayerlineError("CONFIG_INVALID", "A state_dict needs a config object with a model_type beside it.");
+  }
+  return null;
+}
+
+/** Causal language models: they give logits, and `generate` text. */
+export const AutoModelForCausalLM: AutoModelClass<CausalLMOutput> = auto_class("causal-lm", "logits");
+
+/** Models without a head: they give hidden states. */
+export const AutoModel: AutoModelClass<BaseModelOutput> = auto_class("base", "last_hidden_state");
+
+function on_a_page(): boolean {
+  return typeof window !== "undefined" && typeof document !== "undefined" && typeof Worker !== "undefined";
+}
+
+/** An error in a progress bar must not end a download: it is reported as an uncaught one is. */
+function call_safely(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    if (typeof reportError === "function") reportError(error);
+    else console.error(error);
+  }
+}

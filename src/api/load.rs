@@ -1,0 +1,135 @@
+//! The options of `Model.from_pretrained` in the engine's words.
+
+use std::rc::Rc;
+
+use js_sys::{Array, Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+
+use super::error::{thrown, with_code};
+use super::options::Options;
+use super::progress::Reporter;
+use super::source::{self, Opened};
+use crate::checkpoint::{Catalog, CatalogOptions, CheckpointFile, TensorInfo};
+use crate::config::{GenerationConfig, ModelConfig};
+use crate::engine::{Engine, LoadOptions, WeightDtype, WeightsSource};
+use crate::hub::{Abort, FilesRepo, Repo, Traffic};
+use crate::models::Task;
+use crate::tensor::Dtype;
+use crate::tensor::gpu::device::GpuOptions;
+
+/// What messages call a model that has no repo.
+const NO_REPO: &str = "(no repo)";
+
+/// What is known when a model is loaded.
+pub struct Loaded {
+    pub engine: Engine,
+    pub config: String,
+    pub generation_config: Option<String>,
+    pub traffic: Rc<Traffic>,
+}
+
+/// Loads a model from `source`; null: from the option `state_dict`, or with new weights.
+pub async fn load(source: &JsValue, options: &Options<'_>) -> Result<Loaded, JsValue> {
+    let abort = options.abort()?;
+    let mut load = load_options(options, &abort)?;
+    if let Some(callback) = options.function("progress_callback")? {
+        load.progress = Some(Reporter::new(source.as_string().unwrap_or_default(), callback).into_progress());
+    }
+    let (opened, weights) = match options.get("state_dict")? {
+        None if source.is_null_or_undefined() => (no_repo()?, WeightsSource::New),
+        None => (source::open(source, options, &abort).await?, WeightsSource::Checkpoint(checkpoint(options)?)),
+        Some(tensors) => {
+            let (repo, catalog) = state_dict(options, &tensors)?;
+            (Opened { repo: Rc::new(repo), traffic: Rc::default() }, WeightsSource::StateDict(catalog))
+        }
+    };
+    load.weights = weights;
+    let Opened { repo, traffic } = opened;
+    let config = config(&*repo, options, &abort).await?;
+    let generation = GenerationConfig::open(&*repo, &config).await.map_err(thrown)?;
+    let generation_config = generation.text.clone();
+    let engine = Engine::load(repo, &config, generation, load).await.map_err(thrown)?;
+    Ok(Loaded { engine, config: config.text().to_owned(), generation_config, traffic })
+}
+
+fn load_options(options: &Options<'_>, abort: &Abort) -> Result<LoadOptions, JsValue> {
+    Ok(LoadOptions {
+        task: match options.text("task")?.as_deref() {
+            None | Some("causal-lm") => Task::CausalLm,
+            Some("base") => Task::Base,
+            Some(_) => return Err(options.wrong("task", "\"causal-lm\" or \"base\"")),
+        },
+        weights: WeightsSource::New,
+        ignore_mismatched_sizes: options.flag("ignore_mismatched_sizes")?.unwrap_or(false),
+        seed: options.integer("seed")?.unwrap_or_default(),
+        dtype: match options.text("dtype")?.as_deref() {
+            None => WeightDtype::Half,
+            Some("auto") => WeightDtype::Auto,
+            Some("float16") => WeightDtype::Float16,
+            Some("bfloat16") => WeightDtype::Bfloat16,
+            Some("float32") => WeightDtype::Float32,
+            Some(_) => return Err(options.wrong("dtype", "\"auto\", \"float16\", \"bfloat16\" or \"float32\"")),
+        },
+        prefetch: options.flag("prefetch")?.unwrap_or(true),
+        gpu: GpuOptions {
+            device: options.get("device")?.map(|device| device.unchecked_into()),
+            ..GpuOptions::default()
+        },
+        spawn: Rc::new(wasm_bindgen_futures::spawn_local),
+        progress: None,
+        abort: abort.clone(),
+    })
+}
+
+fn checkpoint(options: &Options<'_>) -> Result<CatalogOptions, JsValue> {
+    Ok(CatalogOptions {
+        variant: options.text("variant")?,
+        use_safetensors: options.flag("use_safetensors")?,
+        from_flax: options.flag("from_flax")?.unwrap_or(false),
+    })
+}
+
+/// The config: given as such, from another repo, or from the model's own, with some of its keys replaced.
+async fn config(repo: &dyn Repo, options: &Options<'_>, abort: &Abort) -> Result<ModelConfig, JsValue> {
+    let config = match (options.text("config_json")?, options.get("config_source")?) {
+        (Some(json), _) => ModelConfig::from_json("config", json.as_bytes()).map_err(thrown)?,
+        (None, Some(other)) => {
+            ModelConfig::open(&*source::open(&other, options, abort).await?.repo).await.map_err(thrown)?
+        }
+        (None, None) => ModelConfig::open(repo).await.map_err(thrown)?,
+    };
+    let overrides = options.text("config_overrides")?.unwrap_or_else(|| "{}".to_owned());
+    let overrides = serde_json::from_str(&overrides).map_err(|_| options.wrong("config_overrides", "a JSON object"))?;
+    config.with_overrides(overrides).map_err(thrown)
+}
+
+fn no_repo() -> Result<Opened, JsValue> {
+    let repo = FilesRepo::in_memory(NO_REPO, Vec::new());
+    Ok(Opened { repo: Rc::new(repo), traffic: Rc::default() })
+}
+
+/// The tensors as files, a file each.
+fn state_dict(options: &Options<'_>, tensors: &JsValue) -> Result<(FilesRepo, Catalog), JsValue> {
+    let wrong = || options.wrong("state_dict", "an array of { name, dtype, shape, data }");
+    let mut catalog = Catalog::default();
+    let mut files = Vec::new();
+    for tensor in tensors.dyn_ref::<Array>().ok_or_else(wrong)?.iter() {
+        let get = |key: &str| Reflect::get(&tensor, &key.into()).unwrap_or_default();
+        let name = get("name").as_string().ok_or_else(wrong)?;
+        let dtype = get("dtype").as_string().and_then(|name| Dtype::from_name(&name)).ok_or_else(wrong)?;
+        let shape = get("shape").dyn_into::<Array>().map_err(|_| wrong())?;
+        let shape: Option<Vec<usize>> = shape.iter().map(|dim| dim.as_f64().map(|dim| dim as usize)).collect();
+        let shape = shape.ok_or_else(wrong)?;
+        let data: Uint8Array = get("data").dyn_into().map_err(|_| wrong())?;
+        let size = u64::from(data.length());
+        if dtype.bytes(&shape) != Some(size) {
+            return Err(with_code("TENSOR", &format!("state_dict: {name} of {dtype} {shape:?} has {size} bytes")));
+        }
+        let path = format!("state_dict/{}", files.len());
+        let info = TensorInfo::contiguous(dtype, shape, files.len(), 0..size);
+        catalog.files.push(CheckpointFile { path: path.clone(), size: Some(size) });
+        catalog.tensors.insert(name, info);
+        files.push((path, data));
+    }
+    Ok((FilesRepo::in_memory(NO_REPO, files), catalog))
+}
