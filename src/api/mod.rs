@@ -6,8 +6,8 @@ mod load;
 #[cfg(feature = "engine")]
 pub mod model;
 mod options;
-mod source;
 #[cfg(feature = "engine")]
 mod progress;
+mod source;
 #[cfg(feature = "text")]
 pub mod tokenizer;

@@ -73,10 +73,7 @@ impl Model {
         let repo = source::open(&source, &options, &options.abort()?).await?.repo;
         let catalog = Catalog::open_sharded(&*repo, prefer_safe.unwrap_or(true)).await.map_err(thrown)?;
         let left = engine.load_weights(repo, catalog, strict.unwrap_or(true)).await.map_err(thrown)?;
-        object(&[
-            ("missing_keys", names(&left.missing_keys)),
-            ("unexpected_keys", names(&left.unexpected_keys)),
-        ])
+        object(&[("missing_keys", names(&left.missing_keys)), ("unexpected_keys", names(&left.unexpected_keys))])
     }
 
     /// What transformers calls the model's class.
@@ -88,7 +85,8 @@ impl Model {
     pub fn loading_info(&self) -> Result<Object, JsValue> {
         let engine = self.engine()?;
         let info = engine.loading_info();
-        let sizes = |shape: &[usize]| JsValue::from(shape.iter().map(|dim| JsValue::from(*dim as f64)).collect::<Array>());
+        let sizes =
+            |shape: &[usize]| JsValue::from(shape.iter().map(|dim| JsValue::from(*dim as f64)).collect::<Array>());
         let mismatched: Array = info
             .mismatched_keys
             .iter()

@@ -80,7 +80,8 @@ impl Tokenizer {
         let tokenizer_json = tokenizer_json.map_err(thrown)?;
         let (config, special_tokens_map) = (config?, special_tokens_map?);
         let chat_template = chat_template?.map(|bytes| {
-            let wrong = |_| with_code("CHAT_TEMPLATE", &format!("{}: chat_template.jinja is not UTF-8 text", repo.id()));
+            let wrong =
+                |_| with_code("CHAT_TEMPLATE", &format!("{}: chat_template.jinja is not UTF-8 text", repo.id()));
             String::from_utf8(bytes).map_err(wrong)
         });
         Self::load(TokenizerFiles {

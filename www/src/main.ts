@@ -1,7 +1,8 @@
-import { AutoModelForCausalLM, AutoTokenizer, type DType, type PreTrainedModel } from "layerline";
+import { AutoModelForCausalLM, AutoTokenizer, type DType, type ModelSource, type PreTrainedModel } from "layerline";
 import { Chat } from "./chat.ts";
 import { element } from "./dom.ts";
 import { Download } from "./download.ts";
+import { on_folder } from "./folder.ts";
 import * as format from "./format.ts";
 import { LayerMap } from "./layer_map.ts";
 import { show_numbers } from "./numbers.ts";
@@ -37,9 +38,12 @@ function set_phase(phase: Phase, words: string): void {
   load_button.textContent = phase === "opening" ? "Cancel" : session?.model ? "Load another" : "Load model";
 }
 
-async function load(): Promise<void> {
+/** Loads the repo that the form names, or a folder. */
+async function load(folder?: { source: ModelSource; name: string }): Promise<void> {
   await unload();
-  const mine = { abort: new AbortController(), name: input("model-id").value.trim() } as NonNullable<typeof session>;
+  const name = folder?.name ?? input("model-id").value.trim();
+  const source = folder?.source ?? name;
+  const mine = { abort: new AbortController(), name } as NonNullable<typeof session>;
   session = mine;
   const { signal } = mine.abort;
   const hub = {
@@ -48,7 +52,7 @@ async function load(): Promise<void> {
     ...(input("token").value && { token: input("token").value.trim() }),
     signal,
   };
-  history.replaceState(null, "", `?${new URLSearchParams({ model: mine.name, endpoint: hub.endpoint })}`);
+  if (!folder) history.replaceState(null, "", `?${new URLSearchParams({ model: name, endpoint: hub.endpoint })}`);
   hide_problem(load_problem);
   download.clear();
   map.clear();
@@ -56,8 +60,8 @@ async function load(): Promise<void> {
   set_phase("opening", `Opening ${mine.name}…`);
   try {
     const [tokenizer, model] = await Promise.all([
-      AutoTokenizer.from_pretrained(mine.name, hub),
-      AutoModelForCausalLM.from_pretrained(mine.name, {
+      AutoTokenizer.from_pretrained(source, hub),
+      AutoModelForCausalLM.from_pretrained(source, {
         ...hub,
         device_map: "auto",
         dtype: (element("dtype", HTMLSelectElement).value || null) as DType | null,
@@ -138,6 +142,8 @@ element("load-form", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
   void (document.body.dataset.phase === "opening" ? unload() : load());
 });
+
+on_folder((source, name) => void load({ source, name }));
 
 const query = new URLSearchParams(location.search);
 input("model-id").value = query.get("model") ?? EXAMPLE;

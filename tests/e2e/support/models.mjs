@@ -10,13 +10,14 @@ const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 /** The sample model that `cargo xtask` makes. */
 export const SAMPLE = "layerline/SmolLM2-135M-Instruct-dq4";
 export const MODELS = at("../../../.cache/models");
-export const TINY = at("../../goldens/tiny");
+export const GOLDENS = at("../../goldens");
+export const TINY = join(GOLDENS, "tiny");
 /** The tiny checkpoints of tests/goldens, by name. */
 export const TINY_NAMES = readdirSync(TINY);
 
 /** A golden of tests/goldens. */
 export function golden(path) {
-  return JSON.parse(readFileSync(join(at("../../goldens"), path), "utf8"));
+  return JSON.parse(readFileSync(join(GOLDENS, path), "utf8"));
 }
 
 /** A file of the sample model. */
