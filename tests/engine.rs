@@ -16,7 +16,7 @@ use layerline::weights::store::State;
 use native::{TOLERANCE, golden, ids, load, run};
 use serde_json::Value;
 
-const TINY: [&str; 5] = ["llama-f32", "llama-bf16-bias", "llama-f16", "llama-yarn", "llama-dynamic"];
+const TINY: [&str; 7] = ["llama-f32", "llama-bf16-bias", "llama-f16", "llama-yarn", "llama-dynamic", "qwen2", "phi3"];
 
 fn folder(name: &str) -> String {
     format!("{}/tests/goldens/tiny/{name}", env!("CARGO_MANIFEST_DIR"))

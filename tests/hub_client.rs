@@ -11,7 +11,7 @@ use std::ops::Range;
 use futures_util::future::join;
 use layerline::Error;
 use layerline::checkpoint::{Catalog, CheckpointError};
-use layerline::config::{LlamaConfig, ModelConfig};
+use layerline::config::{DecoderConfig, DecoderDefaults, ModelConfig};
 use layerline::hub::{Abort, HubError, HubOptions, HubRepo, Repo};
 use layerline::tensor::Dtype;
 use loopback::{MODEL, SHARD, endpoint, faults, log, options, pin, reset};
@@ -30,7 +30,7 @@ async fn a_model_is_known_after_kilobytes() {
     reset().await;
     let repo = pin(MODEL).await.unwrap();
     assert_eq!(repo.commit().len(), 40);
-    let config = LlamaConfig::parse(&ModelConfig::open(&repo).await.unwrap()).unwrap();
+    let config = DecoderConfig::parse(&ModelConfig::open(&repo).await.unwrap(), &DecoderDefaults::LLAMA).unwrap();
     let catalog = Catalog::open(&repo).await.unwrap();
 
     let embedding = &catalog.tensors["model.embed_tokens.weight"];

@@ -13,7 +13,7 @@ use crate::checkpoint::{Catalog, CatalogOptions, CheckpointFile, TensorInfo};
 use crate::config::{GenerationConfig, ModelConfig};
 use crate::engine::{Engine, LoadOptions, WeightDtype, WeightsSource};
 use crate::hub::{Abort, FilesRepo, Repo, Traffic};
-use crate::models::Task;
+use crate::models::{Family, Task};
 use crate::tensor::Dtype;
 use crate::tensor::gpu::device::GpuOptions;
 
@@ -100,7 +100,7 @@ async fn config(repo: &dyn Repo, options: &Options<'_>, abort: &Abort) -> Result
     };
     let overrides = options.text("config_overrides")?.unwrap_or_else(|| "{}".to_owned());
     let overrides = serde_json::from_str(&overrides).map_err(|_| options.wrong("config_overrides", "a JSON object"))?;
-    config.with_overrides(overrides).map_err(thrown)
+    config.with_overrides(overrides, Family::of(&config).map_err(thrown)?.config_keys).map_err(thrown)
 }
 
 fn no_repo() -> Result<Opened, JsValue> {

@@ -1,49 +1,15 @@
-//! `config.json`, and the registry from its `model_type` to an architecture.
+//! `config.json`
 
 use serde_json::{Map, Value};
 
+use super::ConfigError;
 use super::fields::Fields;
-use super::{ConfigError, LlamaConfig};
 use crate::Result;
 use crate::hub::Repo;
 use crate::tensor::Dtype;
 
 /// Label maps can be long, but not this long.
 const MAX_CONFIG: u64 = 16 << 20;
-
-/// The architectures that there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Architecture {
-    /// `LlamaForCausalLM`
-    Llama,
-}
-
-impl Architecture {
-    /// All of them.
-    pub const ALL: [Architecture; 1] = [Architecture::Llama];
-
-    /// The `model_type` in a config.
-    pub const fn model_type(self) -> &'static str {
-        match self {
-            Architecture::Llama => "llama",
-        }
-    }
-
-    /// What the classes of its models are called before `Model` and `ForCausalLM`.
-    pub const fn class_prefix(self) -> &'static str {
-        match self {
-            Architecture::Llama => "Llama",
-        }
-    }
-
-    /// The config's keys that mean something to it.
-    pub const fn config_keys(self) -> &'static [&'static str] {
-        match self {
-            Architecture::Llama => LlamaConfig::KEYS,
-        }
-    }
-}
 
 /// A model's configuration as the repo has it.
 #[derive(Debug, Clone)]
@@ -83,12 +49,15 @@ impl ModelConfig {
 
     /// With some keys' values replaced, as by extra arguments of `from_pretrained`.
     ///
-    /// Fails with [`ConfigError::UnknownKey`] for one that neither the file nor the architecture has.
-    pub fn with_overrides(&self, overrides: Map<String, Value>) -> Result<ModelConfig, ConfigError> {
+    /// Fails with [`ConfigError::UnknownKey`] for one that is neither in the file nor among those `known`.
+    pub fn with_overrides(
+        &self,
+        overrides: Map<String, Value>,
+        known: &[&'static str],
+    ) -> Result<ModelConfig, ConfigError> {
         if overrides.is_empty() {
             return Ok(self.clone());
         }
-        let known = self.architecture()?.config_keys();
         let mut object = self.object.clone();
         for (key, value) in overrides {
             if !object.contains_key(&key) && !known.contains(&key.as_str()) {
@@ -110,17 +79,16 @@ impl ModelConfig {
         &self.object
     }
 
-    /// The architecture of `model_type`, or the error that lists what there is.
-    pub fn architecture(&self) -> Result<Architecture, ConfigError> {
+    /// Which architecture the model has, by transformers' name.
+    pub fn model_type(&self) -> Result<&str, ConfigError> {
         let fields = self.fields();
-        let model_type = fields.require("model_type", fields.text("model_type")?)?;
-        Architecture::ALL.into_iter().find(|architecture| architecture.model_type() == model_type).ok_or_else(|| {
-            ConfigError::UnsupportedModelType {
-                file: self.file.clone(),
-                model_type: model_type.to_owned(),
-                known: Architecture::ALL.map(Architecture::model_type).to_vec(),
-            }
-        })
+        fields.require("model_type", fields.text("model_type")?)
+    }
+
+    /// The error that `model_type` is none of those `known`.
+    pub fn unsupported_model_type(&self, known: Vec<&'static str>) -> ConfigError {
+        let model_type = self.model_type().unwrap_or_default().to_owned();
+        ConfigError::UnsupportedModelType { file: self.file.clone(), model_type, known }
     }
 
     /// `dtype`, by v4 called `torch_dtype`; `None` where there is none or it is no floating type that Layerline has.
@@ -131,27 +99,6 @@ impl ModelConfig {
             None => fields.text("torch_dtype")?,
         };
         Ok(name.and_then(Dtype::from_torch))
-    }
-
-    /// The special ids, with the architecture's own defaults for keys that are not there. A null is none.
-    pub fn special_token_ids(&self) -> Result<SpecialTokenIds, ConfigError> {
-        let fields = self.fields();
-        let mut ids = SpecialTokenIds {
-            bos: fields.token_id("bos_token_id")?,
-            eos: fields.token_ids("eos_token_id")?,
-            pad: fields.token_id("pad_token_id")?,
-        };
-        match self.architecture()? {
-            Architecture::Llama => {
-                if !fields.has("bos_token_id") {
-                    ids.bos = Some(1);
-                }
-                if !fields.has("eos_token_id") {
-                    ids.eos = vec![2];
-                }
-            }
-        }
-        Ok(ids)
     }
 
     pub(crate) fn fields(&self) -> Fields<'_> {

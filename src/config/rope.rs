@@ -8,8 +8,6 @@ use std::f64::consts::PI;
 use super::ConfigError;
 use super::fields::Fields;
 
-const DEFAULT_THETA: f64 = 10_000.0;
-
 /// How positions turn into angles.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RopeConfig {
@@ -36,11 +34,13 @@ pub enum RopeScaling {
 }
 
 impl RopeConfig {
-    /// Reads the rope's keys of a config. `dim` is how many elements of a head are rotated.
+    /// Reads the rope's keys of a config. `dim` is how many elements of a head are rotated, `theta` the base where the
+    /// config names none.
     pub(super) fn parse(
         config: &Fields<'_>,
         dim: usize,
         max_position_embeddings: usize,
+        theta: f64,
     ) -> Result<RopeConfig, ConfigError> {
         let scaling = match config.object("rope_scaling")? {
             Some(scaling) => Some(scaling),
@@ -49,7 +49,7 @@ impl RopeConfig {
         whole_head(config)?;
         let top_theta = config.positive("rope_theta")?;
         let Some(rope) = scaling else {
-            let theta = top_theta.unwrap_or(DEFAULT_THETA);
+            let theta = top_theta.unwrap_or(theta);
             return Ok(RopeConfig { theta, dim, max_position_embeddings, scaling: RopeScaling::Default });
         };
         if rope.values().any(serde_json::Value::is_object) {
@@ -57,7 +57,7 @@ impl RopeConfig {
             return Err(config.unsupported(key, "one set of parameters for all layers"));
         }
         whole_head(&rope)?;
-        let theta = rope.positive("rope_theta")?.or(top_theta).unwrap_or(DEFAULT_THETA);
+        let theta = rope.positive("rope_theta")?.or(top_theta).unwrap_or(theta);
         let type_key = if rope.get("rope_type").is_some() { "rope_type" } else { "type" };
         let factor = || rope.positive("factor")?.map_or_else(|| Err(rope.invalid("factor", "a number above 0")), Ok);
         let original = || -> Result<usize, ConfigError> {

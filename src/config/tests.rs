@@ -18,8 +18,8 @@ fn config(value: &Value) -> ModelConfig {
     ModelConfig::from_json("a/b: config.json", value.to_string().as_bytes()).unwrap()
 }
 
-fn llama(value: &Value) -> Result<LlamaConfig, ConfigError> {
-    LlamaConfig::parse(&config(value))
+fn llama(value: &Value) -> Result<DecoderConfig, ConfigError> {
+    DecoderConfig::parse(&config(value), &DecoderDefaults::LLAMA)
 }
 
 fn ids(value: &Value) -> Vec<u32> {
@@ -179,15 +179,6 @@ fn what_is_not_there_is_said_with_what_is() {
 }
 
 #[test]
-fn model_types() {
-    let error = config(&json!({"model_type": "mamba"})).architecture().unwrap_err();
-    assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
-    assert_eq!(error.to_string(), "a/b: config.json: model_type \"mamba\" is not supported. Supported: llama");
-    let error = config(&json!({})).architecture().unwrap_err();
-    assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");
-}
-
-#[test]
 fn what_is_no_json_object() {
     for text in [&b""[..], b"[]", b"<html>", b"{", b"{\"a\": NaN}", b"\xff"] {
         let error = ModelConfig::from_json("a/b: config.json", text).unwrap_err();
@@ -212,7 +203,7 @@ fn both_files_come_from_the_repo() {
     let text = with(json!({"eos_token_id": 7})).to_string();
     repo.insert("config.json", text.as_bytes());
     let config = block_on(ModelConfig::open(&repo)).unwrap();
-    assert_eq!((config.text(), config.architecture()), (text.as_str(), Ok(Architecture::Llama)));
+    assert_eq!((config.text(), config.model_type()), (text.as_str(), Ok("llama")));
     let generation = block_on(GenerationConfig::open(&repo, &config)).unwrap();
     assert_eq!((generation.eos_token_id, generation.text), (vec![7], None));
 

@@ -12,7 +12,7 @@ use crate::Result;
 use crate::checkpoint::{Catalog, CatalogOptions};
 use crate::config::{GenerationConfig, ModelConfig};
 use crate::hub::{Abort, Repo};
-use crate::models::{self, Model, Task};
+use crate::models::{Family, Model, Task};
 use crate::tensor::Dtype;
 use crate::tensor::gpu::device::{Gpu, GpuOptions};
 use crate::tensor::gpu::kernel::{Storage, Tuning};
@@ -152,7 +152,7 @@ impl Engine {
         let loader = background.loader(&gpu, &*model, &layouts, &sources).await?;
         let session = Mutex::new(Session::new(&gpu, &model.shape(), &recorded)?);
         Ok(Engine {
-            class: options.task.class_name(config.architecture()?),
+            class: Family::of(config)?.class_name(options.task),
             model,
             info,
             gpu,
@@ -176,7 +176,8 @@ pub(super) fn weight_files(repo: &Rc<dyn Repo>, catalog: &Catalog) -> Vec<Weight
 
 /// The model that the config describes, and where each of its weights comes from.
 async fn resolve(repo: &dyn Repo, config: &ModelConfig, options: &LoadOptions) -> Result<(Box<dyn Model>, Resolved)> {
-    let mut model = models::from_config(config, options.task)?;
+    let family = Family::of(config)?;
+    let mut model = (family.build)(config, options.task)?;
     let catalog = match &options.weights {
         WeightsSource::Checkpoint(files) => Catalog::open(repo, files).await?,
         WeightsSource::StateDict(catalog) => catalog.clone(),
@@ -184,7 +185,7 @@ async fn resolve(repo: &dyn Repo, config: &ModelConfig, options: &LoadOptions) -
     };
     if resolve::unties(&model.keys(), &catalog) {
         let untied = [("tie_word_embeddings".to_owned(), false.into())].into_iter().collect();
-        model = models::from_config(&config.with_overrides(untied)?, options.task)?;
+        model = (family.build)(&config.with_overrides(untied, family.config_keys)?, options.task)?;
     }
     let ignore = options.ignore_mismatched_sizes;
     let resolved = resolve::resolve(repo.id(), &model.keys(), model.weights(), catalog, ignore, options.seed)?;

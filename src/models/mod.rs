@@ -1,14 +1,52 @@
-//! Architectures: one file a family, saying which weights there are and how a block computes.
+//! Architectures: one file a family, which describes it; what families share is computed in one place.
 
+mod decoder;
 mod llama;
+mod phi3;
+mod qwen2;
 
 use crate::Result;
-use crate::config::{Architecture, ModelConfig};
+use crate::config::{ConfigError, ModelConfig};
 use crate::tensor::ops::{Ops, Tensor};
 use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{BlockSpec, WeightSpecs};
 
-pub use llama::Llama;
+/// Every family that there is.
+const FAMILIES: [Family; 3] = [llama::FAMILY, phi3::FAMILY, qwen2::FAMILY];
+
+/// An architecture by the name that configs have for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Family {
+    /// The config's `model_type`.
+    pub model_type: &'static str,
+    /// What transformers' classes are called before `Model` and `ForCausalLM`.
+    pub class_prefix: &'static str,
+    /// The config's keys that mean something to it.
+    pub config_keys: &'static [&'static str],
+    /// Makes the model that a config describes.
+    pub build: fn(&ModelConfig, Task) -> Result<Box<dyn Model>>,
+}
+
+impl Family {
+    /// The family of a config.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED_MODEL_TYPE`, naming those that there are; `CONFIG_INVALID`
+    pub fn of(config: &ModelConfig) -> Result<&'static Family, ConfigError> {
+        const ALL: &[Family] = &FAMILIES;
+        let model_type = config.model_type()?;
+        let known = || ALL.iter().map(|family| family.model_type).collect();
+        ALL.iter().find(|family| family.model_type == model_type).ok_or_else(|| config.unsupported_model_type(known()))
+    }
+
+    /// What transformers calls the class of a model for this task.
+    pub fn class_name(&self, task: Task) -> String {
+        match task {
+            Task::Base => format!("{}Model", self.class_prefix),
+            Task::CausalLm => format!("{}ForCausalLM", self.class_prefix),
+        }
+    }
+}
 
 /// What a model is loaded for, which decides its head and the names of its weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,17 +56,6 @@ pub enum Task {
     /// `AutoModelForCausalLM`: logits of the next token.
     #[default]
     CausalLm,
-}
-
-impl Task {
-    /// What transformers calls the class of an architecture's model for this task.
-    pub fn class_name(self, architecture: Architecture) -> String {
-        let prefix = architecture.class_prefix();
-        match self {
-            Task::Base => format!("{prefix}Model"),
-            Task::CausalLm => format!("{prefix}ForCausalLM"),
-        }
-    }
 }
 
 /// The cache and position facts that the engine needs of a decoder.
@@ -81,12 +108,19 @@ pub enum HeadRows {
     All,
 }
 
-/// The model that a config describes.
-///
-/// # Errors
-/// What the config's parser says of a malformed or unknown config.
-pub fn from_config(config: &ModelConfig, task: Task) -> Result<Box<dyn Model>> {
-    match config.architecture()? {
-        Architecture::Llama => Ok(Box::new(Llama::new(config, task)?)),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_not_there_is_said_with_what_is() {
+        let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
+        let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
+        assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
+        let known = "model_type \"mamba\" is not supported. Supported: llama, phi3, qwen2";
+        assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
+        let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");
     }
 }

@@ -10,7 +10,7 @@ use layerline::checkpoint::CatalogOptions;
 use layerline::config::{GenerationConfig, ModelConfig};
 use layerline::engine::{Engine, LoadOptions, WeightDtype, WeightsSource};
 use layerline::hub::{Abort, Repo};
-use layerline::models::Task;
+use layerline::models::{Family, Task};
 use layerline::tensor::gpu::device::GpuOptions;
 use layerline::weights::loader::Spawn;
 use serde_json::{Map, Value};
@@ -56,7 +56,8 @@ pub async fn load_with(
     overrides: Map<String, Value>,
     options: LoadOptions,
 ) -> layerline::Result<Engine> {
-    let config = ModelConfig::open(&*repo).await?.with_overrides(overrides)?;
+    let config = ModelConfig::open(&*repo).await?;
+    let config = config.with_overrides(overrides, Family::of(&config)?.config_keys)?;
     let generation = GenerationConfig::open(&*repo, &config).await?;
     Engine::load(repo, &config, generation, options).await
 }

@@ -1,10 +1,10 @@
-"""Tiny llama checkpoints, each with what torch computes from it."""
+"""Tiny checkpoints of each family, each with what torch computes from it."""
 
 import json
 import shutil
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
 
 from measure import error, greedy, line, logits_of, number, numbers, write_json
 
@@ -63,18 +63,43 @@ VARIANTS = {
         rope=dict(rope_type="dynamic", rope_theta=10_000.0, factor=2.0),
         dtype=torch.bfloat16,
     ),
+    # Biases on q, k and v alone; GQA 6/2; shards.
+    "qwen2": dict(
+        model_type="qwen2",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, tie_word_embeddings=True,
+        ),
+        rope=dict(rope_type="default", rope_theta=1_000_000.0),
+        dtype=torch.bfloat16,
+        max_shard_size="60KB",
+    ),
+    # q, k and v in one tensor, gate and up in another; longrope, whose factors change beyond 64 positions.
+    "phi3": dict(
+        model_type="phi3",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, tie_word_embeddings=False, original_max_position_embeddings=64, pad_token_id=0,
+        ),
+        rope=dict(
+            rope_type="longrope", rope_theta=10_000.0, short_factor=[1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
+            long_factor=[1.5, 2.0, 2.5, 3.0, 3.5, 4.0], original_max_position_embeddings=64,
+        ),
+        dtype=torch.float16,
+    ),
 }  # fmt: skip
 
 
-def generate(folder):
-    shutil.rmtree(folder, ignore_errors=True)
-    for name, variant in VARIANTS.items():
-        write_variant(folder / name, variant)
+def generate(folder, names=VARIANTS):
+    for name in names:
+        shutil.rmtree(folder / name, ignore_errors=True)
+        write_variant(folder / name, VARIANTS[name])
         print(f"tiny/{name}", flush=True)
 
 
 def write_variant(folder, variant):
-    config = LlamaConfig(**(COMMON | variant["config"]), rope_parameters=variant["rope"])
+    model_type = variant.get("model_type", "llama")
+    config = AutoConfig.for_model(model_type, **(COMMON | variant["config"]), rope_parameters=variant["rope"])
     inputs = {"short": random_ids(5, config.vocab_size, 5), "long": random_ids(70, config.vocab_size, 70)}
     for seed in range(1000):
         stored = random_model(config, seed).to(variant["dtype"])
@@ -87,8 +112,9 @@ def write_variant(folder, variant):
         raise SystemExit(f"{folder.name}: no seed gives tokens that f16 can't change")
 
     stored.save_pretrained(folder, max_shard_size=variant.get("max_shard_size", "5GB"))
-    assert_same_logits(LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32), model, inputs)
-    write_v4_config(folder)
+    assert_same_logits(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), model, inputs)
+    if model_type == "llama":
+        write_v4_config(folder)
     write_json(
         folder / "golden.json",
         {
@@ -118,7 +144,7 @@ def random_ids(count, vocab, seed):
 
 def random_model(config, seed):
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(config).eval()
+    model = AutoModelForCausalLM.from_config(config).eval()
     # What initialisation leaves at 0 or 1 would hide a bias or a norm's weight that is never read.
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
@@ -129,7 +155,7 @@ def random_model(config, seed):
 
 
 def reloaded(stored, dtype):
-    model = LlamaForCausalLM(stored.config).to(dtype).eval()
+    model = AutoModelForCausalLM.from_config(stored.config).to(dtype).eval()
     model.load_state_dict(stored.state_dict())
     return fresh(model)
 

@@ -1,4 +1,6 @@
-//! The Llama family's configuration.
+//! What the configurations of decoders have in common.
+//!
+//! transformers has a class a family; their keys are the same and their defaults differ, which [`DecoderDefaults`] holds.
 
 use super::fields::Fields;
 use super::{Activation, ConfigError, ModelConfig, RopeConfig, SpecialTokenIds};
@@ -9,9 +11,53 @@ const MAX_LAYERS: usize = 4096;
 /// Elements of one weight: WGSL indexes them by u32, and so does wasm32.
 const MAX_ELEMENTS: u64 = (1 << 32) - 1;
 
-/// A checked `LlamaConfig`; defaults are transformers'.
+/// What a family's config class has where a file says nothing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(missing_docs)]
+pub struct DecoderDefaults {
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    /// `None`: as many as query heads.
+    pub num_key_value_heads: Option<usize>,
+    /// `None`: `hidden_size / num_attention_heads`.
+    pub head_dim: Option<usize>,
+    pub max_position_embeddings: usize,
+    pub rms_norm_eps: f64,
+    pub hidden_act: &'static str,
+    pub rope_theta: f64,
+    pub tie_word_embeddings: bool,
+    pub bos_token_id: Option<u32>,
+    pub eos_token_id: Option<u32>,
+    pub pad_token_id: Option<u32>,
+}
+
+impl DecoderDefaults {
+    /// `LlamaConfig`'s, from which the others' differ in a few.
+    pub const LLAMA: DecoderDefaults = DecoderDefaults {
+        vocab_size: 32_000,
+        hidden_size: 4096,
+        intermediate_size: 11_008,
+        num_hidden_layers: 32,
+        num_attention_heads: 32,
+        num_key_value_heads: None,
+        head_dim: None,
+        max_position_embeddings: 2048,
+        rms_norm_eps: 1e-6,
+        hidden_act: "silu",
+        rope_theta: 10_000.0,
+        tie_word_embeddings: false,
+        bos_token_id: Some(1),
+        eos_token_id: Some(2),
+        pad_token_id: None,
+    };
+}
+
+/// A checked configuration of a decoder.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LlamaConfig {
+pub struct DecoderConfig {
     /// Rows of the embedding.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -36,9 +82,9 @@ pub struct LlamaConfig {
     pub rope: RopeConfig,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
-    /// Whether q, k, v and o have biases.
+    /// Whether q, k, v and o have biases, where a family leaves it to the config.
     pub attention_bias: bool,
-    /// Whether gate, up and down have biases.
+    /// Whether gate, up and down have biases, likewise.
     pub mlp_bias: bool,
     /// Standard deviation of weights that are initialised anew.
     pub initializer_range: f32,
@@ -48,8 +94,8 @@ pub struct LlamaConfig {
     pub special: SpecialTokenIds,
 }
 
-impl LlamaConfig {
-    /// The keys that mean something to this architecture, be they in a file or not.
+impl DecoderConfig {
+    /// The keys that are read, be they in a file or not.
     pub const KEYS: &'static [&'static str] = &[
         "vocab_size",
         "hidden_size",
@@ -74,21 +120,23 @@ impl LlamaConfig {
         "pad_token_id",
     ];
 
-    /// Reads and checks a config whose `model_type` is `llama`.
-    pub fn parse(config: &ModelConfig) -> Result<LlamaConfig, ConfigError> {
+    /// Reads and checks a config, with the defaults of its family.
+    pub fn parse(config: &ModelConfig, defaults: &DecoderDefaults) -> Result<DecoderConfig, ConfigError> {
         let fields = config.fields();
         if fields.get("quantization_config").is_some() {
             return Err(fields.unsupported("quantization_config", "checkpoints that are not quantised"));
         }
         let count = |key, default| fields.count(key).map(|value| value.unwrap_or(default));
-        let flag = |key| fields.flag(key).map(|value| value.unwrap_or(false));
-        let vocab_size = count("vocab_size", 32_000)?;
-        let hidden_size = count("hidden_size", 4096)?;
-        let intermediate_size = count("intermediate_size", 11_008)?;
-        let num_hidden_layers = count("num_hidden_layers", 32)?;
-        let num_attention_heads = count("num_attention_heads", 32)?;
-        let num_key_value_heads = count("num_key_value_heads", num_attention_heads)?;
-        let max_position_embeddings = count("max_position_embeddings", 2048)?;
+        let flag = |key, default| fields.flag(key).map(|value| value.unwrap_or(default));
+        let vocab_size = count("vocab_size", defaults.vocab_size)?;
+        let hidden_size = count("hidden_size", defaults.hidden_size)?;
+        let intermediate_size = count("intermediate_size", defaults.intermediate_size)?;
+        let num_hidden_layers = count("num_hidden_layers", defaults.num_hidden_layers)?;
+        let num_attention_heads = count("num_attention_heads", defaults.num_attention_heads)?;
+        // A null is as many as query heads, whatever the default.
+        let kv_heads = defaults.num_key_value_heads.filter(|_| !fields.has("num_key_value_heads"));
+        let num_key_value_heads = count("num_key_value_heads", kv_heads.unwrap_or(num_attention_heads))?;
+        let max_position_embeddings = count("max_position_embeddings", defaults.max_position_embeddings)?;
 
         if num_hidden_layers > MAX_LAYERS {
             return Err(fields.invalid("num_hidden_layers", format!("at most {MAX_LAYERS}")));
@@ -101,7 +149,8 @@ impl LlamaConfig {
             let expected = format!("a multiple of num_key_value_heads ({num_key_value_heads})");
             return Err(fields.invalid("num_attention_heads", expected));
         }
-        let head_dim = count("head_dim", hidden_size / num_attention_heads)?;
+        let head_dim = defaults.head_dim.filter(|_| !fields.has("head_dim"));
+        let head_dim = count("head_dim", head_dim.unwrap_or(hidden_size / num_attention_heads))?;
         if !head_dim.is_multiple_of(2) {
             let expected = format!("an even number, by which rotary embeddings need it, but it is {head_dim}");
             return Err(fields.invalid("head_dim", expected));
@@ -117,7 +166,7 @@ impl LlamaConfig {
         let attention = num_attention_heads.saturating_mul(head_dim);
         matrix("head_dim", attention, hidden_size)?;
 
-        Ok(LlamaConfig {
+        Ok(DecoderConfig {
             vocab_size,
             hidden_size,
             intermediate_size,
@@ -126,21 +175,37 @@ impl LlamaConfig {
             num_key_value_heads,
             head_dim,
             max_position_embeddings,
-            rms_norm_eps: eps(&fields)?,
-            hidden_act: activation(&fields)?,
-            rope: RopeConfig::parse(&fields, head_dim, max_position_embeddings)?,
-            tie_word_embeddings: flag("tie_word_embeddings")?,
-            attention_bias: flag("attention_bias")?,
-            mlp_bias: flag("mlp_bias")?,
+            rms_norm_eps: eps(&fields, defaults.rms_norm_eps)?,
+            hidden_act: activation(&fields, defaults.hidden_act)?,
+            rope: RopeConfig::parse(&fields, head_dim, max_position_embeddings, defaults.rope_theta)?,
+            tie_word_embeddings: flag("tie_word_embeddings", defaults.tie_word_embeddings)?,
+            attention_bias: flag("attention_bias", false)?,
+            mlp_bias: flag("mlp_bias", false)?,
             initializer_range: initializer_range(&fields)?,
             dtype: config.dtype()?,
-            special: config.special_token_ids()?,
+            special: special_token_ids(&fields, defaults)?,
         })
     }
 }
 
-fn eps(fields: &Fields<'_>) -> Result<f32, ConfigError> {
-    let eps = fields.number("rms_norm_eps")?.unwrap_or(1e-6);
+/// A null is none, a key that isn't there is the family's.
+fn special_token_ids(fields: &Fields<'_>, defaults: &DecoderDefaults) -> Result<SpecialTokenIds, ConfigError> {
+    let one = |key, default: Option<u32>| match fields.has(key) {
+        true => fields.token_id(key),
+        false => Ok(default),
+    };
+    Ok(SpecialTokenIds {
+        bos: one("bos_token_id", defaults.bos_token_id)?,
+        eos: match fields.has("eos_token_id") {
+            true => fields.token_ids("eos_token_id")?,
+            false => defaults.eos_token_id.into_iter().collect(),
+        },
+        pad: one("pad_token_id", defaults.pad_token_id)?,
+    })
+}
+
+fn eps(fields: &Fields<'_>, default: f64) -> Result<f32, ConfigError> {
+    let eps = fields.number("rms_norm_eps")?.unwrap_or(default);
     if (0.0..=1.0).contains(&eps) {
         Ok(eps as f32)
     } else {
@@ -154,7 +219,7 @@ fn initializer_range(fields: &Fields<'_>) -> Result<f32, ConfigError> {
     if std > 0.0 { Ok(std as f32) } else { Err(fields.invalid("initializer_range", "a number of 0 or more")) }
 }
 
-fn activation(fields: &Fields<'_>) -> Result<Activation, ConfigError> {
-    let name = fields.text("hidden_act")?.unwrap_or("silu");
+fn activation(fields: &Fields<'_>, default: &str) -> Result<Activation, ConfigError> {
+    let name = fields.text("hidden_act")?.unwrap_or(default);
     Activation::from_name(name).ok_or_else(|| fields.unsupported("hidden_act", Activation::NAMES))
 }

@@ -1,0 +1,36 @@
+//! Phi-3 and Phi-4. Semantics: transformers' `modeling_phi3.py`.
+
+use super::Family;
+use super::decoder::{Decoder, Description, Names};
+use crate::config::{DecoderConfig, DecoderDefaults};
+
+const DEFAULTS: DecoderDefaults = DecoderDefaults {
+    vocab_size: 32_064,
+    hidden_size: 3072,
+    intermediate_size: 8192,
+    max_position_embeddings: 4096,
+    rms_norm_eps: 1e-5,
+    eos_token_id: Some(32_000),
+    pad_token_id: Some(32_000),
+    ..DecoderDefaults::LLAMA
+};
+
+const NAMES: Names = Names { qkv: &["self_attn.qkv_proj"], gate_up: &["mlp.gate_up_proj"], ..Names::LLAMA };
+
+/// `Phi3ForCausalLM` and its base.
+pub const FAMILY: Family = Family {
+    model_type: "phi3",
+    class_prefix: "Phi3",
+    config_keys: DecoderConfig::KEYS,
+    build: |raw, task| {
+        let config = DecoderConfig::parse(raw, &DEFAULTS)?;
+        if let Some(window) = raw.fields().count("sliding_window")?
+            && window < config.max_position_embeddings
+        {
+            let supported = "null, or a window no shorter than max_position_embeddings";
+            return Err(raw.fields().unsupported("sliding_window", supported).into());
+        }
+        let description = Description { qkv_bias: false, output_bias: false, mlp_bias: false, names: NAMES, config };
+        Ok(Box::new(Decoder::new(description, raw, task)?))
+    },
+};
