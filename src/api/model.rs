@@ -12,7 +12,8 @@ use super::progress::Reporter;
 use crate::config::{GenerationConfig, ModelConfig};
 use crate::engine::{Engine, LoadOptions, WeightDtype};
 use crate::generation::{GenerateOptions, GenerationError};
-use crate::hub::{HubRepo, Repo, Traffic};
+use crate::hub::Traffic;
+use crate::hub::cache::{self, CacheStats};
 use crate::tensor::gpu::device::GpuOptions;
 use crate::weights::store::State;
 
@@ -56,8 +57,8 @@ extern "C" {
 #[wasm_bindgen]
 pub async fn load_config(id: String, options: JsLoadOptions) -> Result<String, JsValue> {
     let options = Options::new("AutoConfig.from_pretrained", &options);
-    let repo = HubRepo::pin(&id, options.hub()?, options.abort()?).await.map_err(thrown)?;
-    Ok(ModelConfig::open(&repo).await.map_err(thrown)?.text().to_owned())
+    let opened = cache::open(&id, options.hub()?, options.cache()?, options.abort()?).await.map_err(thrown)?;
+    Ok(ModelConfig::open(&*opened.repo).await.map_err(thrown)?.text().to_owned())
 }
 
 /// A causal language model whose weights stream in.
@@ -68,6 +69,7 @@ pub struct Model {
     config: String,
     generation_config: Option<String>,
     traffic: Rc<Traffic>,
+    cached: Rc<CacheStats>,
 }
 
 #[wasm_bindgen]
@@ -90,9 +92,8 @@ impl Model {
         let prefetch = options.flag("prefetch")?.unwrap_or(true);
         let abort = options.abort()?;
 
-        let repo = HubRepo::pin(&id, options.hub()?, abort.clone()).await.map_err(thrown)?;
-        let traffic = repo.traffic();
-        let repo: Rc<dyn Repo> = Rc::new(repo);
+        let opened = cache::open(&id, options.hub()?, options.cache()?, abort.clone()).await.map_err(thrown)?;
+        let (repo, traffic, cached) = (opened.repo, opened.traffic, opened.cache);
         let config = ModelConfig::open(&*repo).await.map_err(thrown)?;
         let generation = GenerationConfig::open(&*repo, &config).await.map_err(thrown)?;
         let generation_config = generation.text.clone();
@@ -110,6 +111,7 @@ impl Model {
             config: config.text().to_owned(),
             generation_config,
             traffic,
+            cached,
         })
     }
 
@@ -176,6 +178,8 @@ impl Model {
             ("resident_bytes", (resident as f64).into()),
             ("fetched_bytes", (self.traffic.bytes() as f64).into()),
             ("requests", (self.traffic.requests() as f64).into()),
+            ("cache_read_bytes", (self.cached.read_bytes() as f64).into()),
+            ("cache_written_bytes", (self.cached.written_bytes() as f64).into()),
             ("peak_staging_bytes", (engine.loader().peak_staging() as f64).into()),
             ("dispatches_per_token", timings.dispatches.get().into()),
             ("encode_us_per_token", (timings.encode_ms.get() * 1000.0 / encoded).into()),

@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 
 use super::error::{to_js, with_code};
 use super::options::Options;
-use crate::hub::{HubError, HubRepo, Repo as _};
+use crate::hub::{HubError, Repo, cache};
 use crate::text::{self, RenderOptions, TextError, TokenizerFiles};
 
 /// The largest `tokenizer.json` known are about 35 MB.
@@ -75,12 +75,13 @@ impl Tokenizer {
     /// Throws with the hub's codes (`REPO_NOT_FOUND`, `ENTRY_NOT_FOUND`, …) and `TOKENIZER`.
     pub async fn from_pretrained(id: String, options: JsFromPretrainedOptions) -> Result<Self, JsValue> {
         let options = Options::new("Tokenizer.from_pretrained", &options);
-        let repo = HubRepo::pin(&id, options.hub()?, options.abort()?).await.map_err(|e| to_js(&e.into()))?;
+        let opened = cache::open(&id, options.hub()?, options.cache()?, options.abort()?).await;
+        let repo = opened.map_err(|e| to_js(&e.into()))?.repo;
         let (tokenizer_json, config, special_tokens_map, chat_template) = join4(
             repo.read("tokenizer.json", MAX_TOKENIZER),
-            read_optional(&repo, "tokenizer_config.json"),
-            read_optional(&repo, "special_tokens_map.json"),
-            read_optional(&repo, "chat_template.jinja"),
+            read_optional(&*repo, "tokenizer_config.json"),
+            read_optional(&*repo, "special_tokens_map.json"),
+            read_optional(&*repo, "chat_template.jinja"),
         )
         .await;
         let tokenizer_json = tokenizer_json.map_err(|e| to_js(&e.into()))?;
@@ -247,7 +248,7 @@ impl DecodeStream {
 }
 
 /// A file's content, or `None` where the repo lacks it.
-async fn read_optional(repo: &HubRepo, path: &str) -> Result<Option<Vec<u8>>, JsValue> {
+async fn read_optional(repo: &dyn Repo, path: &str) -> Result<Option<Vec<u8>>, JsValue> {
     match repo.read(path, MAX_SMALL_FILE).await {
         Ok(bytes) => Ok(Some(bytes)),
         Err(HubError::EntryNotFound { .. }) => Ok(None),
