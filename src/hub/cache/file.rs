@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::super::Chunk;
 use super::names::ABSENT;
 use super::segment::{MAX_SEGMENT, MAX_TRAILER, Trailer, identity};
-use super::storage::{Blob, Storage, StorageError};
+use super::storage::{Blob, Item, Storage, StorageError};
 use super::{record, stats::CacheStats};
 
 /// A run of cached bytes between two gaps must be this long to be worth a second request.
@@ -31,14 +31,13 @@ impl CachedFile {
     /// Looks at what there is. A folder that can't be read has nothing.
     pub(super) async fn open(storage: Rc<dyn Storage>, folder: String, stats: Rc<CacheStats>) -> Rc<CachedFile> {
         let items = storage.list(&folder, false).await.unwrap_or_default();
-        let segments = items.iter().filter_map(|item| offset(&item.name)).map(|start| (start, None)).collect();
         let absent = items.iter().any(|item| item.name == ABSENT)
             && record::read(&*storage, &format!("{folder}/{ABSENT}")).await.is_some();
         Rc::new(CachedFile {
             identity: identity(&[&folder]),
             storage,
             folder,
-            segments: RefCell::new(segments),
+            segments: RefCell::new(offsets(&items)),
             size: Cell::new(None),
             absent: Cell::new(absent),
             stats,
@@ -130,7 +129,12 @@ impl CachedFile {
                 self.spoil(start).await;
                 None
             }
-            // Another tab has removed it, or it can't be read just now.
+            // Somebody has removed it, and then perhaps all of the file.
+            Err(StorageError::Missing) => {
+                let items = self.storage.list(&self.folder, false).await.unwrap_or_default();
+                self.segments.replace(offsets(&items));
+                None
+            }
             Err(_) => {
                 self.segments.borrow_mut().remove(&start);
                 None
@@ -145,6 +149,11 @@ impl CachedFile {
         let trailer = Trailer::parse(&tail, size, self.identity, start);
         Ok(trailer.map(|trailer| Reader { file: self.clone(), blob, trailer }))
     }
+}
+
+/// The segments of a folder, none of them looked at yet.
+fn offsets(items: &[Item]) -> BTreeMap<u64, Option<u64>> {
+    items.iter().filter_map(|item| offset(&item.name)).map(|start| (start, None)).collect()
 }
 
 /// The offset that a segment's name is.
