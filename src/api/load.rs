@@ -12,6 +12,7 @@ use super::source::{self, Opened};
 use crate::checkpoint::{Catalog, CatalogOptions, CheckpointFile, TensorInfo};
 use crate::config::{GenerationConfig, ModelConfig};
 use crate::engine::{Engine, LoadOptions, WeightDtype, WeightsSource};
+use crate::hub::cache::CacheStats;
 use crate::hub::{Abort, FilesRepo, Repo, Traffic};
 use crate::models::{Family, Task};
 use crate::tensor::Dtype;
@@ -26,6 +27,7 @@ pub struct Loaded {
     pub config: String,
     pub generation_config: Option<String>,
     pub traffic: Rc<Traffic>,
+    pub cache: Rc<CacheStats>,
 }
 
 /// Loads a model from `source`; null: from the option `state_dict`, or with new weights.
@@ -36,20 +38,22 @@ pub async fn load(source: &JsValue, options: &Options<'_>) -> Result<Loaded, JsV
         load.progress = Some(Reporter::new(source.as_string().unwrap_or_default(), callback).into_progress());
     }
     let (opened, weights) = match options.get("state_dict")? {
-        None if source.is_null_or_undefined() => (no_repo()?, WeightsSource::New),
+        None if source.is_null_or_undefined() => {
+            (Opened::local(FilesRepo::in_memory(NO_REPO, Vec::new())), WeightsSource::New)
+        }
         None => (source::open(source, options, &abort).await?, WeightsSource::Checkpoint(checkpoint(options)?)),
         Some(tensors) => {
             let (repo, catalog) = state_dict(options, &tensors)?;
-            (Opened { repo: Rc::new(repo), traffic: Rc::default() }, WeightsSource::StateDict(catalog))
+            (Opened::local(repo), WeightsSource::StateDict(catalog))
         }
     };
     load.weights = weights;
-    let Opened { repo, traffic } = opened;
+    let Opened { repo, traffic, cache } = opened;
     let config = config(&*repo, options, &abort).await?;
     let generation = GenerationConfig::open(&*repo, &config).await.map_err(thrown)?;
     let generation_config = generation.text.clone();
     let engine = Engine::load(repo, &config, generation, load).await.map_err(thrown)?;
-    Ok(Loaded { engine, config: config.text().to_owned(), generation_config, traffic })
+    Ok(Loaded { engine, config: config.text().to_owned(), generation_config, traffic, cache })
 }
 
 fn load_options(options: &Options<'_>, abort: &Abort) -> Result<LoadOptions, JsValue> {
@@ -101,11 +105,6 @@ async fn config(repo: &dyn Repo, options: &Options<'_>, abort: &Abort) -> Result
     let overrides = options.text("config_overrides")?.unwrap_or_else(|| "{}".to_owned());
     let overrides = serde_json::from_str(&overrides).map_err(|_| options.wrong("config_overrides", "a JSON object"))?;
     config.with_overrides(overrides, Family::of(&config).map_err(thrown)?.config_keys).map_err(thrown)
-}
-
-fn no_repo() -> Result<Opened, JsValue> {
-    let repo = FilesRepo::in_memory(NO_REPO, Vec::new());
-    Ok(Opened { repo: Rc::new(repo), traffic: Rc::default() })
 }
 
 /// The tensors as files, a file each.

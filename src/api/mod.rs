@@ -1,5 +1,6 @@
 //! The wasm-bindgen classes: thin, no logic.
 
+pub mod cache;
 pub mod error;
 #[cfg(feature = "engine")]
 mod load;

@@ -16,6 +16,7 @@ use crate::config::ModelConfig;
 use crate::engine::Engine;
 use crate::generation::{GenerateOptions, GenerationError};
 use crate::hub::Traffic;
+use crate::hub::cache::CacheStats;
 use crate::weights::store::State;
 
 #[wasm_bindgen]
@@ -49,6 +50,7 @@ pub struct Model {
     config: String,
     generation_config: Option<String>,
     traffic: Rc<Traffic>,
+    cache: Rc<CacheStats>,
 }
 
 #[wasm_bindgen]
@@ -58,9 +60,9 @@ impl Model {
     /// `source` is what the package's `ModelSource` is, or null where the options have a config. Throws with the codes
     /// of `LayerlineError`.
     pub async fn from_pretrained(source: JsValue, options: JsLoadOptions) -> Result<Model, JsValue> {
-        let Loaded { engine, config, generation_config, traffic } =
+        let Loaded { engine, config, generation_config, traffic, cache } =
             load(&source, &Options::new("from_pretrained", &options)).await?;
-        Ok(Model { engine: RefCell::new(Some(Rc::new(engine))), config, generation_config, traffic })
+        Ok(Model { engine: RefCell::new(Some(Rc::new(engine))), config, generation_config, traffic, cache })
     }
 
     /// Takes the weights of a sharded checkpoint, by exactly the model's names.
@@ -163,6 +165,8 @@ impl Model {
             ("resident_bytes", (resident as f64).into()),
             ("fetched_bytes", (self.traffic.bytes() as f64).into()),
             ("requests", (self.traffic.requests() as f64).into()),
+            ("cache_read_bytes", (self.cache.read_bytes() as f64).into()),
+            ("cache_written_bytes", (self.cache.written_bytes() as f64).into()),
             ("peak_staging_bytes", (engine.loader().peak_staging() as f64).into()),
             ("dispatches_per_token", timings.dispatches.get().into()),
             ("encode_us_per_token", (timings.encode_ms.get() * 1000.0 / encoded).into()),

@@ -39,7 +39,6 @@ impl<'a> Options<'a> {
     }
 
     /// A boolean.
-    #[cfg(feature = "engine")]
     pub fn flag(&self, name: &str) -> Result<Option<bool>, JsValue> {
         self.get(name)?.map(|value| value.as_bool().ok_or_else(|| self.wrong(name, "true or false"))).transpose()
     }

@@ -146,6 +146,16 @@ pub enum HubError {
         /// What the system said.
         reason: String,
     },
+    /// Only the cache may be read, and it lacks this.
+    #[error(
+        "{repo}: {what} is not in the cache, and outgoing traffic has been disabled. To look it up and download it, leave local_files_only out"
+    )]
+    NotCached {
+        /// `org/name`
+        repo: String,
+        /// What was asked for.
+        what: String,
+    },
     /// The caller gave up.
     #[error("{repo}: aborted")]
     Aborted {
@@ -174,6 +184,7 @@ impl HubError {
             HubError::BadResponse { .. } => "BAD_RESPONSE",
             HubError::TooLarge { .. } => "TOO_LARGE",
             HubError::Unreadable { .. } => "UNREADABLE",
+            HubError::NotCached { .. } => "NOT_CACHED",
             HubError::Aborted { .. } => "ABORTED",
         }
     }

@@ -1,5 +1,7 @@
 //! A repo on the Hub, or on whatever speaks the Hub's protocol.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -64,6 +66,8 @@ pub(super) struct Connection {
     revision: String,
     token: Option<String>,
     subfolder: Option<String>,
+    /// URLs of files that the endpoint has said, in the Hub's own words, that the commit lacks.
+    absent: RefCell<BTreeSet<String>>,
 }
 
 impl HubRepo {
@@ -106,6 +110,7 @@ impl HubRepo {
             revision,
             token,
             subfolder,
+            absent: RefCell::default(),
         };
         if !is_commit(&connection.revision)
             && let Some(commit) = connection.find_commit().await?
@@ -118,6 +123,22 @@ impl HubRepo {
     /// The commit that every file comes from. Where the endpoint has no way to tell, the revision asked for.
     pub fn commit(&self) -> &str {
         &self.0.revision
+    }
+
+    /// The endpoint, without a final slash.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.0.endpoint
+    }
+
+    /// The file's path from the repo's root.
+    pub(super) fn full_path(&self, path: &str) -> String {
+        self.0.full_path(path)
+    }
+
+    /// Whether the endpoint has said in the Hub's own words that the commit lacks the file: a bare 404, from a proxy
+    /// perhaps, is not for good.
+    pub(super) fn is_known_absent(&self, path: &str) -> bool {
+        self.0.file_url(path).is_ok_and(|url| self.0.absent.borrow().contains(&url))
     }
 
     /// Counters of everything that this repo and its streams have fetched.
@@ -181,11 +202,14 @@ impl Connection {
         if !is_plain_path(path) {
             return Err(HubError::InvalidPath { repo: self.id.clone(), path: path.to_owned() });
         }
-        let full = match &self.subfolder {
+        Ok(resolve_url(&self.endpoint, &self.id, &self.revision, &self.full_path(path)))
+    }
+
+    fn full_path(&self, path: &str) -> String {
+        match &self.subfolder {
             Some(folder) => format!("{folder}/{path}"),
             None => path.to_owned(),
-        };
-        Ok(resolve_url(&self.endpoint, &self.id, &self.revision, &full))
+        }
     }
 
     /// The commit of the revision; `None` where the endpoint, a plain mirror perhaps, doesn't tell.
@@ -272,6 +296,9 @@ impl Connection {
                     let answer = Answer { status, code: code.as_deref(), message: message.as_deref() };
                     let failure = classify(&asked, answer);
                     if !is_retryable(status) {
+                        if code.as_deref() == Some("EntryNotFound") {
+                            self.absent.borrow_mut().insert(url.to_owned());
+                        }
                         return Err(failure);
                     }
                     (failure, response.header("retry-after").and_then(|seconds| seconds.trim().parse().ok()))

@@ -69,7 +69,7 @@ pub(super) fn revision_url(endpoint: &str, id: &str, revision: &str) -> String {
 }
 
 /// Percent-encodes everything but RFC 3986's unreserved characters, as Python's `quote(safe="")`.
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

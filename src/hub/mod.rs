@@ -1,6 +1,9 @@
 //! Reaching a repo's files: URLs, pinned revisions, ranges.
 
 mod abort;
+// Natively only the tests have a transport, and so a repo to keep.
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, unused_imports))]
+pub mod cache;
 mod chunk;
 mod classify;
 #[cfg(not(target_arch = "wasm32"))]
