@@ -59,6 +59,7 @@ impl<'a> Options<'a> {
             revision: self.text("revision")?.unwrap_or(default.revision),
             token: self.text("token")?,
             subfolder: self.text("subfolder")?,
+            ..default
         })
     }
 
