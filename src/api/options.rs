@@ -66,6 +66,8 @@ impl<'a> Options<'a> {
             revision: self.text("revision")?.unwrap_or(default.revision),
             token: self.text("token")?,
             subfolder: self.text("subfolder")?,
+            timeouts: default.timeouts,
+            ..default
         })
     }
 

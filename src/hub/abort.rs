@@ -1,9 +1,10 @@
 //! Giving up: one token for everything that a load has under way.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// A cancel token. Clones share one state; once aborted it stays so.
 #[derive(Clone, Default)]
@@ -12,9 +13,11 @@ pub struct Abort(Rc<State>);
 #[derive(Default)]
 struct State {
     aborted: Cell<bool>,
-    wakers: RefCell<Vec<Waker>>,
+    next_key: Cell<u64>,
+    /// Of whoever waits now.
+    wakers: RefCell<BTreeMap<u64, Waker>>,
     #[cfg(target_arch = "wasm32")]
-    js: js::Controller,
+    followed: RefCell<Option<js::Followed>>,
 }
 
 impl Abort {
@@ -33,30 +36,42 @@ impl Abort {
         self.0.aborted.get()
     }
 
-    /// Resolves when aborted, at once if it already is.
-    pub async fn aborted(&self) {
-        // A waker left behind by a dropped future only wakes its task once more for nothing.
-        poll_fn(|cx| {
-            if self.is_aborted() {
-                return Poll::Ready(());
-            }
-            let mut wakers = self.0.wakers.borrow_mut();
-            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                wakers.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+    /// Resolves when aborted, at once if it already is. Nothing is left of it when it is dropped.
+    pub fn aborted(&self) -> impl Future<Output = ()> + Unpin + use<> {
+        let key = self.0.next_key.get();
+        self.0.next_key.set(key.wrapping_add(1));
+        Aborted { state: self.0.clone(), key }
+    }
+}
+
+struct Aborted {
+    state: Rc<State>,
+    key: u64,
+}
+
+impl Future for Aborted {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.state.aborted.get() {
+            return Poll::Ready(());
+        }
+        self.state.wakers.borrow_mut().insert(self.key, cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        self.state.wakers.borrow_mut().remove(&self.key);
     }
 }
 
 impl State {
     fn abort(&self) {
         if !self.aborted.replace(true) {
-            #[cfg(target_arch = "wasm32")]
-            self.js.abort();
             let wakers = self.wakers.take();
-            wakers.into_iter().for_each(Waker::wake);
+            wakers.into_values().for_each(Waker::wake);
         }
     }
 }
@@ -69,39 +84,18 @@ impl std::fmt::Debug for Abort {
 
 #[cfg(target_arch = "wasm32")]
 mod js {
-    use std::cell::RefCell;
     use std::rc::Rc;
 
     use wasm_bindgen::JsCast;
     use wasm_bindgen::closure::Closure;
-    use web_sys::{AbortController, AbortSignal};
+    use web_sys::AbortSignal;
 
     use super::Abort;
 
-    /// JavaScript's half of the token.
-    pub(super) struct Controller {
-        /// `None` only where the engine has no `AbortController`, which none that has WebGPU lacks.
-        own: Option<AbortController>,
-        followed: RefCell<Option<Followed>>,
-    }
-
-    struct Followed {
+    /// A signal that aborts the token.
+    pub(super) struct Followed {
         signal: AbortSignal,
         listener: Closure<dyn FnMut()>,
-    }
-
-    impl Default for Controller {
-        fn default() -> Self {
-            Controller { own: AbortController::new().ok(), followed: RefCell::default() }
-        }
-    }
-
-    impl Controller {
-        pub(super) fn abort(&self) {
-            if let Some(own) = &self.own {
-                own.abort();
-            }
-        }
     }
 
     impl Drop for Followed {
@@ -130,14 +124,9 @@ mod js {
             });
             let callback = listener.as_ref().unchecked_ref();
             if signal.add_event_listener_with_callback("abort", callback).is_ok() {
-                *abort.0.js.followed.borrow_mut() = Some(Followed { signal: signal.clone(), listener });
+                *abort.0.followed.borrow_mut() = Some(Followed { signal: signal.clone(), listener });
             }
             abort
-        }
-
-        /// The signal to pass to JavaScript, aborted together with this token.
-        pub fn signal(&self) -> Option<AbortSignal> {
-            self.0.js.own.as_ref().map(AbortController::signal)
         }
     }
 }
@@ -156,5 +145,14 @@ mod tests {
         pollster::block_on(join(abort.aborted(), async { other.abort() }));
         assert!(abort.is_aborted() && other.is_aborted());
         assert!(abort.aborted().now_or_never().is_some());
+    }
+
+    #[test]
+    fn whoever_waits_no_longer_leaves_nothing_behind() {
+        let abort = Abort::new();
+        for _ in 0..3 {
+            assert!(abort.aborted().now_or_never().is_none());
+        }
+        assert!(abort.0.wakers.borrow().is_empty());
     }
 }

@@ -40,6 +40,10 @@ impl Asked<'_> {
         HubError::BadResponse { repo: self.repo.to_owned(), what: self.what(), reason: reason.into() }
     }
 
+    pub(super) fn beyond_the_end(&self) -> HubError {
+        HubError::RangeNotSatisfiable { repo: self.repo.to_owned(), what: self.what() }
+    }
+
     pub(super) fn aborted(&self) -> HubError {
         HubError::Aborted { repo: self.repo.to_owned() }
     }
@@ -53,11 +57,8 @@ pub(super) struct Answer<'a> {
     pub code: Option<&'a str>,
     /// `X-Error-Message`
     pub message: Option<&'a str>,
-}
-
-/// Whether huggingface_hub would ask again.
-pub(super) fn is_retryable(status: u16) -> bool {
-    matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
+    /// Another origin than the endpoint's, to which the endpoint sent the request on.
+    pub elsewhere: Option<&'a str>,
 }
 
 /// The error for `answer`.
@@ -77,6 +78,10 @@ pub(super) fn classify(asked: &Asked<'_>, answer: Answer<'_>) -> HubError {
     }
     match answer.status {
         // Without a token the Hub hides a missing repo behind a 401, and its code may be hidden by CORS.
+        // It knows of no repos: it refused a signed URL.
+        401 | 403 if answer.elsewhere.is_some() => {
+            HubError::Forbidden { repo, what: asked.what(), reason: said(answer) }
+        }
         401 if !asked.token => repo_not_found(asked),
         401 => HubError::Unauthorized { repo },
         403 => HubError::Forbidden { repo, what: asked.what(), reason: said(answer) },
@@ -89,9 +94,10 @@ pub(super) fn classify(asked: &Asked<'_>, answer: Answer<'_>) -> HubError {
 }
 
 fn said(answer: Answer<'_>) -> String {
+    let from = answer.elsewhere.map(|origin| format!(" from {origin}")).unwrap_or_default();
     match answer.message {
-        Some(message) => format!("status {}: {message}", answer.status),
-        None => format!("status {}", answer.status),
+        Some(message) => format!("status {}{from}: {message}", answer.status),
+        None => format!("status {}{from}", answer.status),
     }
 }
 
@@ -122,7 +128,7 @@ mod tests {
     const REVISION: Asked<'_> = Asked { path: None, ..FILE };
 
     fn code(asked: Asked<'_>, status: u16, code: Option<&str>, message: Option<&str>) -> &'static str {
-        classify(&asked, Answer { status, code, message }).code()
+        classify(&asked, Answer { status, code, message, elsewhere: None }).code()
     }
 
     #[test]
@@ -153,12 +159,25 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_of_a_signed_url_is_not_the_repos() {
+        for status in [401, 403] {
+            let answer = Answer { status, elsewhere: Some("https://cdn.test"), ..Answer::default() };
+            let error = classify(&FILE, answer);
+            assert_eq!(error.code(), "FORBIDDEN");
+            assert!(error.to_string().contains(&format!("status {status} from https://cdn.test")), "{error}");
+            // A mirror may send everything on, the Hub's own words included.
+            let error = classify(&FILE, Answer { code: Some("GatedRepo"), ..answer });
+            assert_eq!(error.code(), "GATED_REPO");
+        }
+    }
+
+    #[test]
     fn messages_say_what_and_what_to_do() {
         let range = 5..9;
         let asked = Asked { range: Some(&range), ..FILE };
-        let error = classify(&asked, Answer { status: 500, code: None, message: Some("boom") });
+        let error = classify(&asked, Answer { status: 500, message: Some("boom"), ..Answer::default() });
         assert_eq!(error.to_string(), "a/b: unusable answer for bytes 5..9 of config.json: status 500: boom");
-        let error = classify(&FILE, Answer { status: 403, code: Some("GatedRepo"), message: None });
+        let error = classify(&FILE, Answer { status: 403, code: Some("GatedRepo"), ..Answer::default() });
         assert!(error.to_string().contains("ask for access at https://hub.test/a/b"), "{error}");
         let error = classify(&REVISION, Answer { status: 401, ..Answer::default() });
         assert!(error.to_string().contains("pass a token"), "{error}");

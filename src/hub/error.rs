@@ -126,6 +126,28 @@ pub enum HubError {
         /// What is wrong with the answer.
         reason: String,
     },
+    /// The file is not the one that it was when the load began.
+    #[error(
+        "{repo}: {path} changed on the server during the load: {difference}. Load the model again; where the endpoint has commits, give one as the revision"
+    )]
+    FileChanged {
+        /// `org/name`
+        repo: String,
+        /// The file's path in the repo.
+        path: String,
+        /// What differs.
+        difference: String,
+    },
+    /// The server sends whole files where a part was asked for.
+    #[error(
+        "{repo}: the server of {path} ignores Range requests and sends the whole file each time, which is too much for a file of this size. Serve it from a host that answers ranges"
+    )]
+    RangesUnsupported {
+        /// `org/name`
+        repo: String,
+        /// The file's path in the repo.
+        path: String,
+    },
     /// The file is larger than its kind can sensibly be.
     #[error("{repo}: {path} is larger than {max_bytes} bytes, too large for what it should hold")]
     TooLarge {
@@ -182,6 +204,8 @@ impl HubError {
             HubError::RangeNotSatisfiable { .. } => "RANGE_NOT_SATISFIABLE",
             HubError::Network { .. } => "NETWORK",
             HubError::BadResponse { .. } => "BAD_RESPONSE",
+            HubError::FileChanged { .. } => "FILE_CHANGED",
+            HubError::RangesUnsupported { .. } => "RANGES_UNSUPPORTED",
             HubError::TooLarge { .. } => "TOO_LARGE",
             HubError::Unreadable { .. } => "UNREADABLE",
             HubError::NotCached { .. } => "NOT_CACHED",

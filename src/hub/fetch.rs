@@ -1,19 +1,19 @@
 //! HTTP by the global `fetch`, which a page, a worker and Node all have.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{LocalBoxFuture, select};
-use js_sys::{Promise, Uint8Array};
+use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    Headers, ReadableStreamDefaultReader, ReferrerPolicy, RequestCache, RequestCredentials, RequestInit, RequestMode,
-    RequestRedirect,
+    AbortController, Headers, ReadableStreamDefaultReader, ReferrerPolicy, RequestCache, RequestCredentials,
+    RequestInit, RequestMode, RequestRedirect,
 };
 
 use super::http::{Cache, Request, Response, Transport, TransportError};
+use super::id::origin;
+use super::timer::Timer;
 use super::{Abort, Chunk};
 
 #[wasm_bindgen]
@@ -22,18 +22,21 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = fetch)]
     async fn global_fetch(url: &str, init: &RequestInit) -> Result<JsValue, JsValue>;
 
-    #[wasm_bindgen(js_name = setTimeout)]
-    fn set_timeout(callback: &js_sys::Function, milliseconds: u32) -> JsValue;
-
-    #[wasm_bindgen(js_name = clearTimeout)]
-    fn clear_timeout(handle: &JsValue);
-
     /// What `ReadableStreamDefaultReader.read()` resolves to.
     type ReadResult;
     #[wasm_bindgen(method, getter)]
     fn done(this: &ReadResult) -> bool;
     #[wasm_bindgen(method, getter)]
     fn value(this: &ReadResult) -> Option<Uint8Array>;
+}
+
+/// Ends a request, wherever it is, when it is dropped: what waits for it no longer wants it.
+struct Cancel(AbortController);
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 pub(super) struct Fetch {
@@ -68,10 +71,11 @@ impl Fetch {
             Cache::Revalidate => RequestCache::NoCache,
             Cache::Bypass => RequestCache::NoStore,
         });
-        init.set_signal(self.abort.signal().as_ref());
+        let cancel = Cancel(AbortController::new().map_err(failed)?);
+        init.set_signal(Some(&cancel.0.signal()));
         let response: web_sys::Response = global_fetch(request.url, &init).await.map_err(failed)?.unchecked_into();
         let reader = response.body().map(|body| body.get_reader().unchecked_into());
-        Ok(Box::new(FetchResponse { abort: self.abort.clone(), response, reader }))
+        Ok(Box::new(FetchResponse { abort: self.abort.clone(), response, reader, _cancel: cancel }))
     }
 }
 
@@ -82,14 +86,18 @@ impl Transport for Fetch {
 
     fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
         Box::pin(async move {
-            let milliseconds = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-            let handle = Rc::new(RefCell::new(JsValue::UNDEFINED));
-            let timer = Promise::new(&mut |resolve, _| {
-                *handle.borrow_mut() = set_timeout(&resolve, milliseconds);
-            });
-            select(JsFuture::from(timer), Box::pin(self.abort.aborted())).await;
-            clear_timeout(&handle.borrow());
+            select(Timer::new(duration), self.abort.aborted()).await;
         })
+    }
+
+    fn until(&self, http_date: &str) -> Option<Duration> {
+        let milliseconds = js_sys::Date::parse(http_date) - js_sys::Date::now();
+        // What is no date is not a number.
+        Duration::try_from_secs_f64(milliseconds / 1000.0).ok()
+    }
+
+    fn random(&self) -> f64 {
+        js_sys::Math::random()
     }
 }
 
@@ -98,6 +106,7 @@ struct FetchResponse {
     response: web_sys::Response,
     /// `None` when there is no body, or no more of it.
     reader: Option<ReadableStreamDefaultReader>,
+    _cancel: Cancel,
 }
 
 impl Response for FetchResponse {
@@ -107,6 +116,10 @@ impl Response for FetchResponse {
 
     fn header(&self, name: &str) -> Option<String> {
         self.response.headers().get(name).ok().flatten()
+    }
+
+    fn redirected_to(&self) -> Option<String> {
+        self.response.redirected().then(|| origin(&self.response.url()).to_owned())
     }
 
     fn next(&mut self) -> LocalBoxFuture<'_, Result<Option<Chunk>, TransportError>> {
@@ -127,18 +140,6 @@ impl Response for FetchResponse {
             }
             Ok(None)
         })
-    }
-}
-
-impl Drop for FetchResponse {
-    fn drop(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            let cancelled = reader.cancel();
-            // It rejects where the body has already failed, and nobody must hear of an unhandled rejection.
-            spawn_local(async move {
-                let _ = JsFuture::from(cancelled).await;
-            });
-        }
     }
 }
 

@@ -43,8 +43,14 @@ pub(crate) trait Transport {
     /// Follows redirects and resolves with the last response's head.
     fn get<'a>(&'a self, request: Request<'a>) -> LocalBoxFuture<'a, Result<Box<dyn Response>, TransportError>>;
 
-    /// Waits, or less when aborted.
+    /// Waits, or less when aborted. Nothing is left of it when it is dropped.
     fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()>;
+
+    /// How long it is until a date as HTTP writes it; `None` where it is none, or past.
+    fn until(&self, http_date: &str) -> Option<Duration>;
+
+    /// A number in 0..1.
+    fn random(&self) -> f64;
 }
 
 /// An answer's head, and its body as it arrives. Dropping it cancels the rest.
@@ -53,6 +59,9 @@ pub(crate) trait Response {
 
     /// `None` also where CORS hides the header.
     fn header(&self, name: &str) -> Option<String>;
+
+    /// The origin that answered, where a redirect led to it.
+    fn redirected_to(&self) -> Option<String>;
 
     /// The body's next bytes; `None` after the last.
     fn next(&mut self) -> LocalBoxFuture<'_, Result<Option<Chunk>, TransportError>>;
@@ -107,41 +116,6 @@ impl ContentRange {
     }
 }
 
-/// huggingface_hub's waits between tries: 1, 2, 4, 8, 8 seconds.
-#[derive(Debug)]
-pub(super) struct Backoff {
-    tried: usize,
-    limit: usize,
-}
-
-impl Backoff {
-    const SECONDS: [u64; 5] = [1, 2, 4, 8, 8];
-    /// The longest wait that an answer may ask for.
-    const MAX_RETRY_AFTER: u64 = 60;
-
-    /// For a file's bytes.
-    pub(super) fn patient() -> Self {
-        Backoff { tried: 0, limit: Self::SECONDS.len() }
-    }
-
-    /// For the first contact: a wrong address should be said soon.
-    pub(super) fn brief() -> Self {
-        Backoff { tried: 0, limit: 2 }
-    }
-
-    /// How long to wait before the next try; `None` when there have been enough.
-    pub(super) fn next(&mut self, retry_after: Option<u64>) -> Option<Duration> {
-        let wait = *Self::SECONDS.get(..self.limit)?.get(self.tried)?;
-        self.tried += 1;
-        Some(Duration::from_secs(retry_after.unwrap_or(0).min(Self::MAX_RETRY_AFTER).max(wait)))
-    }
-
-    /// Progress: the next failure is a first one again.
-    pub(super) fn reset(&mut self) {
-        self.tried = 0;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,16 +138,5 @@ mod tests {
         ] {
             assert_eq!(ContentRange::parse(bad), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn waits() {
-        let mut backoff = Backoff::patient();
-        let waits: Vec<u64> = std::iter::from_fn(|| backoff.next(None)).map(|d| d.as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 8]);
-        backoff.reset();
-        assert_eq!(backoff.next(Some(5)), Some(Duration::from_secs(5)));
-        assert_eq!(backoff.next(Some(1)), Some(Duration::from_secs(2)));
-        assert_eq!(backoff.next(Some(100_000)), Some(Duration::from_secs(60)));
     }
 }

@@ -1,16 +1,16 @@
 //! A repo on the Hub, or on whatever speaks the Hub's protocol.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
 use serde::Deserialize;
 
-use super::classify::{Answer, Asked, classify, is_retryable};
-use super::http::{Backoff, Cache, Request, Response, Traffic, Transport, TransportError};
+use super::connection::{Connection, Timeouts};
+use super::http::{Cache, Traffic, Transport};
 use super::id::{is_commit, is_plain_path, resolve_url, revision_url, validate_endpoint, validate_repo_id};
+use super::retry::Backoff;
 use super::stream::RangeStream;
 use super::{Abort, ByteStream, HubError, Prefix, Repo};
 
@@ -28,6 +28,8 @@ pub struct HubOptions {
     pub token: Option<String>,
     /// The folder in the repo that every path is relative to.
     pub subfolder: Option<String>,
+    /// When a connection counts as dropped.
+    pub timeouts: Timeouts,
 }
 
 impl Default for HubOptions {
@@ -37,6 +39,7 @@ impl Default for HubOptions {
             revision: "main".to_owned(),
             token: None,
             subfolder: None,
+            timeouts: Timeouts::default(),
         }
     }
 }
@@ -48,6 +51,7 @@ impl std::fmt::Debug for HubOptions {
             .field("revision", &self.revision)
             .field("token", &self.token.as_ref().map(|_| "(hidden)"))
             .field("subfolder", &self.subfolder)
+            .field("timeouts", &self.timeouts)
             .finish()
     }
 }
@@ -55,20 +59,6 @@ impl std::fmt::Debug for HubOptions {
 /// A model repo at one commit.
 #[derive(Clone)]
 pub struct HubRepo(Rc<Connection>);
-
-/// What a repo shares with the streams that it has opened.
-pub(super) struct Connection {
-    transport: Box<dyn Transport>,
-    abort: Abort,
-    pub(super) traffic: Rc<Traffic>,
-    endpoint: String,
-    id: String,
-    revision: String,
-    token: Option<String>,
-    subfolder: Option<String>,
-    /// URLs of files that the endpoint has said, in the Hub's own words, that the commit lacks.
-    absent: RefCell<BTreeSet<String>>,
-}
 
 impl HubRepo {
     /// Looks up the commit that `options.revision` means now, so that a push during the load can't mix two commits.
@@ -105,12 +95,14 @@ impl HubRepo {
             transport,
             abort,
             traffic: Rc::default(),
+            timeouts: options.timeouts,
             endpoint,
             id: id.to_owned(),
             revision,
             token,
             subfolder,
             absent: RefCell::default(),
+            versions: RefCell::default(),
         };
         if !is_commit(&connection.revision)
             && let Some(commit) = connection.find_commit().await?
@@ -187,17 +179,6 @@ impl Repo for HubRepo {
 }
 
 impl Connection {
-    pub(super) fn asked<'a>(&'a self, path: Option<&'a str>, range: Option<&'a Range<u64>>) -> Asked<'a> {
-        Asked {
-            endpoint: &self.endpoint,
-            repo: &self.id,
-            revision: &self.revision,
-            token: self.token.is_some(),
-            path,
-            range,
-        }
-    }
-
     fn file_url(&self, path: &str) -> Result<String, HubError> {
         if !is_plain_path(path) {
             return Err(HubError::InvalidPath { repo: self.id.clone(), path: path.to_owned() });
@@ -239,89 +220,5 @@ impl Connection {
             Err(HubError::EntryNotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// A whole body, of at most `max_bytes`. A retry starts anew.
-    async fn read(
-        &self,
-        url: &str,
-        asked: Asked<'_>,
-        max_bytes: u64,
-        cache: Cache,
-        mut backoff: Backoff,
-    ) -> Result<Vec<u8>, HubError> {
-        loop {
-            let mut response = self.send(url, asked, cache, &mut backoff).await?;
-            let mut bytes = Vec::new();
-            let failure = loop {
-                match response.next().await {
-                    Ok(Some(chunk)) => {
-                        self.traffic.count_bytes(chunk.len());
-                        if bytes.len() as u64 + chunk.len() as u64 > max_bytes {
-                            let (repo, path) = (self.id.clone(), asked.what());
-                            return Err(HubError::TooLarge { repo, path, max_bytes });
-                        }
-                        bytes.extend_from_slice(&chunk.to_vec());
-                    }
-                    Ok(None) => return Ok(bytes),
-                    Err(TransportError::Aborted) => return Err(asked.aborted()),
-                    Err(TransportError::Network(reason)) => break asked.network(reason),
-                }
-            };
-            self.wait(&mut backoff, None, failure).await?;
-        }
-    }
-
-    /// The head of a successful answer: 200, or 206 where a range was asked for.
-    pub(super) async fn send(
-        &self,
-        url: &str,
-        asked: Asked<'_>,
-        cache: Cache,
-        backoff: &mut Backoff,
-    ) -> Result<Box<dyn Response>, HubError> {
-        loop {
-            if self.abort.is_aborted() {
-                return Err(asked.aborted());
-            }
-            self.traffic.count_request();
-            let request = Request { url, range: asked.range, token: self.token.as_deref(), cache };
-            let (failure, retry_after) = match self.transport.get(request).await {
-                Ok(response) => {
-                    let status = response.status();
-                    if status == 200 || (status == 206 && asked.range.is_some()) {
-                        return Ok(response);
-                    }
-                    let (code, message) = (response.header("x-error-code"), response.header("x-error-message"));
-                    let answer = Answer { status, code: code.as_deref(), message: message.as_deref() };
-                    let failure = classify(&asked, answer);
-                    if !is_retryable(status) {
-                        if code.as_deref() == Some("EntryNotFound") {
-                            self.absent.borrow_mut().insert(url.to_owned());
-                        }
-                        return Err(failure);
-                    }
-                    (failure, response.header("retry-after").and_then(|seconds| seconds.trim().parse().ok()))
-                }
-                Err(TransportError::Aborted) => return Err(asked.aborted()),
-                Err(TransportError::Network(reason)) => (asked.network(reason), None),
-            };
-            self.wait(backoff, retry_after, failure).await?;
-        }
-    }
-
-    /// Waits before the next try, or gives `failure` back when there have been enough.
-    pub(super) async fn wait(
-        &self,
-        backoff: &mut Backoff,
-        retry_after: Option<u64>,
-        failure: HubError,
-    ) -> Result<(), HubError> {
-        let duration = backoff.next(retry_after).ok_or(failure)?;
-        self.transport.sleep(duration).await;
-        if self.abort.is_aborted() {
-            return Err(HubError::Aborted { repo: self.id.clone() });
-        }
-        Ok(())
     }
 }

@@ -68,6 +68,13 @@ pub(super) fn revision_url(endpoint: &str, id: &str, revision: &str) -> String {
     format!("{endpoint}/api/models/{id}/revision/{}", encode(revision))
 }
 
+/// `https://host:port` of an absolute URL.
+pub(super) fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url.get(host..).and_then(|rest| rest.find(['/', '?', '#'])).map_or(url.len(), |at| host + at);
+    url.get(..end).unwrap_or(url)
+}
+
 /// Percent-encodes everything but RFC 3986's unreserved characters, as Python's `quote(safe="")`.
 pub(super) fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -141,6 +148,18 @@ mod tests {
             "https://h/a/b/resolve/refs%2Fpr%2F1/sub%20dir/%C3%BC%23%3F.json"
         );
         assert_eq!(revision_url("https://h", "gpt2", "main"), "https://h/api/models/gpt2/revision/main");
+    }
+
+    #[test]
+    fn origins() {
+        for (url, expected) in [
+            ("https://h/a/b", "https://h"),
+            ("http://127.0.0.1:80?q=/", "http://127.0.0.1:80"),
+            ("https://h", "https://h"),
+            ("", ""),
+        ] {
+            assert_eq!(origin(url), expected);
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod abort;
 pub mod cache;
 mod chunk;
 mod classify;
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+mod connection;
 #[cfg(not(target_arch = "wasm32"))]
 mod directory;
 mod error;
@@ -19,10 +21,16 @@ mod hub_repo;
 mod id;
 mod memory;
 mod repo;
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+mod retry;
 mod stream;
+#[cfg(target_arch = "wasm32")]
+mod timer;
+mod version;
 
 pub use abort::Abort;
 pub use chunk::Chunk;
+pub use connection::Timeouts;
 #[cfg(not(target_arch = "wasm32"))]
 pub use directory::DirectoryRepo;
 pub use error::HubError;

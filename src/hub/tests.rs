@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::{LocalBoxFuture, ready};
+use futures_util::future::{LocalBoxFuture, pending, ready};
 use pollster::block_on;
 
-use super::http::{Request, Response, Transport, TransportError};
+use super::http::{Cache, Request, Response, Transport, TransportError};
 use super::*;
 
 const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -20,7 +20,18 @@ struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: VecDeque<Vec<u8>>,
-    breaks: bool,
+    end: End,
+    redirected_to: Option<&'static str>,
+}
+
+/// What comes after the body's pieces.
+#[derive(Default, Clone, Copy, PartialEq)]
+enum End {
+    #[default]
+    Clean,
+    Breaks,
+    /// The connection stays open and nothing comes.
+    Stalls,
 }
 
 fn reply(status: u16, body: &[&[u8]]) -> Reply {
@@ -33,9 +44,17 @@ impl Reply {
         self
     }
 
-    fn breaking(mut self) -> Self {
-        self.breaks = true;
-        self
+    fn breaking(self) -> Self {
+        Reply { end: End::Breaks, ..self }
+    }
+
+    fn stalling(self) -> Self {
+        Reply { end: End::Stalls, ..self }
+    }
+
+    /// Answered by this origin, to which the endpoint sent the request on.
+    fn from(self, origin: &'static str) -> Self {
+        Reply { redirected_to: Some(origin), ..self }
     }
 }
 
@@ -48,13 +67,16 @@ impl Response for Reply {
         self.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone())
     }
 
+    fn redirected_to(&self) -> Option<String> {
+        self.redirected_to.map(str::to_owned)
+    }
+
     fn next(&mut self) -> LocalBoxFuture<'_, Result<Option<Chunk>, TransportError>> {
-        let piece = self.body.pop_front().map(Chunk::from);
-        Box::pin(ready(if piece.is_none() && self.breaks {
-            Err(TransportError::Network("connection reset".to_owned()))
-        } else {
-            Ok(piece)
-        }))
+        match (self.body.pop_front(), self.end) {
+            (None, End::Breaks) => Box::pin(ready(Err(TransportError::Network("connection reset".to_owned())))),
+            (None, End::Stalls) => Box::pin(pending()),
+            (piece, _) => Box::pin(ready(Ok(piece.map(Chunk::from)))),
+        }
     }
 }
 
@@ -65,6 +87,7 @@ struct Log {
     /// "url [a..b]"
     asked: Vec<String>,
     tokens: Vec<Option<String>>,
+    caches: Vec<Cache>,
     slept: Vec<u64>,
     abort_in_sleep: Option<Abort>,
 }
@@ -103,20 +126,33 @@ impl Transport for Scripted {
         let range = request.range.map(|range| format!(" [{}..{}]", range.start, range.end)).unwrap_or_default();
         log.asked.push(format!("{}{range}", request.url));
         log.tokens.push(request.token.map(str::to_owned));
+        log.caches.push(request.cache);
         let reply = log.script.pop_front().expect("more requests than the script has answers");
-        Box::pin(ready(match reply {
-            Some(reply) => Ok(Box::new(reply) as Box<dyn Response>),
-            None => Err(TransportError::Network("refused".to_owned())),
-        }))
+        match reply {
+            // No head ever comes.
+            Some(reply) if reply.status == 0 => Box::pin(pending()),
+            Some(reply) => Box::pin(ready(Ok(Box::new(reply) as Box<dyn Response>))),
+            None => Box::pin(ready(Err(TransportError::Network("refused".to_owned())))),
+        }
     }
 
     fn sleep(&self, duration: Duration) -> LocalBoxFuture<'_, ()> {
-        let mut log = self.0.borrow_mut();
-        log.slept.push(duration.as_secs());
-        if let Some(abort) = &log.abort_in_sleep {
-            abort.abort();
-        }
-        Box::pin(ready(()))
+        // A limit that isn't reached is dropped before it is polled: time passes only where there is nothing else to do.
+        Box::pin(async move {
+            let mut log = self.0.borrow_mut();
+            log.slept.push(duration.as_secs());
+            if let Some(abort) = &log.abort_in_sleep {
+                abort.abort();
+            }
+        })
+    }
+
+    fn until(&self, http_date: &str) -> Option<Duration> {
+        (http_date == "in 30 seconds").then_some(Duration::from_secs(30))
+    }
+
+    fn random(&self) -> f64 {
+        0.0
     }
 }
 

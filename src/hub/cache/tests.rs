@@ -94,6 +94,10 @@ impl Response for Answer {
         self.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone())
     }
 
+    fn redirected_to(&self) -> Option<String> {
+        None
+    }
+
     fn next(&mut self) -> LocalBoxFuture<'_, Result<Option<Chunk>, TransportError>> {
         let piece = self.body.pop_front().map(Chunk::from);
         let broken = piece.is_none() && self.breaks;
@@ -108,6 +112,14 @@ impl Transport for Hub {
 
     fn sleep(&self, _: Duration) -> LocalBoxFuture<'_, ()> {
         Box::pin(ready(()))
+    }
+
+    fn until(&self, _: &str) -> Option<Duration> {
+        None
+    }
+
+    fn random(&self) -> f64 {
+        0.0
     }
 }
 
