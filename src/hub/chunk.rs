@@ -90,8 +90,8 @@ impl Chunk {
     /// Copies as many bytes as both hold to the start of `out`, and says how many.
     pub fn copy_to(&self, out: &mut [u8]) -> usize {
         let n = self.len().min(out.len());
-        for (to, from) in out.iter_mut().zip(&self.0) {
-            *to = *from;
+        if let (Some(to), Some(from)) = (out.get_mut(..n), self.0.get(..n)) {
+            to.copy_from_slice(from);
         }
         n
     }
