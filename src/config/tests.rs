@@ -53,33 +53,11 @@ fn rope_frequencies_are_torchs() {
 }
 
 #[test]
-fn configs_are_read_as_transformers_does() {
+fn dtypes_and_generation_keys_are_read_as_transformers_does() {
     for case in cases(include_str!("../../tests/goldens/configs.json")) {
         let (name, expected) = (&case["name"], &case["expected"]);
-        let found = llama(&case["config"]).unwrap();
-        let found_json = json!({
-            "vocab_size": found.vocab_size,
-            "hidden_size": found.hidden_size,
-            "intermediate_size": found.intermediate_size,
-            "num_hidden_layers": found.num_hidden_layers,
-            "num_attention_heads": found.num_attention_heads,
-            "num_key_value_heads": found.num_key_value_heads,
-            "head_dim": found.head_dim,
-            "max_position_embeddings": found.max_position_embeddings,
-            "tie_word_embeddings": found.tie_word_embeddings,
-            "attention_bias": found.attention_bias,
-            "mlp_bias": found.mlp_bias,
-            "bos_token_id": found.special.bos,
-            "pad_token_id": found.special.pad,
-        });
-        for (key, value) in found_json.as_object().unwrap() {
-            assert_eq!(*value, expected[key], "{name}: {key}");
-        }
-        assert_eq!(found.rms_norm_eps, expected["rms_norm_eps"].as_f64().unwrap() as f32, "{name}");
-        assert_eq!(Some(found.hidden_act), Activation::from_name(expected["hidden_act"].as_str().unwrap()), "{name}");
-        assert_eq!(found.special.eos, ids(&expected["eos_token_id"]), "{name}");
-        assert_eq!(found.rope.theta, expected["rope_theta"].as_f64().unwrap(), "{name}");
-        assert_eq!(found.dtype, expected["dtype"].as_str().and_then(Dtype::from_torch), "{name}");
+        let dtype = config(&case["config"]).dtype().unwrap();
+        assert_eq!(dtype, expected["dtype"].as_str().and_then(Dtype::from_torch), "{name}");
 
         let generation = GenerationConfig::from_model_config(&config(&case["config"])).unwrap();
         let expected = &expected["generation"];

@@ -177,7 +177,7 @@ pub(super) fn weight_files(repo: &Rc<dyn Repo>, catalog: &Catalog) -> Vec<Weight
 /// The model that the config describes, and where each of its weights comes from.
 async fn resolve(repo: &dyn Repo, config: &ModelConfig, options: &LoadOptions) -> Result<(Box<dyn Model>, Resolved)> {
     let family = Family::of(config)?;
-    let mut model = (family.build)(config, options.task)?;
+    let mut model = family.build(config, options.task)?;
     let catalog = match &options.weights {
         WeightsSource::Checkpoint(files) => Catalog::open(repo, files).await?,
         WeightsSource::StateDict(catalog) => catalog.clone(),
@@ -185,7 +185,7 @@ async fn resolve(repo: &dyn Repo, config: &ModelConfig, options: &LoadOptions) -
     };
     if resolve::unties(&model.keys(), &catalog) {
         let untied = [("tie_word_embeddings".to_owned(), false.into())].into_iter().collect();
-        model = (family.build)(&config.with_overrides(untied, family.config_keys)?, options.task)?;
+        model = family.build(&config.with_overrides(untied, family.config_keys)?, options.task)?;
     }
     let ignore = options.ignore_mismatched_sizes;
     let resolved = resolve::resolve(repo.id(), &model.keys(), model.weights(), catalog, ignore, options.seed)?;

@@ -171,8 +171,7 @@ impl Connection {
 
     /// Checks that an answer is of the same file as those before it.
     pub(super) fn agree(&self, path: &str, response: &dyn Response, size: Option<u64>) -> Result<(), HubError> {
-        let said =
-            Validators { etag: response.header("etag"), last_modified: response.header("last-modified"), size };
+        let said = Validators { etag: response.header("etag"), last_modified: response.header("last-modified"), size };
         let from = response.redirected_to().unwrap_or_default();
         let mut versions = self.versions.borrow_mut();
         versions.entry(path.to_owned()).or_default().agree(&from, &said).map_err(|difference| HubError::FileChanged {

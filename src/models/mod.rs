@@ -10,6 +10,9 @@ use crate::config::{ConfigError, ModelConfig};
 use crate::tensor::ops::{Ops, Tensor};
 use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{BlockSpec, WeightSpecs};
+use decoder::Decoder;
+
+pub use decoder::{Description, Names};
 
 /// Every family that there is.
 const FAMILIES: [Family; 3] = [llama::FAMILY, phi3::FAMILY, qwen2::FAMILY];
@@ -23,8 +26,8 @@ pub struct Family {
     pub class_prefix: &'static str,
     /// The config's keys that mean something to it.
     pub config_keys: &'static [&'static str],
-    /// Makes the model that a config describes.
-    pub build: fn(&ModelConfig, Task) -> Result<Box<dyn Model>>,
+    /// What a config says of the model.
+    pub describe: fn(&ModelConfig) -> Result<Description, ConfigError>,
 }
 
 impl Family {
@@ -37,6 +40,14 @@ impl Family {
         let model_type = config.model_type()?;
         let known = || ALL.iter().map(|family| family.model_type).collect();
         ALL.iter().find(|family| family.model_type == model_type).ok_or_else(|| config.unsupported_model_type(known()))
+    }
+
+    /// The model that a config describes.
+    ///
+    /// # Errors
+    /// What is wrong with the config.
+    pub fn build(&self, config: &ModelConfig, task: Task) -> Result<Box<dyn Model>> {
+        Ok(Box::new(Decoder::new((self.describe)(config)?, config, task)?))
     }
 
     /// What transformers calls the class of a model for this task.
@@ -110,8 +121,47 @@ pub enum HeadRows {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::config::Activation;
     use serde_json::json;
+
+    #[test]
+    fn configs_are_read_with_their_familys_defaults() {
+        let goldens: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/goldens/configs.json")).unwrap();
+        let mut seen = BTreeSet::new();
+        for case in goldens["cases"].as_array().unwrap() {
+            let config = ModelConfig::from_json("a/b: config.json", case["config"].to_string().as_bytes()).unwrap();
+            let (name, expected) = (&case["name"], &case["expected"]);
+            let family = Family::of(&config).unwrap();
+            let Description { config: found, qkv_bias, output_bias, mlp_bias, .. } =
+                (family.describe)(&config).unwrap();
+            assert_eq!(found.hidden_act, Activation::from_name(expected["hidden_act"].as_str().unwrap()).unwrap());
+            assert_eq!(found.rope.theta, expected["rope_theta"].as_f64().unwrap(), "{name}");
+            assert_eq!(found.rms_norm_eps, expected["rms_norm_eps"].as_f64().unwrap() as f32, "{name}");
+            let found = json!({
+                "vocab_size": found.vocab_size, "hidden_size": found.hidden_size,
+                "intermediate_size": found.intermediate_size, "num_hidden_layers": found.num_hidden_layers,
+                "num_attention_heads": found.num_attention_heads, "num_key_value_heads": found.num_key_value_heads,
+                "head_dim": found.head_dim, "max_position_embeddings": found.max_position_embeddings,
+                "tie_word_embeddings": found.tie_word_embeddings,
+                "bos_token_id": found.special.bos, "eos_token_id": found.special.eos.first(),
+                "pad_token_id": found.special.pad,
+                "biases": [qkv_bias, output_bias, mlp_bias],
+            });
+            for (key, value) in found.as_object().unwrap() {
+                let expected = match &expected[key] {
+                    serde_json::Value::Array(ids) if key == "eos_token_id" => &ids[0],
+                    expected => expected,
+                };
+                assert_eq!(value, expected, "{name}: {key}");
+            }
+            seen.insert(family.model_type);
+        }
+        assert!(FAMILIES.iter().all(|family| seen.contains(family.model_type)), "{seen:?}");
+    }
 
     #[test]
     fn what_is_not_there_is_said_with_what_is() {

@@ -1,7 +1,6 @@
 //! Phi-3 and Phi-4. Semantics: transformers' `modeling_phi3.py`.
 
-use super::Family;
-use super::decoder::{Decoder, Description, Names};
+use super::{Description, Family, Names};
 use crate::config::{DecoderConfig, DecoderDefaults};
 
 const DEFAULTS: DecoderDefaults = DecoderDefaults {
@@ -22,15 +21,14 @@ pub const FAMILY: Family = Family {
     model_type: "phi3",
     class_prefix: "Phi3",
     config_keys: DecoderConfig::KEYS,
-    build: |raw, task| {
+    describe: |raw| {
         let config = DecoderConfig::parse(raw, &DEFAULTS)?;
         if let Some(window) = raw.fields().count("sliding_window")?
             && window < config.max_position_embeddings
         {
             let supported = "null, or a window no shorter than max_position_embeddings";
-            return Err(raw.fields().unsupported("sliding_window", supported).into());
+            return Err(raw.fields().unsupported("sliding_window", supported));
         }
-        let description = Description { qkv_bias: false, output_bias: false, mlp_bias: false, names: NAMES, config };
-        Ok(Box::new(Decoder::new(description, raw, task)?))
+        Ok(Description { qkv_bias: false, output_bias: false, mlp_bias: false, names: NAMES, config })
     },
 };

@@ -1,7 +1,6 @@
 //! Qwen2 and Qwen2.5. Semantics: transformers' `modeling_qwen2.py`.
 
-use super::Family;
-use super::decoder::{Decoder, Description, Names};
+use super::{Description, Family, Names};
 use crate::config::{DecoderConfig, DecoderDefaults};
 
 const DEFAULTS: DecoderDefaults = DecoderDefaults {
@@ -19,13 +18,11 @@ pub const FAMILY: Family = Family {
     model_type: "qwen2",
     class_prefix: "Qwen2",
     config_keys: DecoderConfig::KEYS,
-    build: |raw, task| {
+    describe: |raw| {
         if raw.fields().flag("use_sliding_window")? == Some(true) {
-            return Err(raw.fields().unsupported("use_sliding_window", "false").into());
+            return Err(raw.fields().unsupported("use_sliding_window", "false"));
         }
         let config = DecoderConfig::parse(raw, &DEFAULTS)?;
-        let description =
-            Description { qkv_bias: true, output_bias: false, mlp_bias: false, names: Names::LLAMA, config };
-        Ok(Box::new(Decoder::new(description, raw, task)?))
+        Ok(Description { qkv_bias: true, output_bias: false, mlp_bias: false, names: Names::LLAMA, config })
     },
 };

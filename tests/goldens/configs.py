@@ -8,7 +8,7 @@ import pathlib
 
 import torch
 import transformers
-from transformers import GenerationConfig, LlamaConfig
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 CASES = {
     "nothing but the type": {},
@@ -52,6 +52,8 @@ CASES = {
         "dtype": "float16",
         "rope_parameters": {"rope_type": "default", "rope_theta": 250000.0},
     },
+    "qwen2 and nothing else": {"model_type": "qwen2"},
+    "phi3 and nothing else": {"model_type": "phi3"},
     "generation keys of old": {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": 20, "max_length": 4096},
 }
 
@@ -85,14 +87,24 @@ GENERATION_KEYS = [
 ]
 
 
+def biases(config):
+    """Whether q, o and gate have biases."""
+    with torch.device("meta"):
+        names = AutoModelForCausalLM.from_config(config).state_dict()
+    endings = [("q_proj.bias", "qkv_proj.bias"), ("o_proj.bias",), ("gate_proj.bias", "gate_up_proj.bias")]
+    return [any(name.endswith(ending) for name in names) for ending in endings]
+
+
 def main():
     cases = []
     for name, keys in CASES.items():
         keys = {"model_type": "llama"} | keys
-        config = LlamaConfig.from_dict(json.loads(json.dumps(keys)))
+        config = AutoConfig.for_model(keys["model_type"]).from_dict(json.loads(json.dumps(keys)))
         # As from_pretrained does where there is no generation_config.json: from the raw file, not from LlamaConfig.
         generation = GenerationConfig.from_model_config(dict(keys))
-        expected = {key: getattr(config, key) for key in MODEL_KEYS}
+        expected = {key: getattr(config, key, None) for key in MODEL_KEYS}
+        expected["head_dim"] = expected["head_dim"] or config.hidden_size // config.num_attention_heads
+        expected["biases"] = biases(config)
         expected["rope_theta"] = config.rope_parameters["rope_theta"]
         expected["dtype"] = None if config.dtype is None else str(config.dtype)
         expected["generation"] = {key: getattr(generation, key) for key in GENERATION_KEYS}
