@@ -1,4 +1,5 @@
 import { AutoModelForCausalLM, AutoTokenizer, type DType, type ModelSource, type PreTrainedModel } from "layerline";
+import { Cached } from "./cached.ts";
 import { Chat } from "./chat.ts";
 import { element } from "./dom.ts";
 import { Download } from "./download.ts";
@@ -24,6 +25,13 @@ const inspector = element("inspector", HTMLElement);
 const download_section = element("download", HTMLElement);
 const map = new LayerMap();
 const download = new Download();
+const cached = new Cached(
+  (repo_id) => {
+    input("model-id").value = repo_id;
+    void load();
+  },
+  (error) => show_problem(load_problem, error),
+);
 const chat = new Chat((busy) => {
   document.body.dataset.busy = String(busy);
   if (!busy) void refresh();
@@ -107,6 +115,7 @@ async function unload(): Promise<void> {
   hide_problem(chat_problem);
   set_phase("empty", "No model loaded");
   await old.model?.dispose().catch((error: unknown) => console.warn(error));
+  void cached.refresh();
 }
 
 /** Redraws the map until every layer is in place. */
@@ -119,6 +128,7 @@ async function follow(mine: typeof session): Promise<void> {
   // A layer that failed may have come since, when a token reached it.
   hide_problem(load_problem);
   const size = await mine?.model?.get_memory_footprint();
+  void cached.refresh();
   if (session === mine) set_phase("resident", `${mine?.name} · ${format.bytes(size ?? 0)} of weights`);
 }
 
@@ -157,4 +167,5 @@ if (missing) {
   load_button.disabled = true;
   status.textContent = "WebGPU is missing";
 }
+void cached.refresh();
 document.body.dataset.started = "true";

@@ -13,6 +13,7 @@ export function show_numbers(stats: ModelStats): void {
     ["Staging peak", "peak-staging-bytes", stats.peak_staging_bytes, format.bytes(stats.peak_staging_bytes)],
     ["Wasm memory", "wasm-memory-bytes", stats.wasm_memory_bytes, format.bytes(stats.wasm_memory_bytes)],
     ["Fetched", "fetched-bytes", stats.fetched_bytes, format.bytes(stats.fetched_bytes)],
+    ["From the cache", "cache-read-bytes", stats.cache_read_bytes, format.bytes(stats.cache_read_bytes)],
     ["Requests", "requests", stats.requests, String(stats.requests)],
     ["Kernels", "kernels", stats.kernels, stats.kernels],
     ["Adapter", "adapter", gpu, gpu],
