@@ -7,12 +7,13 @@
 mod loopback;
 
 use std::ops::Range;
+use std::time::Duration;
 
 use futures_util::future::join;
 use layerline::Error;
 use layerline::checkpoint::{Catalog, CheckpointError};
 use layerline::config::{DecoderConfig, DecoderDefaults, ModelConfig};
-use layerline::hub::{Abort, HubError, HubOptions, HubRepo, Repo};
+use layerline::hub::{Abort, HubError, HubOptions, HubRepo, Repo, Timeouts};
 use layerline::tensor::Dtype;
 use loopback::{MODEL, SHARD, endpoint, faults, log, options, pin, reset};
 use serde_json::json;
@@ -20,6 +21,18 @@ use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_sys::AbortController;
 
 wasm_bindgen_test_configure!(run_in_browser);
+
+/// A client that soon loses its patience.
+async fn hasty() -> HubRepo {
+    let (limit, retry) = (Duration::from_secs(1), Duration::from_millis(20));
+    let timeouts = Timeouts { answer: limit, silence: limit, retry };
+    HubRepo::pin(MODEL, HubOptions { timeouts, ..options() }, Abort::new()).await.unwrap()
+}
+
+/// The ranges of [`SHARD`] that the CDN was asked for.
+async fn ranges() -> Vec<String> {
+    log().await.into_iter().filter_map(|entry| (entry.host == "cdn").then_some(entry.range?)).collect()
+}
 
 async fn read(repo: &HubRepo, range: Range<u64>) -> Result<Vec<u8>, HubError> {
     repo.open(SHARD, range).await?.collect().await
@@ -83,8 +96,7 @@ async fn a_break_is_resumed_at_the_byte_reached() {
     ]))
     .await;
     assert!(read(&repo, 5000..2_005_000).await.unwrap() == whole);
-    let ranges: Vec<_> =
-        log().await.into_iter().filter_map(|entry| (entry.host == "cdn").then_some(entry.range?)).collect();
+    let ranges = ranges().await;
     assert_eq!(ranges[0], "bytes=5000-2004999");
     // Whatever of the 300,000 bytes arrived before the break is not asked for again.
     let resumed: u64 = ranges[1].strip_prefix("bytes=").unwrap().strip_suffix("-2004999").unwrap().parse().unwrap();
@@ -215,5 +227,139 @@ async fn an_endpoint_that_does_not_answer_is_a_network_error() {
     let error = pin(MODEL).await.unwrap_err();
     assert!(error.code() == "NETWORK" && error.to_string().contains("CORS"), "{error}");
     assert!(endpoint().starts_with("http"));
+    reset().await;
+}
+
+#[wasm_bindgen_test]
+async fn silence_counts_as_a_drop() {
+    reset().await;
+    let repo = hasty().await;
+    let whole = read(&repo, 5000..1_005_000).await.unwrap();
+    for fault in ["stallAfter", "hang"] {
+        let value = if fault == "hang" { json!(true) } else { json!(300_000) };
+        faults(json!([{"host": "cdn", "method": "GET", fault: value, "times": 1}])).await;
+        assert!(read(&repo, 5000..1_005_000).await.unwrap() == whole, "{fault}");
+        assert_eq!(ranges().await.len(), 2, "{fault}");
+        // The connection that was given up is let go.
+        assert_eq!(log().await.iter().find(|entry| entry.host == "cdn").unwrap().done, "aborted", "{fault}");
+    }
+    // A slow link is no silence: this takes longer than any limit.
+    faults(json!([{"host": "cdn", "method": "GET", "throttle": 400_000}])).await;
+    assert!(read(&repo, 5000..1_005_000).await.unwrap() == whole);
+    assert_eq!(ranges().await, ["bytes=5000-1004999"]);
+    reset().await;
+}
+
+#[wasm_bindgen_test]
+async fn lies_about_lengths_are_seen_through() {
+    reset().await;
+    let repo = hasty().await;
+    let whole = read(&repo, 5000..1_005_000).await.unwrap();
+    for (fault, asked) in [
+        (json!({"beyond": 70_000}), 1),
+        (json!({"maxRange": 400_000}), 3),
+        (json!({"headers": {"Content-Length": 1_000_001}, "dropAfter": 1_000_000}), 1),
+        (json!({"headers": {"Content-Length": 400_000}, "times": 1}), 2),
+        (json!({"headers": {"Content-Length": null}, "dropAfter": 400_000, "times": 1}), 2),
+    ] {
+        let mut rule = json!({"host": "cdn", "method": "GET"});
+        rule.as_object_mut().unwrap().extend(fault.as_object().unwrap().clone());
+        faults(json!([rule])).await;
+        assert!(read(&repo, 5000..1_005_000).await.unwrap() == whole, "{fault}");
+        assert_eq!(ranges().await.len(), asked, "{fault}");
+    }
+    reset().await;
+}
+
+#[wasm_bindgen_test]
+async fn a_small_file_that_is_cut_short_comes_whole() {
+    reset().await;
+    let repo = hasty().await;
+    let whole = repo.read("tokenizer.json", 1 << 24).await.unwrap();
+    for after in [0, 1000, 100_000] {
+        faults(json!([{"path": "/api/resolve-cache/", "dropAfter": after, "times": 1}])).await;
+        // The first is in the browser's cache.
+        let repo = hasty().await;
+        assert!(repo.read("tokenizer.json", 1 << 24).await.unwrap() == whole, "{after}");
+    }
+    reset().await;
+}
+
+#[wasm_bindgen_test]
+async fn a_signed_url_that_expires_is_replaced() {
+    reset().await;
+    let repo = hasty().await;
+    let whole = read(&repo, 5000..1_005_000).await.unwrap();
+    faults(json!([
+        {"host": "cdn", "method": "GET", "nth": 1, "dropAfter": 300_000},
+        {"host": "cdn", "method": "GET", "nth": 2, "status": 403},
+    ]))
+    .await;
+    assert!(read(&repo, 5000..1_005_000).await.unwrap() == whole);
+    // Each time it is the endpoint that is asked.
+    assert_eq!(log().await.iter().filter(|entry| entry.host == "hub").count(), 3);
+
+    faults(json!([{"host": "cdn", "method": "GET", "status": 403}])).await;
+    let error = read(&repo, 0..9).await.unwrap_err();
+    assert!(error.code() == "FORBIDDEN" && error.to_string().contains("from http://127.0.0.1"), "{error}");
+    assert_eq!(ranges().await.len(), 3);
+    reset().await;
+}
+
+#[wasm_bindgen_test]
+async fn a_file_that_changes_is_not_spliced() {
+    for (headers, changed) in [(json!({"ETag": "\"other\""}), true), (json!({"ETag": null}), false)] {
+        faults(json!([
+            {"host": "cdn", "method": "GET", "nth": 1, "dropAfter": 300_000},
+            {"host": "cdn", "method": "GET", "nth": 2, "headers": headers},
+        ]))
+        .await;
+        let result = read(&hasty().await, 5000..1_005_000).await;
+        assert_eq!(result.err().map(|error| error.code()), changed.then_some("FILE_CHANGED"), "{headers}");
+    }
+    // Truncated after its header has told of more.
+    reset().await;
+    let repo = hasty().await;
+    repo.read_prefix(SHARD, 9).await.unwrap();
+    faults(json!([{"host": "cdn", "method": "GET", "truncate": 1000}])).await;
+    for range in [0..9, 900..2000, 2000..3000] {
+        assert_eq!(read(&repo, range).await.unwrap_err().code(), "FILE_CHANGED");
+    }
+    reset().await;
+}
+
+#[wasm_bindgen_test]
+async fn waits_until_the_date_that_it_is_told() {
+    reset().await;
+    let repo = hasty().await;
+    let now = js_sys::Date::now();
+    let date = js_sys::Date::new(&(now + 3000.0).into()).to_utc_string();
+    let headers = json!({"Retry-After": String::from(date), "Access-Control-Expose-Headers": "Retry-After"});
+    faults(json!([{"host": "hub", "path": SHARD, "status": 429, "headers": headers, "times": 1}])).await;
+    assert_eq!(read(&repo, 0..9).await.unwrap().len(), 9);
+    // The date has no milliseconds.
+    assert!(js_sys::Date::now() - now >= 1900.0);
+    reset().await;
+}
+
+#[wasm_bindgen_test]
+async fn aborting_ends_every_wait_at_once() {
+    for fault in [json!({"hang": true}), json!({"stallAfter": 0}), json!({"status": 503}), json!({"destroy": true})] {
+        let mut rule = json!({"host": "cdn", "method": "GET"});
+        rule.as_object_mut().unwrap().extend(fault.as_object().unwrap().clone());
+        faults(json!([rule])).await;
+        let abort = Abort::new();
+        let repo = HubRepo::pin(MODEL, options(), abort.clone()).await.unwrap();
+        let began = js_sys::Date::now();
+        let until_asked = async {
+            while ranges().await.is_empty() {}
+            abort.abort();
+        };
+        let (result, ()) = join(read(&repo, 0..9), until_asked).await;
+        assert_eq!(result.unwrap_err().code(), "ABORTED", "{fault}");
+        assert!(js_sys::Date::now() - began < 1000.0, "{fault}");
+        // The hub hears of it too.
+        while log().await.iter().any(|entry| entry.host == "cdn" && entry.done == "open") {}
+    }
     reset().await;
 }

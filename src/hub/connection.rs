@@ -21,18 +21,21 @@ const FRESH_URLS: usize = 2;
 /// A file shorter than this can be shorter than its compressed form, whose length is all that a header told.
 const SURELY_COMPRESSIBLE: u64 = 1024;
 
-/// How long to wait for a sign of life before a connection counts as dropped. There is no limit while bytes flow.
+/// How long to wait for a sign of life before a connection counts as dropped, and before the next try. There is no limit
+/// while bytes flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// For an answer's head. A browser may hold a request back until one of its few connections to the host is free.
     pub answer: Duration,
     /// For the next byte of a body.
     pub silence: Duration,
+    /// Between the first try and the second: later waits are up to eight times as long.
+    pub retry: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Timeouts { answer: Duration::from_secs(60), silence: Duration::from_secs(20) }
+        Timeouts { answer: Duration::from_secs(60), silence: Duration::from_secs(20), retry: Duration::from_secs(1) }
     }
 }
 

@@ -153,7 +153,15 @@ impl Repo for HubRepo {
     fn read<'a>(&'a self, path: &'a str, max_bytes: u64) -> LocalBoxFuture<'a, Result<Vec<u8>, HubError>> {
         Box::pin(async move {
             let url = self.0.file_url(path)?;
-            self.0.read(&url, self.0.asked(Some(path), None), max_bytes, Cache::Default, Backoff::patient()).await
+            self.0
+                .read(
+                    &url,
+                    self.0.asked(Some(path), None),
+                    max_bytes,
+                    Cache::Default,
+                    Backoff::patient(self.0.timeouts.retry),
+                )
+                .await
         })
     }
 
@@ -200,8 +208,15 @@ impl Connection {
             sha: String,
         }
         let url = revision_url(&self.endpoint, &self.id, &self.revision);
-        let answer =
-            self.read(&url, self.asked(None, None), MAX_REVISION_ANSWER, Cache::Revalidate, Backoff::brief()).await;
+        let answer = self
+            .read(
+                &url,
+                self.asked(None, None),
+                MAX_REVISION_ANSWER,
+                Cache::Revalidate,
+                Backoff::brief(self.timeouts.retry),
+            )
+            .await;
         match answer {
             Ok(bytes) => {
                 let found = serde_json::from_slice::<Revision>(&bytes).ok().filter(|found| is_commit(&found.sha));
@@ -215,7 +230,10 @@ impl Connection {
         // No usable API: the endpoint may still name the commit where it serves a small file itself.
         let path = "config.json";
         let url = self.file_url(path)?;
-        match self.send(&url, self.asked(Some(path), None), Cache::Revalidate, &mut Backoff::brief()).await {
+        match self
+            .send(&url, self.asked(Some(path), None), Cache::Revalidate, &mut Backoff::brief(self.timeouts.retry))
+            .await
+        {
             Ok(response) => Ok(response.header("x-repo-commit").filter(|commit| is_commit(commit))),
             Err(HubError::EntryNotFound { .. }) => Ok(None),
             Err(error) => Err(error),

@@ -20,6 +20,8 @@ mod http;
 mod hub_repo;
 mod id;
 mod memory;
+#[cfg(all(target_arch = "wasm32", feature = "engine"))]
+mod online;
 mod repo;
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
 mod retry;
@@ -38,6 +40,8 @@ pub use http::Traffic;
 pub use hub_repo::{HubOptions, HubRepo};
 pub(crate) use id::is_plain_path;
 pub use memory::MemoryRepo;
+#[cfg(all(target_arch = "wasm32", feature = "engine"))]
+pub(crate) use online::OnOnline;
 pub use repo::{ByteStream, Prefix, Repo};
 
 // Natively only: it blocks on futures and reads a folder.

@@ -39,6 +39,7 @@ struct Body {
 impl RangeStream {
     pub(super) fn new(hub: Rc<Connection>, path: &str, url: String, range: Range<u64>) -> Self {
         RangeStream {
+            backoff: Backoff::patient(hub.timeouts.retry),
             hub,
             path: path.to_owned(),
             url,
@@ -46,7 +47,6 @@ impl RangeStream {
             exact: true,
             file_size: None,
             body: None,
-            backoff: Backoff::patient(),
         }
     }
 

@@ -286,6 +286,179 @@ fn a_range_is_given_up_after_five_retries() {
     assert_eq!((error.code(), hub.slept()), ("RATE_LIMITED", vec![9; 5]));
 }
 
+/// A reply to a request that no head ever comes for.
+fn hangs() -> Reply {
+    reply(0, &[])
+}
+
+#[test]
+fn waits_as_long_as_it_is_told() {
+    for (header, waited) in [("9", 9), ("in 30 seconds", 30), ("99999", 60), ("soon", 1), ("0", 1)] {
+        let hub =
+            Scripted::new([Some(reply(503, &[]).with("retry-after", header)), Some(partial("4-7/10", &[b"4567"]))]);
+        assert_eq!(read_range(&hub.repo(), 4..8).unwrap(), b"4567");
+        assert_eq!(hub.slept(), [waited], "{header}");
+    }
+}
+
+#[test]
+fn silence_counts_as_a_drop() {
+    // 60 s without a head, 20 s without a byte; then the schedule's wait.
+    let hub = Scripted::new([
+        Some(hangs()),
+        Some(partial("10-19/100", &[b"abc"]).stalling()),
+        Some(partial("13-19/100", &[b"defghij"])),
+    ]);
+    assert_eq!(read_range(&hub.repo(), 10..20).unwrap(), b"abcdefghij");
+    assert_eq!(hub.slept(), [60, 1, 20, 1]);
+    assert!(hub.asked()[2].ends_with("[13..20]"));
+
+    let hub = Scripted::new((0..6).map(|_| Some(partial("10-19/100", &[]).stalling())));
+    let error = read_range(&hub.repo(), 10..20).unwrap_err();
+    assert!(error.code() == "NETWORK" && error.to_string().contains("no byte for 20s"), "{error}");
+
+    let hub = Scripted::new([Some(reply(200, &[b"ab"]).stalling()), Some(hangs()), Some(reply(200, &[b"abcd"]))]);
+    assert_eq!(block_on(hub.repo().read("config.json", 9)).unwrap(), b"abcd");
+    assert_eq!(hub.slept(), [20, 1, 60, 2]);
+}
+
+#[test]
+fn a_limit_is_what_the_options_say() {
+    let timeouts =
+        Timeouts { answer: Duration::from_secs(7), silence: Duration::from_secs(3), retry: Duration::from_secs(5) };
+    let hub = Scripted::new([Some(hangs()), Some(reply(200, &[]).stalling()), Some(reply(200, &[b"{}"]))]);
+    let repo = hub.pin(HubOptions { timeouts, ..at(SHA) }).unwrap();
+    block_on(repo.read("config.json", 9)).unwrap();
+    assert_eq!(hub.slept(), [7, 5, 3, 10]);
+}
+
+#[test]
+fn a_small_file_that_is_cut_short_is_asked_for_again() {
+    // Some browsers take such a body for a whole one.
+    let hub = Scripted::new([
+        Some(reply(200, &[&[b' '; 2000]]).with("content-length", "2001")),
+        Some(reply(200, &[&[b' '; 2001]]).with("content-length", "2001")),
+        // The length of the compressed form.
+        Some(reply(200, &[&[b' '; 2001]]).with("content-length", "44")),
+        Some(reply(200, &[b"tiny"]).with("content-length", "30")),
+    ]);
+    let repo = hub.repo();
+    for size in [2001, 2001, 4] {
+        assert_eq!(block_on(repo.read("config.json", 9999)).unwrap().len(), size);
+    }
+    assert_eq!(hub.slept(), [1]);
+}
+
+#[test]
+fn a_server_may_send_less_than_it_was_asked_for_if_it_says_so() {
+    let hub = Scripted::new([
+        Some(partial("10-14/100", &[b"abcde"])),
+        // Whatever follows what it announced doesn't count.
+        Some(partial("15-17/100", &[b"fg", b"h??????"])),
+        Some(partial("18-29/100", &[b"ijklmnopqrst"])),
+    ]);
+    assert_eq!(read_range(&hub.repo(), 10..20).unwrap(), b"abcdefghij");
+    assert!(hub.slept().is_empty());
+    // Less than announced is a drop, whether or not Content-Range can be read.
+    let hub = Scripted::new([
+        Some(reply(206, &[b"ab"]).with("content-length", "4")),
+        Some(reply(206, &[b"cd"]).with("content-length", "2")),
+    ]);
+    assert_eq!(block_on(hub.repo().read_prefix(FILE, 4)).unwrap().bytes, b"abcd");
+    assert_eq!(hub.slept(), [1]);
+}
+
+#[test]
+fn a_file_that_ends_too_soon_is_not_asked_for_again_and_again() {
+    let hub = Scripted::new([Some(partial("4-6/7", &[b"456"]))]);
+    assert_eq!(read_range(&hub.repo(), 4..8).unwrap_err().code(), "RANGE_NOT_SATISFIABLE");
+    let hub = Scripted::new([Some(reply(200, &[b"0123456"]).with("content-length", "7"))]);
+    assert_eq!(read_range(&hub.repo(), 4..8).unwrap_err().code(), "RANGE_NOT_SATISFIABLE");
+}
+
+#[test]
+fn the_url_that_a_cdn_refuses_is_asked_for_anew() {
+    let url = format!("https://h/a/b/resolve/{SHA}/{FILE}");
+    for status in [401, 403, 404, 410] {
+        let hub = Scripted::new([
+            Some(partial("10-19/100", &[b"abc"]).from("https://cdn").breaking()),
+            Some(reply(status, &[]).from("https://cdn")),
+            Some(partial("13-19/100", &[b"defghij"]).from("https://cdn2")),
+        ]);
+        assert_eq!(read_range(&hub.repo(), 10..20).unwrap(), b"abcdefghij", "{status}");
+        // Never the CDN's own URL.
+        assert!(hub.asked().iter().all(|asked| asked.starts_with(&url)));
+    }
+    // Nor may the browser remember where the endpoint sent it.
+    let hub = Scripted::new([Some(reply(403, &[]).from("https://cdn")), Some(reply(200, &[b"{}"]))]);
+    block_on(hub.repo().read("config.json", 9)).unwrap();
+    assert_eq!(hub.0.borrow().caches, [Cache::Default, Cache::Bypass]);
+}
+
+#[test]
+fn a_cdn_that_goes_on_refusing_is_believed() {
+    let hub = Scripted::new((0..3).map(|_| Some(reply(403, &[]).from("https://cdn"))));
+    let error = read_range(&hub.repo(), 10..20).unwrap_err();
+    assert!(error.code() == "FORBIDDEN" && error.to_string().contains("status 403 from https://cdn"), "{error}");
+    assert_eq!(hub.slept(), [1, 2]);
+    // What has never been there is just not there, and the endpoint's own word counts at once.
+    for (reply, code) in [
+        (reply(404, &[]).from("https://cdn"), "ENTRY_NOT_FOUND"),
+        (reply(403, &[]).from("https://cdn").with("x-error-code", "GatedRepo"), "GATED_REPO"),
+        (reply(403, &[]).from("https://h"), "FORBIDDEN"),
+        (reply(403, &[]), "FORBIDDEN"),
+    ] {
+        let hub = Scripted::new([Some(reply)]);
+        assert_eq!((read_range(&hub.repo(), 10..20).unwrap_err().code(), hub.slept()), (code, vec![]));
+    }
+}
+
+#[test]
+fn versions_of_a_file_are_never_mixed() {
+    let first = || partial("10-19/100", &[b"abc"]).with("etag", "\"1\"").breaking();
+    for (second, differs) in [
+        (partial("13-19/100", &[b"DEFGHIJ"]).with("etag", "\"2\""), "its ETag was \"1\", now it is \"2\""),
+        (partial("13-19/90", &[b"DEFGHIJ"]).with("etag", "\"1\""), "it had 100 bytes, now it has 90"),
+        (reply(200, &[b"ABCDEFGHIJ"]).with("content-length", "90"), "it had 100 bytes, now it has 90"),
+        (reply(416, &[]), "now it ends before byte 20"),
+    ] {
+        let hub = Scripted::new([Some(first()), Some(second)]);
+        let error = read_range(&hub.repo(), 10..20).unwrap_err();
+        assert_eq!(error.code(), "FILE_CHANGED");
+        assert!(error.to_string().contains(differs) && error.to_string().contains(FILE), "{error}");
+    }
+    // Nor between the header and the tensors that it tells of.
+    let dated = |body, date| partial(body, &[b"0123"]).with("last-modified", date);
+    let hub = Scripted::new([
+        Some(dated("0-3/100", "Mon, 02 Nov 2026 00:00:00 GMT")),
+        Some(dated("4-7/100", "Tue, 03 Nov 2026 00:00:00 GMT")),
+    ]);
+    let repo = hub.repo();
+    block_on(repo.read_prefix(FILE, 4)).unwrap();
+    assert_eq!(read_range(&repo, 4..8).unwrap_err().code(), "FILE_CHANGED");
+}
+
+#[test]
+fn other_words_for_the_same_version_are_no_alarm() {
+    let hub = Scripted::new([
+        Some(partial("10-19/100", &[b"abc"]).with("etag", "\"sha\"").breaking()),
+        Some(partial("13-19/100", &[b"de"]).with("etag", "\"xet\"").from("https://cdn").breaking()),
+        Some(partial("15-19/100", &[b"fg"]).with("etag", "W/\"sha-gzip\"").breaking()),
+        Some(partial("17-19/*", &[b"hij"])),
+    ]);
+    assert_eq!(read_range(&hub.repo(), 10..20).unwrap(), b"abcdefghij");
+}
+
+#[test]
+fn whole_files_in_place_of_ranges_cost_no_more_than_they_may() {
+    let whole = || Some(reply(200, &[]).with("content-length", "5000000000"));
+    let hub = Scripted::new([whole(), whole()]);
+    let repo = hub.repo();
+    block_on(repo.open(FILE, 200_000_000..200_000_008)).map(drop).unwrap();
+    let error = read_range(&repo, 200_000_000..200_000_008).unwrap_err();
+    assert!(error.code() == "RANGES_UNSUPPORTED" && error.to_string().contains(FILE), "{error}");
+}
+
 #[test]
 fn a_server_that_ignores_range_is_not_misread() {
     let hub = Scripted::new([Some(reply(200, &[b"012", b"345", b"678", b"9"]))]);
@@ -315,6 +488,7 @@ fn answers_of_another_range_are_refused() {
         partial("0-7/10", &[b"01234567"]),
         partial("nonsense", &[b"4567"]),
         partial("4-7/10", &[]).with("content-type", "multipart/byteranges; boundary=x"),
+        partial("4-7/10", &[]).with("content-encoding", "gzip"),
         reply(204, &[]),
     ] {
         assert_eq!(read_range(&Scripted::new([Some(bad)]).repo(), 4..8).unwrap_err().code(), "BAD_RESPONSE");
@@ -345,13 +519,16 @@ fn prefixes() {
 
 #[test]
 fn aborting_ends_what_waits_and_what_comes_later() {
-    let hub = Scripted::new([None]);
-    let abort = Abort::new();
-    let repo = block_on(HubRepo::pin_by(Box::new(hub.clone()), "a/b", at(SHA), abort.clone())).unwrap();
-    hub.0.borrow_mut().abort_in_sleep = Some(abort);
-    assert_eq!(read_range(&repo, 0..4).unwrap_err().code(), "ABORTED");
-    assert_eq!(block_on(repo.read("config.json", 10)).unwrap_err().code(), "ABORTED");
-    assert_eq!(hub.asked().len(), 1);
+    // In a wait between tries, without a head, and without a byte.
+    for reply in [None, Some(hangs()), Some(partial("0-3/4", &[b"01"]).stalling())] {
+        let hub = Scripted::new([reply]);
+        let abort = Abort::new();
+        let repo = block_on(HubRepo::pin_by(Box::new(hub.clone()), "a/b", at(SHA), abort.clone())).unwrap();
+        hub.0.borrow_mut().abort_in_sleep = Some(abort);
+        assert_eq!(read_range(&repo, 0..4).unwrap_err().code(), "ABORTED");
+        assert_eq!(block_on(repo.read("config.json", 10)).unwrap_err().code(), "ABORTED");
+        assert_eq!((hub.asked().len(), hub.slept().len()), (1, 1));
+    }
 }
 
 #[test]

@@ -2,11 +2,14 @@
 //!
 //! A block is asked for when the forward pass reaches it, or all blocks at once when weights are to stream in in the
 //! background; who waits for a block waits for its own requests only.
+//!
+//! A block that fails is absent again. It comes when it is asked for, when any block is (it may have been the
+//! background's), or when the browser finds the network that it had lost.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 
 use futures_util::future::{LocalBoxFuture, try_join_all};
@@ -23,6 +26,8 @@ use crate::{Error, Result};
 
 /// Requests under way at a time. A browser opens six connections to an HTTP/1.1 host.
 const STREAMS: usize = 6;
+/// The codes of what a later try may not meet again, a server's 5xx among them.
+const PASSING: [&str; 3] = ["NETWORK", "RATE_LIMITED", "BAD_RESPONSE"];
 
 /// Runs a future beside the caller's: the event loop in a browser, a pool in native tests.
 pub type Spawn = Rc<dyn Fn(LocalBoxFuture<'static, ()>)>;
@@ -108,6 +113,8 @@ struct Inner {
     spawn: Spawn,
     progress: Option<Rc<dyn Fn(Progress)>>,
     abort: Abort,
+    #[cfg(target_arch = "wasm32")]
+    _online: crate::hub::OnOnline,
 }
 
 /// Brings a model's weights in.
@@ -139,7 +146,7 @@ impl Loader {
             .into_iter()
             .map(|fetches| Block { fetches: fetches.into_iter().map(Rc::new).collect(), ..Block::default() })
             .collect();
-        Ok(Loader(Rc::new(Inner {
+        let inner = |_me: &Weak<Inner>| Inner {
             gpu: parts.gpu,
             files,
             specs: parts.blocks,
@@ -157,7 +164,13 @@ impl Loader {
             spawn: parts.spawn,
             progress: parts.progress,
             abort: parts.abort,
-        })))
+            #[cfg(target_arch = "wasm32")]
+            _online: {
+                let me = _me.clone();
+                crate::hub::OnOnline::new(move || me.upgrade().into_iter().for_each(|inner| Loader(inner).resume()))
+            },
+        };
+        Ok(Loader(Rc::new_cyclic(inner)))
     }
 
     /// The slots.
@@ -226,12 +239,23 @@ impl Loader {
         }
     }
 
-    /// Waits until a block's own weights are on the device.
+    /// Asks again for every block that failed for a reason that may have passed.
+    pub fn resume(&self) {
+        for (index, block) in self.0.blocks.iter().enumerate() {
+            let failed = block.failed.borrow().as_ref().is_some_and(|error| PASSING.contains(&error.code()));
+            if failed && !self.0.abort.is_aborted() && !self.0.retired.get() {
+                self.request(index);
+            }
+        }
+    }
+
+    /// Waits until a block's own weights are on the device. What failed before in the background sets out again too.
     ///
     /// # Errors
     /// What stopped the load; asking again tries again.
     pub async fn ready(&self, index: usize) -> Result<()> {
         self.request(index);
+        self.resume();
         // Whoever waits goes first.
         self.0.queue.borrow_mut().make_contiguous().sort_by_key(|fetch| fetch.block != index);
         self.there(index).await

@@ -101,6 +101,41 @@ test("contentRange: a wrong header on the true bytes", async (t) => {
   assert.deepEqual(answer.body, ASKED);
 });
 
+test("headers: on the true answer, or left off it", async (t) => {
+  const { url } = await cdnWith(t, {
+    host: "cdn",
+    headers: { ETag: '"other"', "Content-Length": 200_001, "Accept-Ranges": null },
+    dropAfter: 200_000,
+  });
+  const answer = await send(url, RANGE);
+  assert.equal(answer.headers.etag, '"other"');
+  assert.equal(answer.headers["content-length"], "200001");
+  assert.equal(answer.headers["accept-ranges"], undefined);
+  assert.equal(answer.aborted, true);
+  assert.deepEqual(answer.body, ASKED);
+});
+
+test("hang: no answer, until the client goes", async (t) => {
+  const { hub, url } = await cdnWith(t, { host: "cdn", hang: true });
+  await assert.rejects(fetch(url, { signal: AbortSignal.timeout(50) }), { name: "TimeoutError" });
+  while (hub.log.at(-1).done === "open") await new Promise((soon) => setTimeout(soon, 5));
+  assert.equal(hub.log.at(-1).status, null);
+});
+
+test("beyond: more bytes than Content-Range says", async (t) => {
+  const { url } = await cdnWith(t, { host: "cdn", beyond: 10 });
+  const answer = await send(url, RANGE);
+  assert.equal(answer.headers["content-range"], "bytes 1000-200999/300000");
+  assert.deepEqual(answer.body, WEIGHTS.subarray(1000, 201_010));
+});
+
+test("maxRange: less than was asked for, said so", async (t) => {
+  const { url } = await cdnWith(t, { host: "cdn", maxRange: 500 });
+  const answer = await send(url, RANGE);
+  assert.equal(answer.headers["content-range"], "bytes 1000-1499/300000");
+  assert.deepEqual(answer.body, WEIGHTS.subarray(1000, 1500));
+});
+
 test("truncate: a shorter file, consistently", async (t) => {
   const { url } = await cdnWith(t, { host: "cdn", truncate: 100_000 });
   assert.deepEqual((await send(url)).body, WEIGHTS.subarray(0, 100_000));

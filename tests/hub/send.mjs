@@ -20,6 +20,7 @@ export function sendFile(exchange, file, headers, { compress = false } = {}) {
   const { request, fault } = exchange;
   const size = Math.min(file.size, fault.truncate ?? Number.POSITIVE_INFINITY);
   const range = fault.ignoreRange ? null : parseRange(request.headers.range, size);
+  if (range?.end >= range?.start + fault.maxRange) range.end = range.start + fault.maxRange - 1;
   const common = { "Accept-Ranges": "bytes", ...headers };
   if (range === "unsatisfiable") {
     return sendText(exchange, 416, { ...common, "Content-Range": `bytes */${size}` }, "");
@@ -29,8 +30,9 @@ export function sendFile(exchange, file, headers, { compress = false } = {}) {
   if (range) {
     const { start, end } = range;
     const contentRange = fault.contentRange ?? `bytes ${start}-${end}/${size}`;
-    const partial = { ...common, "Content-Range": contentRange, "Content-Length": end - start + 1 };
-    return sendBody(exchange, 206, partial, () => open(start, end));
+    const last = Math.min(end + (fault.beyond ?? 0), file.size - 1);
+    const partial = { ...common, "Content-Range": contentRange, "Content-Length": last - start + 1 };
+    return sendBody(exchange, 206, partial, () => open(start, last));
   }
   if (compress && /\bgzip\b/.test(request.headers["accept-encoding"] ?? "")) {
     // The length of what is sent isn't known ahead, and the ETag becomes weak.
@@ -47,7 +49,11 @@ export function sendFile(exchange, file, headers, { compress = false } = {}) {
 /** Writes the head and, unless this is a HEAD, the body that `open` gives, with the body's faults. */
 export async function sendBody({ request, response, fault, entry }, status, headers, open) {
   entry.status = status;
-  response.writeHead(status, headers);
+  for (const [name, value] of Object.entries({ ...headers, ...fault.headers })) {
+    if (value === null) response.removeHeader(name);
+    else response.setHeader(name, value);
+  }
+  response.writeHead(status);
   if (request.method === "HEAD" || status === 304) return response.end();
   response.flushHeaders();
   const limit = Math.min(fault.dropAfter ?? Number.POSITIVE_INFINITY, fault.stallAfter ?? Number.POSITIVE_INFINITY);

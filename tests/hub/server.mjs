@@ -175,10 +175,8 @@ async function answerControl(exchange, url) {
 async function misbehave(exchange, cors) {
   const { response, fault } = exchange;
   if (fault.delay) await sleep(fault.delay);
-  if (fault.destroy) {
-    response.destroy();
-    return true;
-  }
+  if (fault.destroy) response.destroy();
+  if (fault.destroy || fault.hang) return true;
   if (fault.cors === false) for (const name of Object.keys(cors)) response.removeHeader(name);
   if (fault.status === undefined) return false;
   await sendText(exchange, fault.status, { "Content-Type": "text/plain", ...fault.headers }, fault.body ?? "");
