@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use futures_util::future::join;
 use layerline::Error;
-use layerline::checkpoint::{Catalog, CheckpointError};
+use layerline::checkpoint::{Catalog, CatalogOptions, CheckpointError};
 use layerline::config::{LlamaConfig, ModelConfig};
 use layerline::hub::{Abort, HubError, HubOptions, HubRepo, Repo};
 use layerline::tensor::Dtype;
@@ -31,7 +31,7 @@ async fn a_model_is_known_after_kilobytes() {
     let repo = pin(MODEL).await.unwrap();
     assert_eq!(repo.commit().len(), 40);
     let config = LlamaConfig::parse(&ModelConfig::open(&repo).await.unwrap()).unwrap();
-    let catalog = Catalog::open(&repo).await.unwrap();
+    let catalog = Catalog::open(&repo, &CatalogOptions::default()).await.unwrap();
 
     let embedding = &catalog.tensors["model.embed_tokens.weight"];
     assert_eq!((embedding.dtype, &embedding.shape[..]), (Dtype::BF16, &[config.vocab_size, config.hidden_size][..]));
@@ -131,12 +131,12 @@ async fn a_missing_shard_is_named() {
     }]))
     .await;
     let repo = pin(MODEL).await.unwrap();
-    match Catalog::open(&repo).await.unwrap_err() {
+    match Catalog::open(&repo, &CatalogOptions::default()).await.unwrap_err() {
         Error::Checkpoint(CheckpointError::MissingShard { shard, .. }) => assert_eq!(shard, SHARD),
         error => panic!("{error}"),
     }
     faults(json!([{"path": SHARD, "truncate": 100}])).await;
-    let error = Catalog::open(&repo).await.unwrap_err();
+    let error = Catalog::open(&repo, &CatalogOptions::default()).await.unwrap_err();
     assert!(error.code() == "CHECKPOINT_HEADER" && error.to_string().contains(SHARD), "{error}");
     reset().await;
 }

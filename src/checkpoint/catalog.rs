@@ -5,15 +5,13 @@ use std::ops::Range;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::header::{self, Header, LENGTH};
-use super::locate::{CANDIDATES, Candidate};
-use super::{CheckpointError, HeaderFault, IndexFault, index};
+use super::entry::{Entry, Header, Order};
+use super::locate::{Candidate, CatalogOptions, Format};
+use super::{CheckpointError, IndexFault, flax, index, safetensors, torch};
 use crate::hub::{HubError, Repo};
 use crate::tensor::Dtype;
 use crate::{Error, Result};
 
-/// The first request for a header, as the Hub's clients make it: nearly all headers are shorter.
-const FIRST_BYTES: u64 = 100_001;
 /// Browsers open this many connections to one origin.
 const CONCURRENT_HEADERS: usize = 6;
 
@@ -31,11 +29,14 @@ pub struct CheckpointFile {
 pub struct TensorInfo {
     /// Its element type in the file.
     pub dtype: Dtype,
-    /// Row-major. No dimensions: a scalar.
+    /// As torch has it, whatever the order in the file. No dimensions: a scalar.
     pub shape: Vec<usize>,
+    /// How its elements follow one another.
+    pub order: Order,
     /// Index into [`Catalog::files`].
     pub file: usize,
-    /// Bytes from the start of that file; as many as `shape` and `dtype` make.
+    /// Bytes from the start of that file: from its first element to its last. As many as `shape` and `dtype` make where
+    /// `order` is [`Order::RowMajor`] or [`Order::ColumnMajor`]. Tensors may share bytes.
     pub range: Range<u64>,
 }
 
@@ -62,26 +63,25 @@ impl Catalog {
     ///
     /// Fails with [`CheckpointError`] where there is none or where a file breaks its format, and with [`HubError`] where
     /// the repo can't be reached.
-    pub async fn open(repo: &dyn Repo) -> Result<Catalog> {
-        for candidate in CANDIDATES {
-            let found = match candidate {
-                Candidate::Safetensors(path) => Self::open_single(repo, path).await,
-                Candidate::SafetensorsIndex(path) => Self::open_sharded(repo, path).await,
+    pub async fn open(repo: &dyn Repo, options: &CatalogOptions) -> Result<Catalog> {
+        for candidate in options.candidates() {
+            let found = match &candidate {
+                Candidate::Single(path) => Self::open_single(repo, path).await,
+                Candidate::Index(path) => Self::open_sharded(repo, path).await,
             };
             match found {
                 Err(Error::Hub(HubError::EntryNotFound { .. })) => {}
                 found => return found,
             }
         }
-        let looked_for = CANDIDATES.iter().map(|candidate| candidate.path().to_owned()).collect();
-        Err(CheckpointError::NotFound { repo: repo.id().to_owned(), looked_for }.into())
+        Err(options.not_found(repo).await?.into())
     }
 
     async fn open_single(repo: &dyn Repo, path: &str) -> Result<Catalog> {
-        let (file, header) = read_header(repo, path).await?;
+        let (file, header) = read_file(repo, path).await?;
         let tensors = header.tensors.into_iter();
         let tensors = tensors.map(|(name, entry)| (name, tensor_info(0, entry))).collect();
-        Ok(Catalog { files: vec![file], tensors, metadata: header.metadata })
+        Catalog { files: vec![file], tensors, metadata: header.metadata }.as_torch(repo, path)
     }
 
     async fn open_sharded(repo: &dyn Repo, path: &str) -> Result<Catalog> {
@@ -93,7 +93,7 @@ impl Catalog {
             by_shard.entry(shard).or_default().push(tensor);
         }
         let headers = stream::iter(&by_shard).map(|(shard, tensors)| async move {
-            read_header(repo, shard).await.map_err(|error| match error {
+            read_file(repo, shard).await.map_err(|error| match error {
                 Error::Hub(HubError::EntryNotFound { .. }) => CheckpointError::MissingShard {
                     repo: repo.id().to_owned(),
                     index: path.to_owned(),
@@ -118,42 +118,38 @@ impl Catalog {
                 catalog.metadata.entry(key).or_insert(value);
             }
         }
-        Ok(catalog)
+        catalog.as_torch(repo, path)
     }
-}
 
-fn tensor_info(file: usize, entry: header::Entry) -> TensorInfo {
-    TensorInfo { dtype: entry.dtype, shape: entry.shape, file, range: entry.range }
-}
-
-async fn read_header(repo: &dyn Repo, path: &str) -> Result<(CheckpointFile, Header)> {
-    let fail = |fault| CheckpointError::Header { repo: repo.id().to_owned(), path: path.to_owned(), fault };
-    let prefix = repo.read_prefix(path, FIRST_BYTES).await?;
-    let (mut bytes, size) = (prefix.bytes, prefix.file_size);
-    let length = header::length(&bytes).map_err(fail)?;
-    let (read, end) = (bytes.len() as u64, LENGTH + length);
-    if read < end {
-        if read < FIRST_BYTES || size.is_some_and(|size| size < end) {
-            return Err(fail(HeaderFault::Truncated { length }).into());
+    /// Gives a Flax checkpoint, which starts from `path`, torch's names and axes.
+    fn as_torch(mut self, repo: &dyn Repo, path: &str) -> Result<Catalog> {
+        if self.files.iter().any(|file| Format::of(&file.path) == Format::Flax) {
+            let fail = |fault| CheckpointError::Flax { repo: repo.id().to_owned(), path: path.to_owned(), fault };
+            self.tensors = flax::to_torch(self.tensors).map_err(fail)?;
         }
-        let rest = async { repo.open(path, read..end).await?.collect().await };
-        bytes.extend(rest.await.map_err(|error| match error {
-            HubError::RangeNotSatisfiable { .. } => Error::from(fail(HeaderFault::Truncated { length })),
-            error => error.into(),
-        })?);
+        Ok(self)
     }
-    // `length` is at most 25,000,000.
-    let json = bytes.get(LENGTH as usize..end as usize).ok_or_else(|| fail(HeaderFault::Truncated { length }))?;
-    let header = header::parse(json, size).map_err(fail)?;
-    Ok((CheckpointFile { path: path.to_owned(), size }, header))
+}
+
+fn tensor_info(file: usize, entry: Entry) -> TensorInfo {
+    TensorInfo { dtype: entry.dtype, shape: entry.shape, order: entry.order, file, range: entry.range }
+}
+
+async fn read_file(repo: &dyn Repo, path: &str) -> Result<(CheckpointFile, Header)> {
+    match Format::of(path) {
+        Format::Safetensors => safetensors::read(repo, path).await,
+        Format::Torch => torch::read(repo, path).await,
+        Format::Flax => flax::read(repo, path).await,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{FIRST_BYTES, HeaderFault, header};
     use super::*;
     use crate::hub::MemoryRepo;
+    use ::safetensors::tensor::{Dtype as StDtype, TensorView, serialize};
     use pollster::block_on;
-    use safetensors::tensor::{Dtype as StDtype, TensorView, serialize};
 
     const INDEX: &str = "model.safetensors.index.json";
     const SHARDS: [&str; 2] = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
@@ -174,7 +170,7 @@ mod tests {
     }
 
     fn open(repo: &MemoryRepo) -> Result<Catalog> {
-        block_on(Catalog::open(repo))
+        block_on(Catalog::open(repo, &CatalogOptions::default()))
     }
 
     fn bytes_of(repo: &MemoryRepo, catalog: &Catalog, tensor: &str) -> Vec<u8> {
@@ -203,7 +199,7 @@ mod tests {
         assert_eq!(catalog.files[1].size, Some(two.len() as u64));
         assert_eq!(catalog.tensors.keys().collect::<Vec<_>>(), ["x", "y", "z"]);
         assert_eq!(bytes_of(&repo, &catalog, "x")[0], 0);
-        let reference = safetensors::SafeTensors::deserialize(&two).unwrap();
+        let reference = ::safetensors::SafeTensors::deserialize(&two).unwrap();
         assert_eq!(bytes_of(&repo, &catalog, "z"), reference.tensor("z").unwrap().data());
     }
 
@@ -226,12 +222,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let error = open(&repo(&[("pytorch_model.bin", b"")])).unwrap_err();
+        let error = open(&repo(&[])).unwrap_err();
         assert_eq!(error.code(), "CHECKPOINT_NOT_FOUND");
-        assert_eq!(
-            error.to_string(),
-            "a/b does not appear to have a file named model.safetensors or model.safetensors.index.json"
-        );
+        let said = "a/b does not appear to have a file named pytorch_model.bin or model.safetensors.";
+        assert_eq!(error.to_string(), said);
 
         let json = format!(r#"{{"weight_map":{{"x":"{0}","y":"{1}"}}}}"#, SHARDS[0], SHARDS[1]);
         let one = file(&["x"], 0);

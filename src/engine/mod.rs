@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use futures_util::lock::Mutex;
 
-use crate::checkpoint::Catalog;
+use crate::checkpoint::{Catalog, CatalogOptions};
 use crate::config::{GenerationConfig, ModelConfig};
 use crate::hub::{Abort, Repo};
 use crate::models::{self, DecoderShape, Model};
@@ -111,7 +111,7 @@ impl Engine {
         options: LoadOptions,
     ) -> Result<Engine> {
         let model = models::from_config(config)?;
-        let catalog = Catalog::open(&*repo).await?;
+        let catalog = Catalog::open(&*repo, &CatalogOptions::default()).await?;
         let gpu = Gpu::request(&options.gpu).await?;
         let layouts: Rc<Vec<Layout>> = Rc::new(lay_out(&*model, &catalog, &gpu, options.dtype)?);
         let fetches = plan::plan(repo.id(), &catalog, model.weights(), &layouts, model.blocks())?;

@@ -7,6 +7,7 @@ pub mod spec;
 pub mod store;
 mod upload;
 
+use crate::checkpoint::Order;
 use crate::tensor::Dtype;
 
 /// Why a checkpoint's tensors can't become a model's weights.
@@ -36,7 +37,7 @@ pub enum WeightsError {
         expected: Vec<usize>,
     },
     /// A tensor's elements can't be computed with.
-    #[error("{repo}: {tensor} has dtype {found}; weights can be F32, F16 or BF16")]
+    #[error("{repo}: {tensor} has dtype {found}, which can't be cast to the floating types that weights are kept in")]
     Dtype {
         /// `org/name`
         repo: String,
@@ -44,6 +45,18 @@ pub enum WeightsError {
         tensor: String,
         /// In the checkpoint.
         found: Dtype,
+    },
+    /// A tensor's elements lie in an order that isn't supported.
+    #[error("{repo}: {tensor} of shape {shape:?} {}. Save it again with tensor.contiguous()", described(found))]
+    Order {
+        /// `org/name`
+        repo: String,
+        /// The tensor's name.
+        tensor: String,
+        /// As torch has it.
+        shape: Vec<usize>,
+        /// In the checkpoint.
+        found: Order,
     },
     /// A block's weights could not be brought in, for a reason that has been reported before.
     #[error("the weights of {block} could not be loaded: {message}")]
@@ -64,7 +77,16 @@ impl WeightsError {
             WeightsError::Missing { .. } => "MISSING_WEIGHT",
             WeightsError::Shape { .. } => "MISMATCHED_WEIGHT",
             WeightsError::Dtype { .. } => "UNSUPPORTED_DTYPE",
+            WeightsError::Order { .. } => "UNSUPPORTED_ORDER",
             WeightsError::Failed { code, .. } => code,
         }
+    }
+}
+
+fn described(order: &Order) -> String {
+    match order {
+        Order::Strided(strides) => format!("is saved with strides {strides:?}, neither row by row nor transposed"),
+        Order::Chunked => "is saved in chunks, as Flax saves more than 1 GiB".to_owned(),
+        Order::RowMajor | Order::ColumnMajor => "is saved in another order than was planned for".to_owned(),
     }
 }
