@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use layerline::Error;
-use layerline::checkpoint::{Catalog, CheckpointError};
+use layerline::checkpoint::{Catalog, CatalogOptions, CheckpointError};
 use layerline::config::{DecoderConfig, DecoderDefaults, ModelConfig};
 use layerline::hub::{Abort, HubError, HubOptions, HubRepo, Repo, Timeouts};
 use layerline::tensor::Dtype;
@@ -44,7 +44,7 @@ async fn a_model_is_known_after_kilobytes() {
     let repo = pin(MODEL).await.unwrap();
     assert_eq!(repo.commit().len(), 40);
     let config = DecoderConfig::parse(&ModelConfig::open(&repo).await.unwrap(), &DecoderDefaults::LLAMA).unwrap();
-    let catalog = Catalog::open(&repo).await.unwrap();
+    let catalog = Catalog::open(&repo, &CatalogOptions::default()).await.unwrap();
 
     let embedding = &catalog.tensors["model.embed_tokens.weight"];
     assert_eq!((embedding.dtype, &embedding.shape[..]), (Dtype::BF16, &[config.vocab_size, config.hidden_size][..]));
@@ -143,12 +143,12 @@ async fn a_missing_shard_is_named() {
     }]))
     .await;
     let repo = pin(MODEL).await.unwrap();
-    match Catalog::open(&repo).await.unwrap_err() {
+    match Catalog::open(&repo, &CatalogOptions::default()).await.unwrap_err() {
         Error::Checkpoint(CheckpointError::MissingShard { shard, .. }) => assert_eq!(shard, SHARD),
         error => panic!("{error}"),
     }
     faults(json!([{"path": SHARD, "truncate": 100}])).await;
-    let error = Catalog::open(&repo).await.unwrap_err();
+    let error = Catalog::open(&repo, &CatalogOptions::default()).await.unwrap_err();
     assert!(error.code() == "CHECKPOINT_HEADER" && error.to_string().contains(SHARD), "{error}");
     reset().await;
 }

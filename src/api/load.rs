@@ -121,11 +121,10 @@ fn state_dict(options: &Options<'_>, tensors: &JsValue) -> Result<(FilesRepo, Ca
         let shape = shape.ok_or_else(wrong)?;
         let data: Uint8Array = get("data").dyn_into().map_err(|_| wrong())?;
         let size = u64::from(data.length());
-        if dtype.bytes(&shape) != Some(size) {
-            return Err(with_code("TENSOR", &format!("state_dict: {name} of {dtype} {shape:?} has {size} bytes")));
-        }
+        let info = TensorInfo::row_major(dtype, shape, files.len(), 0).filter(|info| info.bytes() == size);
+        let wrong_size = || with_code("TENSOR", &format!("state_dict: {name} of {dtype} can't have {size} bytes"));
+        let info = info.ok_or_else(wrong_size)?;
         let path = format!("state_dict/{}", files.len());
-        let info = TensorInfo::contiguous(dtype, shape, files.len(), 0..size);
         catalog.files.push(CheckpointFile { path: path.clone(), size: Some(size) });
         catalog.tensors.insert(name, info);
         files.push((path, data));

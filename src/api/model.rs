@@ -73,7 +73,7 @@ impl Model {
         let options = Options::new("load_sharded_checkpoint", &options);
         let (strict, prefer_safe) = (options.flag("strict")?, options.flag("prefer_safe")?);
         let repo = source::open(&source, &options, &options.abort()?).await?.repo;
-        let catalog = Catalog::open_sharded(&*repo, prefer_safe.unwrap_or(true)).await.map_err(thrown)?;
+        let catalog = Catalog::open_index(&*repo, prefer_safe.unwrap_or(true)).await.map_err(thrown)?;
         let left = engine.load_weights(repo, catalog, strict.unwrap_or(true)).await.map_err(thrown)?;
         object(&[("missing_keys", names(&left.missing_keys)), ("unexpected_keys", names(&left.unexpected_keys))])
     }

@@ -5,15 +5,13 @@ use std::ops::Range;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::header::{self, Header, LENGTH};
-use super::locate::{CANDIDATES, Candidate};
-use super::{CheckpointError, HeaderFault, IndexFault, index};
+use super::entry::{Entry, Header, Order};
+use super::locate::{Candidate, CatalogOptions, Format};
+use super::{CheckpointError, IndexFault, entry, flax, index, locate, safetensors, torch};
 use crate::hub::{HubError, Repo};
 use crate::tensor::Dtype;
 use crate::{Error, Result};
 
-/// The first request for a header, as the Hub's clients make it: nearly all headers are shorter.
-const FIRST_BYTES: u64 = 100_001;
 /// Browsers open this many connections to one origin.
 const CONCURRENT_HEADERS: usize = 6;
 
@@ -31,30 +29,29 @@ pub struct CheckpointFile {
 pub struct TensorInfo {
     /// Its element type in the file.
     pub dtype: Dtype,
-    /// Row-major. No dimensions: a scalar.
+    /// As torch has it, whatever the order in the file. No dimensions: a scalar.
     pub shape: Vec<usize>,
+    /// How its elements follow one another.
+    pub order: Order,
     /// Index into [`Catalog::files`].
     pub file: usize,
-    /// Bytes from the start of that file; as many as `shape` and `dtype` make.
+    /// Bytes from the start of that file: from its first element to its last. As many as `shape` and `dtype` make where
+    /// `order` is [`Order::RowMajor`] or [`Order::ColumnMajor`]. Tensors may share bytes.
     pub range: Range<u64>,
 }
 
 impl TensorInfo {
+    /// A tensor that lies row by row from byte `start` on. `None` where its size is no number of bytes.
+    pub fn row_major(dtype: Dtype, shape: Vec<usize>, file: usize, start: u64) -> Option<TensorInfo> {
+        let dims: Vec<u64> = shape.iter().map(|dim| *dim as u64).collect();
+        let end = start.checked_add(entry::bytes(dtype, &dims)?)?;
+        Some(TensorInfo { dtype, shape, order: Order::RowMajor, file, range: start..end })
+    }
+
     /// Bytes in the file.
     pub fn bytes(&self) -> u64 {
         self.range.end - self.range.start
     }
-}
-
-/// Which of a repo's checkpoint files to take.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CatalogOptions {
-    /// `fp16` for `model.fp16.safetensors`.
-    pub variant: Option<String>,
-    /// Only, or never, safetensors.
-    pub use_safetensors: Option<bool>,
-    /// Flax's msgpack files.
-    pub from_flax: bool,
 }
 
 /// All tensors of a checkpoint.
@@ -73,26 +70,40 @@ impl Catalog {
     ///
     /// Fails with [`CheckpointError`] where there is none or where a file breaks its format, and with [`HubError`] where
     /// the repo can't be reached.
-    pub async fn open(repo: &dyn Repo, _options: &CatalogOptions) -> Result<Catalog> {
-        for candidate in CANDIDATES {
-            let found = match candidate {
-                Candidate::Safetensors(path) => Self::open_single(repo, path).await,
-                Candidate::SafetensorsIndex(path) => Self::open_sharded(repo, path).await,
+    pub async fn open(repo: &dyn Repo, options: &CatalogOptions) -> Result<Catalog> {
+        for candidate in options.candidates() {
+            let found = match &candidate {
+                Candidate::Single(path) => Self::open_single(repo, path).await,
+                Candidate::Index(path) => Self::open_sharded(repo, path).await,
             };
             match found {
                 Err(Error::Hub(HubError::EntryNotFound { .. })) => {}
                 found => return found,
             }
         }
-        let looked_for = CANDIDATES.iter().map(|candidate| candidate.path().to_owned()).collect();
-        Err(CheckpointError::NotFound { repo: repo.id().to_owned(), looked_for }.into())
+        Err(options.not_found(repo).await?.into())
+    }
+
+    /// Finds a sharded checkpoint, as transformers' `load_sharded_checkpoint` does: by its index alone.
+    ///
+    /// Fails as [`Catalog::open`] does.
+    pub async fn open_index(repo: &dyn Repo, prefer_safe: bool) -> Result<Catalog> {
+        let indices = locate::indices(prefer_safe);
+        for path in &indices {
+            match Self::open_sharded(repo, path).await {
+                Err(Error::Hub(HubError::EntryNotFound { .. })) => {}
+                found => return found,
+            }
+        }
+        let looked_for = indices.map(str::to_owned).to_vec();
+        Err(CheckpointError::NotFound { repo: repo.id().to_owned(), looked_for, hint: ".".to_owned() }.into())
     }
 
     async fn open_single(repo: &dyn Repo, path: &str) -> Result<Catalog> {
-        let (file, header) = read_header(repo, path).await?;
+        let (file, header) = read_file(repo, path).await?;
         let tensors = header.tensors.into_iter();
         let tensors = tensors.map(|(name, entry)| (name, tensor_info(0, entry))).collect();
-        Ok(Catalog { files: vec![file], tensors, metadata: header.metadata })
+        Catalog { files: vec![file], tensors, metadata: header.metadata }.as_torch(repo, path)
     }
 
     async fn open_sharded(repo: &dyn Repo, path: &str) -> Result<Catalog> {
@@ -104,7 +115,7 @@ impl Catalog {
             by_shard.entry(shard).or_default().push(tensor);
         }
         let headers = stream::iter(&by_shard).map(|(shard, tensors)| async move {
-            read_header(repo, shard).await.map_err(|error| match error {
+            read_file(repo, shard).await.map_err(|error| match error {
                 Error::Hub(HubError::EntryNotFound { .. }) => CheckpointError::MissingShard {
                     repo: repo.id().to_owned(),
                     index: path.to_owned(),
@@ -129,42 +140,38 @@ impl Catalog {
                 catalog.metadata.entry(key).or_insert(value);
             }
         }
-        Ok(catalog)
+        catalog.as_torch(repo, path)
     }
-}
 
-fn tensor_info(file: usize, entry: header::Entry) -> TensorInfo {
-    TensorInfo { dtype: entry.dtype, shape: entry.shape, file, range: entry.range }
-}
-
-async fn read_header(repo: &dyn Repo, path: &str) -> Result<(CheckpointFile, Header)> {
-    let fail = |fault| CheckpointError::Header { repo: repo.id().to_owned(), path: path.to_owned(), fault };
-    let prefix = repo.read_prefix(path, FIRST_BYTES).await?;
-    let (mut bytes, size) = (prefix.bytes, prefix.file_size);
-    let length = header::length(&bytes).map_err(fail)?;
-    let (read, end) = (bytes.len() as u64, LENGTH + length);
-    if read < end {
-        if read < FIRST_BYTES || size.is_some_and(|size| size < end) {
-            return Err(fail(HeaderFault::Truncated { length }).into());
+    /// Gives a Flax checkpoint, which starts from `path`, torch's names and axes.
+    fn as_torch(mut self, repo: &dyn Repo, path: &str) -> Result<Catalog> {
+        if self.files.iter().any(|file| Format::of(&file.path) == Format::Flax) {
+            let fail = |fault| CheckpointError::Flax { repo: repo.id().to_owned(), path: path.to_owned(), fault };
+            self.tensors = flax::to_torch(self.tensors).map_err(fail)?;
         }
-        let rest = async { repo.open(path, read..end).await?.collect().await };
-        bytes.extend(rest.await.map_err(|error| match error {
-            HubError::RangeNotSatisfiable { .. } => Error::from(fail(HeaderFault::Truncated { length })),
-            error => error.into(),
-        })?);
+        Ok(self)
     }
-    // `length` is at most 25,000,000.
-    let json = bytes.get(LENGTH as usize..end as usize).ok_or_else(|| fail(HeaderFault::Truncated { length }))?;
-    let header = header::parse(json, size).map_err(fail)?;
-    Ok((CheckpointFile { path: path.to_owned(), size }, header))
+}
+
+fn tensor_info(file: usize, entry: Entry) -> TensorInfo {
+    TensorInfo { dtype: entry.dtype, shape: entry.shape, order: entry.order, file, range: entry.range }
+}
+
+async fn read_file(repo: &dyn Repo, path: &str) -> Result<(CheckpointFile, Header)> {
+    match Format::of(path) {
+        Format::Safetensors => safetensors::read(repo, path).await,
+        Format::Torch => torch::read(repo, path).await,
+        Format::Flax => flax::read(repo, path).await,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{FIRST_BYTES, HeaderFault, header};
     use super::*;
     use crate::hub::MemoryRepo;
+    use ::safetensors::tensor::{Dtype as StDtype, TensorView, serialize};
     use pollster::block_on;
-    use safetensors::tensor::{Dtype as StDtype, TensorView, serialize};
 
     const INDEX: &str = "model.safetensors.index.json";
     const SHARDS: [&str; 2] = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
@@ -214,7 +221,7 @@ mod tests {
         assert_eq!(catalog.files[1].size, Some(two.len() as u64));
         assert_eq!(catalog.tensors.keys().collect::<Vec<_>>(), ["x", "y", "z"]);
         assert_eq!(bytes_of(&repo, &catalog, "x")[0], 0);
-        let reference = safetensors::SafeTensors::deserialize(&two).unwrap();
+        let reference = ::safetensors::SafeTensors::deserialize(&two).unwrap();
         assert_eq!(bytes_of(&repo, &catalog, "z"), reference.tensor("z").unwrap().data());
     }
 
@@ -237,12 +244,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let error = open(&repo(&[("pytorch_model.bin", b"")])).unwrap_err();
+        let error = open(&repo(&[])).unwrap_err();
         assert_eq!(error.code(), "CHECKPOINT_NOT_FOUND");
-        assert_eq!(
-            error.to_string(),
-            "a/b does not appear to have a file named model.safetensors or model.safetensors.index.json"
-        );
+        let said = "a/b does not appear to have a file named pytorch_model.bin or model.safetensors.";
+        assert_eq!(error.to_string(), said);
 
         let json = format!(r#"{{"weight_map":{{"x":"{0}","y":"{1}"}}}}"#, SHARDS[0], SHARDS[1]);
         let one = file(&["x"], 0);

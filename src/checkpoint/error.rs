@@ -1,5 +1,6 @@
 //! What can be wrong with a checkpoint's files.
 
+use super::{FlaxFault, TorchFault};
 use crate::tensor::Dtype;
 
 /// Why a checkpoint can't be read.
@@ -7,12 +8,14 @@ use crate::tensor::Dtype;
 #[non_exhaustive]
 pub enum CheckpointError {
     /// The repo has none of the files that weights come in.
-    #[error("{repo} does not appear to have a file named {}", looked_for.join(" or "))]
+    #[error("{repo} does not appear to have a file named {}{hint}", looked_for.join(" or "))]
     NotFound {
         /// `org/name`
         repo: String,
-        /// What was looked for, in this order.
+        /// What was looked for, as transformers names it.
         looked_for: Vec<String>,
+        /// The sentence's end, which may say what to do.
+        hint: String,
     },
     /// A safetensors file's header is not what the format says.
     #[error("{repo}: {path} is not a valid safetensors file: {fault}")]
@@ -23,6 +26,26 @@ pub enum CheckpointError {
         path: String,
         /// What is wrong.
         fault: HeaderFault,
+    },
+    /// A PyTorch file is not what `torch.save` writes for a state dict.
+    #[error("{repo}: {path} can't be loaded as a PyTorch checkpoint: {fault}")]
+    Torch {
+        /// `org/name`
+        repo: String,
+        /// The file's path in the repo.
+        path: String,
+        /// What is wrong.
+        fault: TorchFault,
+    },
+    /// A Flax file is not what `flax.serialization` writes.
+    #[error("{repo}: {path} can't be loaded as a Flax checkpoint: {fault}")]
+    Flax {
+        /// `org/name`
+        repo: String,
+        /// The file's path in the repo.
+        path: String,
+        /// What is wrong.
+        fault: FlaxFault,
     },
     /// An index is not what the format says, or its shards don't hold what it says.
     #[error("{repo}: {path} is not a valid checkpoint index: {fault}")]
@@ -54,6 +77,8 @@ impl CheckpointError {
         match self {
             CheckpointError::NotFound { .. } => "CHECKPOINT_NOT_FOUND",
             CheckpointError::Header { .. } => "CHECKPOINT_HEADER",
+            CheckpointError::Torch { .. } => "CHECKPOINT_TORCH",
+            CheckpointError::Flax { .. } => "CHECKPOINT_FLAX",
             CheckpointError::Index { .. } => "CHECKPOINT_INDEX",
             CheckpointError::MissingShard { .. } => "CHECKPOINT_MISSING_SHARD",
         }
@@ -99,8 +124,8 @@ pub enum HeaderFault {
         /// The name.
         name: String,
     },
-    /// An element type that Layerline doesn't have.
-    #[error("tensor {tensor:?} is of dtype {dtype:?}, which is not supported")]
+    /// An element type that safetensors doesn't have.
+    #[error("tensor {tensor:?} is of dtype {dtype:?}, which is not one of safetensors'")]
     Dtype {
         /// The tensor's name.
         tensor: String,
@@ -128,6 +153,20 @@ pub enum HeaderFault {
         needed: u64,
         /// What the offsets make.
         given: u64,
+    },
+    /// Elements of less than a byte that don't fill their last one.
+    #[error(
+        "tensor {tensor:?} of dtype {dtype} and shape {shape:?} has {bits} bits, which is no whole number of bytes"
+    )]
+    Misaligned {
+        /// The tensor's name.
+        tensor: String,
+        /// Its element type.
+        dtype: Dtype,
+        /// Its shape.
+        shape: Vec<u64>,
+        /// What they make.
+        bits: u64,
     },
     /// A gap between two tensors, or an overlap.
     #[error("tensor {tensor:?} has offsets {begin}..{end}, but the tensor before it ends at {expected}")]

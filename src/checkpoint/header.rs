@@ -5,33 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use super::HeaderFault;
+use super::entry::{Entry, Header, Order, bytes, dims};
 use crate::tensor::Dtype;
 
 /// Bytes of the header's length.
 pub(super) const LENGTH: u64 = 8;
 /// The longest header that the Hub's clients accept.
 pub(super) const MAX_HEADER: u64 = 25_000_000;
-
-/// A checked header.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Header {
-    pub tensors: BTreeMap<String, Entry>,
-    pub metadata: BTreeMap<String, String>,
-}
-
-/// Where one tensor is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub dtype: Dtype,
-    pub shape: Vec<usize>,
-    /// From the start of the file.
-    pub range: Range<u64>,
-}
 
 /// The JSON's length, from the file's first bytes.
 pub(super) fn length(start: &[u8]) -> Result<u64, HeaderFault> {
@@ -81,16 +65,22 @@ fn check(tensor: &str, entry: RawEntry, data_start: u64, expected: u64) -> Resul
     if begin != expected || end < begin {
         return Err(HeaderFault::Offsets { tensor: tensor.to_owned(), begin, end, expected });
     }
-    let needed = shape.iter().try_fold(dtype.size() as u64, |bytes, dim| bytes.checked_mul(*dim));
-    let dims: Option<Vec<usize>> = shape.iter().map(|dim| usize::try_from(*dim).ok()).collect();
-    let (Some(needed), Some(dims), Some(range_end)) = (needed, dims, data_start.checked_add(end)) else {
+    let Some(range_end) = data_start.checked_add(end) else {
         return Err(HeaderFault::Overflow { tensor: tensor.to_owned(), shape });
+    };
+    let elements = shape.iter().try_fold(1u64, |elements, dim| elements.checked_mul(*dim));
+    let (Some(bits), Some(dims)) = (elements.and_then(|elements| elements.checked_mul(dtype.bits())), dims(&shape))
+    else {
+        return Err(HeaderFault::Overflow { tensor: tensor.to_owned(), shape });
+    };
+    let Some(needed) = bytes(dtype, &shape) else {
+        return Err(HeaderFault::Misaligned { tensor: tensor.to_owned(), dtype, shape, bits });
     };
     if needed != end - begin {
         let given = end - begin;
         return Err(HeaderFault::Size { tensor: tensor.to_owned(), dtype, shape, needed, given });
     }
-    Ok(Entry { dtype, shape: dims, range: data_start + begin..range_end })
+    Ok(Entry { dtype, shape: dims, order: Order::RowMajor, range: data_start + begin..range_end })
 }
 
 /// The header as written, duplicates included.
@@ -215,8 +205,16 @@ mod tests {
         let name = |name: &str| name.to_owned();
         let cases = [
             (
-                r#"{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}"#,
-                HeaderFault::Dtype { tensor: name("a"), dtype: name("F8_E4M3") },
+                r#"{"a":{"dtype":"F7","shape":[1],"data_offsets":[0,1]}}"#,
+                HeaderFault::Dtype { tensor: name("a"), dtype: name("F7") },
+            ),
+            (
+                r#"{"a":{"dtype":"F4","shape":[3,1],"data_offsets":[0,1]}}"#,
+                HeaderFault::Misaligned { tensor: name("a"), dtype: Dtype::F4, shape: vec![3, 1], bits: 12 },
+            ),
+            (
+                r#"{"a":{"dtype":"F6_E3M2","shape":[4],"data_offsets":[0,4]}}"#,
+                HeaderFault::Size { tensor: name("a"), dtype: Dtype::F6E3M2, shape: vec![4], needed: 3, given: 4 },
             ),
             (
                 r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#,

@@ -194,6 +194,7 @@ async fn resolve(repo: &dyn Repo, config: &ModelConfig, options: &LoadOptions) -
 
 /// The type that `dtype: "auto"` means, as transformers finds it; what no device computes in becomes float32.
 fn auto_dtype(config: &ModelConfig, catalog: &Catalog) -> Result<WeightDtype> {
+    // torch can't make a whole model of its eight-bit types, so that they don't count.
     let floating = |dtype: Dtype| matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64);
     let in_order = || catalog.tensors.values().filter(|t| floating(t.dtype)).min_by_key(|t| (t.file, t.range.start));
     Ok(match config.dtype()?.or_else(|| in_order().map(|tensor| tensor.dtype)) {

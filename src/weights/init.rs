@@ -63,10 +63,8 @@ impl NewWeights {
 
     /// A float32 tensor in the file numbered `file`. `None` where it would be too large for any file.
     pub fn add(&mut self, name: &str, shape: Vec<usize>, init: Init, file: usize) -> Option<TensorInfo> {
-        let bytes = shape.iter().try_fold(4u64, |bytes, dim| bytes.checked_mul(*dim as u64))?;
-        let end = self.end.checked_add(bytes)?;
-        let info = TensorInfo { dtype: Dtype::F32, shape, file, range: self.end..end };
-        self.end = end;
+        let info = TensorInfo::row_major(Dtype::F32, shape, file, self.end)?;
+        self.end = info.range.end;
         Rc::make_mut(&mut self.tensors).push(NewTensor {
             info: info.clone(),
             init,

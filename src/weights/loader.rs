@@ -129,7 +129,7 @@ impl Loader {
     pub async fn new(parts: Parts) -> Result<Loader> {
         let mut casts = Pipelines::default();
         let extents = || parts.fetches.iter().flatten().flat_map(|fetch| &fetch.extents);
-        let kernels: Vec<_> = extents().filter_map(|e| cast_kernel(e.dtype, parts.store.layout(e.weight)?)).collect();
+        let kernels: Vec<_> = extents().filter_map(|e| cast_kernel(e, parts.store.layout(e.weight)?)).collect();
         casts.compile(&parts.gpu, &kernels).await?;
         let file = |WeightFile { repo, path }| File { repo, path, loaded: Cell::new(0), total: 0 };
         let mut files: Vec<File> = parts.files.into_iter().map(file).collect();
@@ -366,18 +366,17 @@ impl Inner {
         let mut stream = file.repo.open(&file.path, fetch.range.clone()).await?;
         let mut chunks = Chunks::new(&mut *stream, &file.path);
         for extent in &fetch.extents {
-            let (layout, buffer) = {
+            let (layout, buffers) = {
                 let store = self.store.borrow();
-                let layout = store.layout(extent.weight).cloned();
-                (layout, store.buffer(extent.weight, extent.part).cloned())
+                (store.layout(extent.weight).cloned(), store.buffers(extent.weight).to_vec())
             };
             // A block that failed in another stream has given its buffers back.
-            let (Some(layout), Some(buffer)) = (layout, buffer) else { return Ok(()) };
-            uploader.upload(&mut chunks, extent, &layout, &buffer, &self.casts, &heard).await?;
+            let Some(layout) = layout.filter(|layout| layout.parts.len() == buffers.len()) else { return Ok(()) };
+            uploader.upload(&mut chunks, extent, &layout, &buffers, &self.casts, &heard).await?;
             if !current() {
                 return Ok(());
             }
-            self.store.borrow_mut().arrived(extent.weight, extent.rows);
+            self.store.borrow_mut().arrived(extent.weight, extent.elements());
         }
         // Don't let what waits in the device's queue pile up faster than it is worked off.
         self.gpu.idle().await?;

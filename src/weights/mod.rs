@@ -12,6 +12,7 @@ mod upload;
 
 use std::collections::BTreeSet;
 
+use crate::checkpoint::Order;
 use crate::tensor::Dtype;
 
 /// Why a checkpoint's tensors can't become a model's weights.
@@ -75,7 +76,7 @@ pub enum WeightsError {
         shape: Vec<usize>,
     },
     /// A tensor's elements can't be computed with.
-    #[error("{repo}: {tensor} has dtype {found}; weights can be F32, F16 or BF16")]
+    #[error("{repo}: {tensor} has dtype {found}, which can't be cast to the floating types that weights are kept in")]
     Dtype {
         /// `org/name`
         repo: String,
@@ -83,6 +84,18 @@ pub enum WeightsError {
         tensor: String,
         /// In the checkpoint.
         found: Dtype,
+    },
+    /// A tensor's elements lie in an order that isn't supported.
+    #[error("{repo}: {tensor} of shape {shape:?} {}. Save it again with tensor.contiguous()", described(found))]
+    Order {
+        /// `org/name`
+        repo: String,
+        /// The tensor's name.
+        tensor: String,
+        /// As torch has it.
+        shape: Vec<usize>,
+        /// In the checkpoint.
+        found: Order,
     },
     /// A block's weights could not be brought in, for a reason that has been reported before.
     #[error("the weights of {block} could not be loaded: {message}")]
@@ -105,6 +118,7 @@ impl WeightsError {
             WeightsError::Incompatible { .. } => "INCOMPATIBLE_KEYS",
             WeightsError::TooLarge { .. } => "CONFIG_INVALID",
             WeightsError::Dtype { .. } => "UNSUPPORTED_DTYPE",
+            WeightsError::Order { .. } => "UNSUPPORTED_ORDER",
             WeightsError::Failed { code, .. } => code,
         }
     }
@@ -129,4 +143,12 @@ fn few(mut entries: impl ExactSizeIterator<Item = String>) -> String {
         shown.push(format!("and {} more", entries.len()));
     }
     shown.join(", ")
+}
+
+fn described(order: &Order) -> String {
+    match order {
+        Order::Strided(strides) => format!("is saved with strides {strides:?}, neither row by row nor transposed"),
+        Order::Chunked => "is saved in chunks, as Flax saves more than 1 GiB".to_owned(),
+        Order::RowMajor | Order::ColumnMajor => "is saved in another order than was planned for".to_owned(),
+    }
 }

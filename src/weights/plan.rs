@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::WeightsError;
 use super::layout::Layout;
 use super::spec::{BlockSpec, WeightSpecs};
-use crate::checkpoint::Catalog;
+use super::upload;
+use crate::checkpoint::{Catalog, Order, TensorInfo};
 use crate::tensor::Dtype;
 use crate::tensor::ops::WeightId;
 
@@ -13,21 +14,29 @@ use crate::tensor::ops::WeightId;
 /// when one fails; large enough that a request's latency doesn't matter.
 pub const MAX_FETCH: u64 = 8 << 20;
 
-/// Rows of one tensor that go to one buffer.
+/// Elements of one tensor that lie side by side in the file: whole rows of it, or whole columns where it is transposed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extent {
     /// The weight.
     pub weight: WeightId,
-    /// The part of it.
-    pub part: usize,
-    /// The first row within the part.
-    pub row: usize,
-    /// How many.
-    pub rows: usize,
+    /// The weight's rows. Where the tensor is transposed they are all of the tensor's, over as many parts as have some;
+    /// else they are rows of one part.
+    pub rows: Range<usize>,
+    /// The weight's columns: all of them, unless the tensor is transposed.
+    pub cols: Range<usize>,
     /// The elements in the file.
     pub dtype: Dtype,
+    /// Whether the file has them column by column.
+    pub transposed: bool,
     /// Their bytes in the file.
     pub range: Range<u64>,
+}
+
+impl Extent {
+    /// How many elements.
+    pub fn elements(&self) -> usize {
+        self.rows.len() * self.cols.len()
+    }
 }
 
 /// One range request: neighbouring extents of a file.
@@ -74,11 +83,16 @@ pub fn plan(
                         let (tensor, found) = (piece.tensor.clone(), tensor.shape.clone());
                         return Err(WeightsError::Shape { repo: repo.to_owned(), tensor, found, expected });
                     }
-                    if !matches!(tensor.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+                    if !upload::castable(tensor.dtype) {
                         let (tensor, found) = (piece.tensor.clone(), tensor.dtype);
                         return Err(WeightsError::Dtype { repo: repo.to_owned(), tensor, found });
                     }
-                    split(*weight, layout, first..first + piece.rows, tensor.dtype, &tensor.range, |extent| {
+                    if !matches!(tensor.order, Order::RowMajor | Order::ColumnMajor) {
+                        let (name, shape) = (piece.tensor.clone(), tensor.shape.clone());
+                        let found = tensor.order.clone();
+                        return Err(WeightsError::Order { repo: repo.to_owned(), tensor: name, shape, found });
+                    }
+                    split(*weight, layout, first..first + piece.rows, tensor, |extent| {
                         extents.push((tensor.file, extent));
                     });
                     first += piece.rows;
@@ -89,25 +103,33 @@ pub fn plan(
         .collect()
 }
 
-/// Cuts the rows of a tensor where the weight's parts end, and where a request would grow too large.
-fn split(
-    weight: WeightId,
-    layout: &Layout,
-    rows: Range<usize>,
-    dtype: Dtype,
-    bytes: &Range<u64>,
-    mut push: impl FnMut(Extent),
-) {
-    let row_bytes = (layout.cols * dtype.size()) as u64;
-    let most = usize::try_from(MAX_FETCH / row_bytes).unwrap_or(usize::MAX).max(1);
-    for (index, part) in layout.parts.iter().enumerate() {
+/// Cuts a tensor, which is `rows` of the weight, where the weight's parts end and where a request would grow too large.
+fn split(weight: WeightId, layout: &Layout, rows: Range<usize>, tensor: &TensorInfo, mut push: impl FnMut(Extent)) {
+    let (dtype, bytes) = (tensor.dtype, &tensor.range);
+    let size = dtype.size().unwrap_or(0) as usize;
+    let most = |line: usize| usize::try_from(MAX_FETCH / (line * size).max(1) as u64).unwrap_or(usize::MAX);
+    let part_of = |start: usize, lines: usize, line: usize| {
+        let start = bytes.start + (start * line * size) as u64;
+        start..start + (lines * line * size) as u64
+    };
+    if tensor.order == Order::ColumnMajor {
+        // A word of the target may hold two columns; both must come from one request.
+        let most = (most(rows.len()) & !1).max(2);
+        for from in (0..layout.cols).step_by(most) {
+            let cols = from..layout.cols.min(from + most);
+            let range = part_of(from, cols.len(), rows.len());
+            push(Extent { weight, rows: rows.clone(), cols, dtype, transposed: true, range });
+        }
+        return;
+    }
+    let most = most(layout.cols).max(1);
+    for part in &layout.parts {
         let mut from = rows.start.max(part.first);
         let end = rows.end.min(part.first + part.rows);
         while from < end {
             let n = most.min(end - from);
-            let start = bytes.start + (from - rows.start) as u64 * row_bytes;
-            let range = start..start + n as u64 * row_bytes;
-            push(Extent { weight, part: index, row: from - part.first, rows: n, dtype, range });
+            let range = part_of(from - rows.start, n, layout.cols);
+            push(Extent { weight, rows: from..from + n, cols: 0..layout.cols, dtype, transposed: false, range });
             from += n;
         }
     }

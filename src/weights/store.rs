@@ -21,7 +21,7 @@ pub enum State {
 struct Slot {
     label: String,
     buffers: Vec<Rc<Buffer>>,
-    rows_here: usize,
+    elements_here: usize,
 }
 
 /// The weights of one model on one device.
@@ -35,7 +35,7 @@ impl Store {
     pub fn new(specs: &WeightSpecs, layouts: Rc<Vec<Layout>>) -> Store {
         let slots = specs
             .iter()
-            .map(|(_, spec)| Slot { label: spec.name.clone(), buffers: Vec::new(), rows_here: 0 })
+            .map(|(_, spec)| Slot { label: spec.name.clone(), buffers: Vec::new(), elements_here: 0 })
             .collect();
         Store { layouts, slots }
     }
@@ -48,7 +48,7 @@ impl Store {
     /// How far it has come.
     pub fn state(&self, id: WeightId) -> State {
         match (self.slots.get(id.0), self.layouts.get(id.0)) {
-            (Some(slot), Some(layout)) if slot.rows_here == layout.rows => State::Resident,
+            (Some(slot), Some(layout)) if slot.elements_here == layout.rows * layout.cols => State::Resident,
             (Some(slot), _) if !slot.buffers.is_empty() => State::Coming,
             _ => State::Absent,
         }
@@ -57,7 +57,7 @@ impl Store {
     /// Bytes of it that are on the device.
     pub fn resident_bytes(&self, id: WeightId) -> u64 {
         match (self.slots.get(id.0), self.layouts.get(id.0)) {
-            (Some(slot), Some(layout)) => layout.bytes(slot.rows_here),
+            (Some(slot), Some(layout)) => layout.bytes(slot.elements_here / layout.cols.max(1)),
             _ => 0,
         }
     }
@@ -73,10 +73,10 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that rows have come.
-    pub fn arrived(&mut self, id: WeightId, rows: usize) {
+    /// Notes that elements have come.
+    pub fn arrived(&mut self, id: WeightId, elements: usize) {
         if let Some(slot) = self.slots.get_mut(id.0) {
-            slot.rows_here += rows;
+            slot.elements_here += elements;
         }
     }
 
@@ -84,12 +84,17 @@ impl Store {
     pub fn evict(&mut self, id: WeightId) {
         if let Some(slot) = self.slots.get_mut(id.0) {
             slot.buffers.clear();
-            slot.rows_here = 0;
+            slot.elements_here = 0;
         }
     }
 
     /// The buffer of one part.
     pub fn buffer(&self, id: WeightId, part: usize) -> Option<&Rc<Buffer>> {
         self.slots.get(id.0)?.buffers.get(part)
+    }
+
+    /// The buffers of all parts, in order; none where the weight is absent.
+    pub fn buffers(&self, id: WeightId) -> &[Rc<Buffer>] {
+        self.slots.get(id.0).map(|slot| slot.buffers.as_slice()).unwrap_or_default()
     }
 }

@@ -1,6 +1,7 @@
 //! From the network's chunks to a weight's rows: straight where the elements are what the kernels read, through a
 //! staging buffer and the cast kernel where they are not.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::layout::Layout;
@@ -17,26 +18,54 @@ pub const STAGING: u64 = 2 << 20;
 
 const WORKGROUP: u32 = 64;
 
-/// The kernel that brings `from` into `to`, or none where the bytes are right as they come.
-pub fn cast_kernel(from: Dtype, layout: &Layout) -> Option<Kernel> {
-    let to = layout.storage;
-    let same = matches!(
-        (from, to),
-        (Dtype::F32, Storage::F32) | (Dtype::F16, Storage::F16 | Storage::F16Packed) | (Dtype::BF16, Storage::Bf16)
-    );
-    if same && layout.stride == layout.cols {
-        return None;
-    }
-    let from = match from {
+/// What the cast kernel calls an element type of the checkpoint's; `None` for those that torch doesn't cast to floats
+/// either, or whose elements share bytes.
+const fn number(dtype: Dtype) -> Option<u32> {
+    Some(match dtype {
         Dtype::F32 => 0,
         Dtype::F16 => 1,
-        _ => 2,
-    };
+        Dtype::BF16 => 2,
+        Dtype::F64 => 3,
+        Dtype::F8E4M3 => 4,
+        Dtype::F8E5M2 => 5,
+        Dtype::F8E8M0 => 6,
+        Dtype::F8E4M3Fnuz => 7,
+        Dtype::F8E5M2Fnuz => 8,
+        Dtype::Bool => 9,
+        Dtype::U8 => 10,
+        Dtype::I8 => 11,
+        Dtype::U16 => 12,
+        Dtype::I16 => 13,
+        Dtype::U32 => 14,
+        Dtype::I32 => 15,
+        Dtype::U64 => 16,
+        Dtype::I64 => 17,
+        Dtype::C64 | Dtype::F4 | Dtype::F6E2M3 | Dtype::F6E3M2 => return None,
+    })
+}
+
+/// Whether a weight can be made of elements of this type. transformers casts whatever floats and integers a checkpoint
+/// has to the model's own type (`_materialize_copy`).
+pub const fn castable(dtype: Dtype) -> bool {
+    number(dtype).is_some()
+}
+
+/// The kernel that brings an extent into its weight, or none where the bytes are right as they come.
+pub fn cast_kernel(extent: &Extent, layout: &Layout) -> Option<Kernel> {
+    let to = layout.storage;
+    let same = matches!(
+        (extent.dtype, to),
+        (Dtype::F32, Storage::F32) | (Dtype::F16, Storage::F16 | Storage::F16Packed) | (Dtype::BF16, Storage::Bf16)
+    );
+    if same && layout.stride == layout.cols && !extent.transposed {
+        return None;
+    }
     let to = match to {
         Storage::F32 => 0,
         Storage::F16 | Storage::F16Packed => 1,
         Storage::Bf16 => 2,
     };
+    let from = number(extent.dtype)?;
     Some(Kernel {
         source: Source::Cast,
         storage: None,
@@ -69,24 +98,90 @@ impl Uploader {
         self.staging.as_ref().map_or(0, |(staging, _)| staging.size())
     }
 
-    /// Takes one extent's bytes out of `stream` and brings them to `target`. `heard` is told of every chunk's length.
+    /// Takes one extent's bytes out of `stream` and brings them to `targets`, the weight's parts. `heard` is told of every
+    /// chunk's length.
     pub async fn upload(
         &mut self,
         stream: &mut Chunks<'_>,
         extent: &Extent,
         layout: &Layout,
-        target: &Rc<Buffer>,
+        targets: &[Rc<Buffer>],
         pipelines: &Pipelines,
         heard: &dyn Fn(u64),
     ) -> Result<()> {
-        let length = extent.range.end - extent.range.start;
-        let Some(kernel) = cast_kernel(extent.dtype, layout) else {
-            let offset = (extent.row * layout.stride * layout.storage.size()) as u64;
-            return copy(&self.gpu, stream, length, target, offset, heard).await;
+        let parts = layout.parts.iter().zip(targets).map(|(part, target)| (part.first..part.first + part.rows, target));
+        let parts = parts.filter(|(rows, _)| !overlap(rows, &extent.rows).is_empty());
+        let Some(kernel) = cast_kernel(extent, layout) else {
+            let length = extent.range.end - extent.range.start;
+            for (rows, target) in parts {
+                let offset = ((extent.rows.start - rows.start) * layout.stride * layout.storage.size()) as u64;
+                copy(&self.gpu, stream, length, target, offset, heard).await?;
+            }
+            return Ok(());
         };
-        let row_bytes = (layout.cols * extent.dtype.size()) as u64;
-        if self.staging.as_ref().is_none_or(|(staging, _)| staging.size() < row_bytes) {
-            let size = STAGING.max(row_bytes);
+        // A line is what lies side by side in the file: a row, or a column.
+        let (lines, line) = match extent.transposed {
+            true => (&extent.cols, extent.rows.len()),
+            false => (&extent.rows, layout.cols),
+        };
+        let line_bytes = line as u64 * extent.dtype.size().unwrap_or(1);
+        let per_word = 4 / layout.storage.size();
+        // A batch ends where a word of the target ends: rows are whole quads, but columns share words.
+        let least = if extent.transposed { per_word } else { 1 };
+        self.stage(line_bytes * least as u64).await?;
+        let Some((staging, params)) = &self.staging else {
+            return Ok(());
+        };
+        let pipeline = pipelines.get(&kernel)?;
+        let parts: Vec<_> = parts
+            .map(|(rows, target)| {
+                let bindings = [Binding::Whole(params), Binding::Whole(staging), Binding::Whole(target)];
+                (rows, self.gpu.bind(pipeline, &bindings))
+            })
+            .collect();
+        let batch = usize::try_from(staging.size() / line_bytes.max(1)).unwrap_or(usize::MAX);
+        let batch = (batch / least * least).max(least);
+        let mut from = lines.start;
+        while from < lines.end {
+            let end = lines.end.min(from.saturating_add(batch));
+            copy(&self.gpu, stream, (end - from) as u64 * line_bytes, staging, 0, heard).await?;
+            for (part, bind_group) in &parts {
+                // What of this batch lies in this part, as rows and columns of the weight.
+                let (rows, cols) = match extent.transposed {
+                    true => (overlap(part, &extent.rows), from..end),
+                    false => (overlap(part, &(from..end)), 0..layout.cols),
+                };
+                // Whoever writes the last column writes the padding behind it.
+                let padded_end = if cols.end == layout.cols { layout.stride } else { cols.end };
+                let width = (padded_end - cols.start) / per_word;
+                let step = layout.stride / per_word;
+                let words = rows.len() * width;
+                if words == 0 {
+                    continue;
+                }
+                let to = (rows.start - part.start) * step + cols.start / per_word;
+                let (row_step, col_step, first) = match extent.transposed {
+                    true => (1, line, rows.start - extent.rows.start),
+                    false => (line, 1, (rows.start - from) * line),
+                };
+                let values = [cols.len(), width, words, to, step, row_step, col_step, first];
+                let values: Vec<u8> = values.iter().flat_map(|value| (*value as u32).to_le_bytes()).collect();
+                self.gpu.write(params, 0, &values)?;
+                let mut encoder = self.gpu.encoder();
+                let groups = (words as u32).div_ceil(WORKGROUP);
+                let most = self.gpu.capabilities().max_workgroups_per_dimension.max(1);
+                encoder.pass().dispatch(pipeline, bind_group, [groups.min(most), groups.div_ceil(most), 1]);
+                encoder.submit();
+            }
+            from = end;
+        }
+        Ok(())
+    }
+
+    /// Makes a staging buffer that has room for `least` bytes, where there is none yet.
+    async fn stage(&mut self, least: u64) -> Result<()> {
+        if self.staging.as_ref().is_none_or(|(staging, _)| staging.size() < least) {
+            let size = STAGING.max(least).next_multiple_of(4);
             let gpu = &self.gpu;
             let make = || {
                 let staging = gpu.create_buffer("staging", size, Usage::Storage)?;
@@ -94,39 +189,14 @@ impl Uploader {
             };
             self.staging = Some(gpu.checked("staging", make).await?);
         }
-        let Some((staging, params)) = &self.staging else {
-            return Ok(());
-        };
-        let pipeline = pipelines.get(&kernel)?;
-        let bind_group =
-            self.gpu.bind(pipeline, &[Binding::Whole(params), Binding::Whole(staging), Binding::Whole(target)]);
-        // A batch ends where a word of the target ends: rows are whole quads, and a vector's batches are even.
-        let batch = match usize::try_from(staging.size() / row_bytes) {
-            Ok(rows) if layout.cols == 1 && rows > 1 => rows & !1,
-            Ok(rows) => rows.max(1),
-            Err(_) => usize::MAX,
-        };
-        let per_word = if layout.storage == Storage::F32 { 1 } else { 2 };
-        let mut done = 0;
-        while done < extent.rows {
-            let rows = batch.min(extent.rows - done);
-            copy(&self.gpu, stream, rows as u64 * row_bytes, staging, 0, heard).await?;
-            let words = (rows * layout.stride / per_word) as u32;
-            let to = ((extent.row + done) * layout.stride / per_word) as u32;
-            let values: Vec<u8> = [layout.cols as u32, layout.stride as u32, words, to, 0, 0, 0, 0]
-                .iter()
-                .flat_map(|word| word.to_le_bytes())
-                .collect();
-            self.gpu.write(params, 0, &values)?;
-            let mut encoder = self.gpu.encoder();
-            let groups = words.div_ceil(WORKGROUP);
-            let most = self.gpu.capabilities().max_workgroups_per_dimension.max(1);
-            encoder.pass().dispatch(pipeline, &bind_group, [groups.min(most), groups.div_ceil(most), 1]);
-            encoder.submit();
-            done += rows;
-        }
         Ok(())
     }
+}
+
+/// What both ranges have; empty where that is nothing.
+fn overlap(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
+    let start = a.start.max(b.start);
+    start..a.end.min(b.end).max(start)
 }
 
 /// Writes the next `length` bytes of the stream to `buffer` from `offset`, a multiple of 4, on.

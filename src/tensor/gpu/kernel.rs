@@ -108,7 +108,7 @@ impl Source {
     }
 
     const fn packs_halves(self) -> bool {
-        matches!(self, Source::Cast | Source::RopeAppend)
+        matches!(self, Source::RopeAppend)
     }
 
     const fn activates(self) -> bool {
