@@ -3,6 +3,8 @@
  * where an object crosses. Also the types of the values that this package hands on unchanged.
  */
 
+import type { EngineCacheOptions } from "./cache_options.js";
+
 /** Where a module runs: a GPU's number, or a slower tier by name. */
 export type Device = number | string;
 
@@ -51,6 +53,10 @@ export interface ModelStats {
   /** Taken from the network since `from_pretrained`, headers included. */
   fetched_bytes: number;
   requests: number;
+  /** Taken from the cache since `from_pretrained`, headers included. */
+  cache_read_bytes: number;
+  /** Put into the cache. */
+  cache_written_bytes: number;
   /** The most bytes of weights that ever lay in memory on their way to the GPU. */
   peak_staging_bytes: number;
   /** The engine's WebAssembly memory, which never shrinks. */
@@ -59,11 +65,7 @@ export interface ModelStats {
   encode_us_per_token: number;
 }
 
-export interface EngineLoadOptions {
-  endpoint?: string;
-  revision?: string;
-  token?: string;
-  subfolder?: string;
+export interface EngineLoadOptions extends HubOptions {
   dtype?: "auto" | "float16" | "bfloat16" | "float32";
   device_map?: string | number | Record<string, Device>;
   prefetch?: boolean;
@@ -109,11 +111,15 @@ export interface EngineModel {
 export interface EngineModule {
   default(input?: { module_or_path: URL | string | Uint8Array }): Promise<unknown>;
   load_config(id: string, options: HubOptions & { signal?: AbortSignal }): Promise<string>;
+  /** JSON of an `HFCacheInfo`. */
+  scan_cache(cache_dir: string): Promise<string>;
+  delete_cached(cache_dir: string, repo_id: string, endpoint?: string, revision?: string): Promise<void>;
+  clear_cache(cache_dir: string): Promise<void>;
   Model: { from_pretrained(id: string, options: EngineLoadOptions): Promise<EngineModel> };
 }
 
 /** Which repo to read, and as whom. */
-export interface HubOptions {
+export interface HubOptions extends EngineCacheOptions {
   endpoint?: string;
   revision?: string;
   token?: string;

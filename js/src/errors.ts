@@ -17,7 +17,10 @@ export const ERROR_CODES = [
   "TOO_LARGE",
   "UNREADABLE",
   "NETWORK",
+  "NOT_CACHED",
   "ABORTED",
+  // The cache.
+  "CACHE_BUSY",
   // What the files hold.
   "CHECKPOINT_HEADER",
   "CHECKPOINT_INDEX",

@@ -1,3 +1,4 @@
+import { CACHE_KEYS, type CacheOptions, engine_cache_options } from "./cache_options.js";
 import type { EngineLoadOptions, HubOptions, ProgressInfo } from "./engine.js";
 import { env } from "./env.js";
 import { LayerlineError } from "./errors.js";
@@ -6,7 +7,7 @@ import { LayerlineError } from "./errors.js";
 export type DType = "auto" | "float16" | "bfloat16" | "float32" | "fp16" | "bf16" | "fp32";
 
 /** Options of every `from_pretrained`. */
-export interface PretrainedOptions extends HubOptions {
+export interface PretrainedOptions extends Pick<HubOptions, (typeof HUB_KEYS)[number]>, CacheOptions {
   /** Aborts the loading, in the background too. */
   signal?: AbortSignal;
   progress_callback?: ((event: ProgressInfo) => void) | null;
@@ -41,7 +42,7 @@ export interface CheckedModelOptions {
 }
 
 const HUB_KEYS = ["endpoint", "revision", "token", "subfolder"] as const;
-const SHARED_KEYS = [...HUB_KEYS, "signal", "progress_callback"];
+const SHARED_KEYS = [...HUB_KEYS, ...CACHE_KEYS, "signal", "progress_callback"];
 const MODEL_KEYS = [...SHARED_KEYS, "dtype", "torch_dtype", "device_map", "device", "prefetch", "worker"];
 
 const DTYPES: Record<string, NonNullable<EngineLoadOptions["dtype"]>> = {
@@ -59,7 +60,6 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
   low_cpu_mem_usage: [true],
   use_safetensors: [true],
   trust_remote_code: [false],
-  local_files_only: [false],
   use_external_data_format: [false],
 };
 
@@ -74,8 +74,6 @@ const REFUSED: Record<string, string> = {
   trust_remote_code: "Code from a repo is never run. The architecture must be one that Layerline knows.",
   use_safetensors: "Weights are read from safetensors only; leave it out or give true.",
   low_cpu_mem_usage: "Weights never pass through memory as a whole; leave it out or give true.",
-  local_files_only: "Files come from the endpoint; point `endpoint` at a local hub instead.",
-  cache_dir: "A page has no directories; leave it out.",
   config: "The config is read from the repo; leave it out.",
   model_file_name: "The weights are found by the repo's index; leave it out.",
   session_options: "There is no ONNX session here; leave it out.",
@@ -120,12 +118,13 @@ export function check_id(id: unknown): string {
 }
 
 function check_hub_options(options: PretrainedOptions): HubOptions {
-  for (const key of HUB_KEYS) check_type(options, key, "string");
+  for (const key of [...HUB_KEYS, "cache_dir"]) check_type(options, key, "string");
+  for (const key of ["local_files_only", "force_download"]) check_type(options, key, "boolean");
   check_type(options, "progress_callback", "function");
   if (options.signal !== undefined && options.signal !== null && !(options.signal instanceof AbortSignal)) {
     refuse_option("signal", options.signal, "It must be an AbortSignal.");
   }
-  const hub: HubOptions = { endpoint: options.endpoint ?? env.endpoint };
+  const hub: HubOptions = { endpoint: options.endpoint ?? env.endpoint, ...engine_cache_options(options) };
   for (const key of HUB_KEYS) if (options[key] != null) hub[key] = options[key];
   return hub;
 }

@@ -23,6 +23,8 @@ const load = (options: object, worker = true) => check_model_options(options as 
 
 afterEach(() => {
   env.endpoint = "https://huggingface.co";
+  env.use_browser_cache = true;
+  env.cache_dir = "layerline";
 });
 
 describe("loading", () => {
@@ -60,6 +62,8 @@ describe("loading", () => {
     [{ token: 5 }, "string"],
     [{ signal: {} }, "AbortSignal"],
     [{ progress_callback: true }, "function"],
+    [{ local_files_only: "yes" }, "boolean"],
+    [{ cache_dir: true }, "string"],
     [{ prefetsh: true }, "no such option"],
     [{ valueOf: 1 }, "no such option"],
     [{ device: { createBuffer() {} }, worker: true }, "worker: false"],
@@ -75,6 +79,25 @@ describe("loading", () => {
     const checked = load({ device });
     expect(checked.engine.device).toBe(device);
     expect(checked.worker).toBe(false);
+  });
+
+  test("the cache's options go to the engine where they ask for something", () => {
+    expect(load({ cache_dir: "mine", local_files_only: true }).hub).toEqual({
+      endpoint: env.endpoint,
+      cache_dir: "mine",
+      local_files_only: true,
+    });
+    expect(load({ cache_dir: "", local_files_only: false, force_download: false }).hub).toEqual({
+      endpoint: env.endpoint,
+    });
+    env.use_browser_cache = false;
+    env.cache_dir = "theirs";
+    expect(load({ force_download: true }).hub).toEqual({
+      endpoint: env.endpoint,
+      use_browser_cache: false,
+      cache_dir: "theirs",
+      force_download: true,
+    });
   });
 
   test("a tokenizer has no dtype", () => {
