@@ -2,11 +2,15 @@
 // Prints what Layerline costs on the sample model, beside the bars that it has set itself.
 import { parseArgs } from "node:util";
 import { measure, NEW_TOKENS, PROMPT_TOKENS } from "./layerline.mjs";
+import { measureLoading } from "./loading.mjs";
 import { measurePeers } from "./peers.mjs";
 import { wasmSizes } from "./wasm_sizes.mjs";
 
 const KNOWN = ["chromium", "firefox", "node"];
-const { values, positionals } = parseArgs({ options: { peers: { type: "boolean" } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { loading: { type: "boolean" }, peers: { type: "boolean" } },
+  allowPositionals: true,
+});
 const unknown = positionals.filter((name) => !KNOWN.includes(name));
 if (unknown.length > 0) {
   console.error(`no environment ${unknown.join(", ")}; there are ${KNOWN.join(", ")}`);
@@ -21,7 +25,7 @@ const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 const gbs = (rate) => `${(rate / 1e9).toFixed(3)} GB/s`;
 
 function row(name, value, bar) {
-  const verdict = bar === undefined ? "" : `   ${bar.met ? "met" : "MISSED"}: ${bar.text}`;
+  const verdict = !bar ? "" : `   ${bar.met ? "met" : "MISSED"}: ${bar.text}`;
   console.log(`  ${name.padEnd(34)} ${value}${verdict}`);
 }
 
@@ -87,7 +91,49 @@ function printPeers({ version, loadMs, rss, ours, theirs, sameIds }) {
   row("its browser's peak RSS", mb(rss));
 }
 
+function printLoading({ bytes, rounds }) {
+  console.log(`\nchromium, a load of ${mb(bytes)} in bfloat16, medians of ${rounds.length} rounds`);
+  const seconds = (kind) => median(rounds.map((round) => round[kind].ms)) / 1000;
+  row("a bare fetch into GPU buffers", `${seconds("baseline").toFixed(2)} s`);
+  const named = {
+    uncached: "without the cache",
+    filling: "filling it",
+    warm: "from it",
+    pinned: "from it, by a commit",
+  };
+  for (const [kind, name] of Object.entries(named)) {
+    const ratios = rounds.map((round) => round[kind].ms / round.baseline.ms);
+    const ratio = median(ratios);
+    const bar = { met: ratio <= 1.3, text: "at most 1.3 times the bare fetch" };
+    row(
+      name,
+      `${seconds(kind).toFixed(2)} s, ${ratio.toFixed(2)} times (${ratios.map((r) => r.toFixed(2)).join(", ")})`,
+      bar,
+    );
+    const last = rounds.at(-1)[kind];
+    const weights = last.log.filter(({ file }) => file?.endsWith(".safetensors")).length;
+    const most = { uncached: undefined, filling: undefined, warm: 1, pinned: 0 }[kind];
+    row(
+      "  requests, for weights",
+      `${last.stats.requests}, ${weights}`,
+      most !== undefined && { met: last.stats.requests <= most && weights === 0, text: `at most ${most}, 0` },
+    );
+    const gpu = Math.max(...rounds.map((round) => round[kind].stats.peak_gpu_bytes - round[kind].stats.weight_bytes));
+    const wasm = Math.max(...rounds.map((round) => round[kind].stats.wasm_memory_bytes));
+    const rss = Math.max(...rounds.map((round) => round[kind].rendererRss));
+    row(
+      "  peak beyond the weights",
+      `${mb(gpu)} of GPU buffers, ${mb(wasm)} of wasm memory; the page's process grew by ${mb(rss)}`,
+      { met: rss + gpu <= 64e6, text: "at most 64 MB" },
+    );
+  }
+}
+
 printSizes();
+if (values.loading) {
+  printLoading(await measureLoading());
+  process.exit(0);
+}
 for (const name of environments) printEnvironment(name, await measure(name));
 
 if (values.peers) printPeers(await measurePeers());

@@ -3,6 +3,7 @@
  * where an object crosses. Also the types of the values that this package hands on unchanged.
  */
 
+import type { EngineCacheOptions } from "./cache_options.js";
 import type { IncompatibleKeys, LoadingInfo } from "./loading_info.js";
 
 /** Where a module runs: a GPU's number, or a slower tier by name. */
@@ -53,6 +54,10 @@ export interface ModelStats {
   /** Taken from the network since `from_pretrained`, headers included. */
   fetched_bytes: number;
   requests: number;
+  /** Taken from the cache since `from_pretrained`, headers included. */
+  cache_read_bytes: number;
+  /** Put into the cache. */
+  cache_written_bytes: number;
   /** The most bytes of weights that ever lay in memory on their way to the GPU. */
   peak_staging_bytes: number;
   /** The engine's WebAssembly memory, which never shrinks. */
@@ -136,19 +141,19 @@ export interface EngineModel {
 export interface EngineModule {
   default(input?: { module_or_path: URL | string | Uint8Array }): Promise<unknown>;
   load_config(source: string | object, options: HubOptions & { signal?: AbortSignal }): Promise<string>;
+  /** JSON of an `HFCacheInfo`. */
+  scan_cache(cache_dir: string): Promise<string>;
+  delete_cached(cache_dir: string, repo_id: string, endpoint?: string, revision?: string): Promise<void>;
+  clear_cache(cache_dir: string): Promise<void>;
   Model: { from_pretrained(source: string | object | null, options: EngineLoadOptions): Promise<EngineModel> };
 }
 
-/** Which repo to read, as whom, and what may be read from the cache. */
-export interface HubOptions {
+/** Which repo to read, as whom, and what the cache may do. */
+export interface HubOptions extends EngineCacheOptions {
   endpoint?: string;
   revision?: string;
   token?: string;
   subfolder?: string;
-  /** The cache's folder. */
-  cache_dir?: string;
-  force_download?: boolean;
-  local_files_only?: boolean;
 }
 
 /** A tokenizer of the text wasm (`wasm/text/text.js`). */

@@ -10,10 +10,16 @@ export interface Env {
   /** The Hub, or a mirror of it; the `endpoint` option of `from_pretrained` goes before it. */
   endpoint: string;
   wasm_paths: WasmPaths;
+  /** Whether what has come is kept in this browser, and read from there the next time. */
+  use_browser_cache: boolean;
+  /** The name of the cache; the `cache_dir` option of `from_pretrained` goes before it. */
+  cache_dir: string;
 }
 
 export const env: Env = {
   version: "0.1.0",
   endpoint: "https://huggingface.co",
   wasm_paths: {},
+  use_browser_cache: true,
+  cache_dir: "layerline",
 };

@@ -19,11 +19,16 @@ export const ERROR_CODES = [
   "TOO_LARGE",
   "UNREADABLE",
   "NETWORK",
+  "NOT_CACHED",
   "ABORTED",
+  // The cache.
+  "CACHE_BUSY",
   // What the files hold.
   "CHECKPOINT_HEADER",
   "CHECKPOINT_INDEX",
   "CHECKPOINT_MISSING_SHARD",
+  "CHECKPOINT_TORCH",
+  "CHECKPOINT_FLAX",
   "CHECKPOINT_NOT_FOUND",
   "MISSING_WEIGHT",
   "MISMATCHED_WEIGHT",
@@ -32,6 +37,8 @@ export const ERROR_CODES = [
   "UNSUPPORTED_CONFIG",
   "UNSUPPORTED_MODEL_TYPE",
   "UNSUPPORTED_DTYPE",
+  /** A tensor whose elements don't follow one another row by row or column by column. */
+  "UNSUPPORTED_ORDER",
   "TOKENIZER",
   "CHAT_TEMPLATE",
   // What was asked for.

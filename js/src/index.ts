@@ -1,4 +1,13 @@
 export { AutoModel, type AutoModelClass, AutoModelForCausalLM } from "./auto.js";
+export {
+  type CachedFileInfo,
+  type CachedRepoInfo,
+  type CachedRevisionInfo,
+  cache,
+  type DeleteOptions,
+  type HFCacheInfo,
+} from "./cache.js";
+export type { CacheDirOptions, CacheOptions } from "./cache_options.js";
 export { AutoConfig, type GenerationConfig, type PretrainedConfig } from "./config.js";
 export type { AdapterStats, Device, LayerInfo, ModelStats, ProgressInfo } from "./engine.js";
 export { type Env, env, type WasmPaths } from "./env.js";

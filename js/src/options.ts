@@ -1,3 +1,4 @@
+import { CACHE_KEYS, type CacheOptions, engine_cache_options } from "./cache_options.js";
 import type { PretrainedConfig } from "./config.js";
 import type { EngineLoadOptions, HubOptions, ProgressInfo } from "./engine.js";
 import { env } from "./env.js";
@@ -19,7 +20,7 @@ export type DType =
   | `torch.${"float16" | "half" | "bfloat16" | "float32" | "float"}`;
 
 /** Options of every `from_pretrained`, with transformers' meaning. */
-export interface PretrainedOptions {
+export interface PretrainedOptions extends CacheOptions {
   /** A branch, a tag or a commit. Default "main". */
   revision?: string | null;
   /** A folder of the repo in which all files are. */
@@ -30,12 +31,6 @@ export interface PretrainedOptions {
   endpoint?: string | null;
   /** transformers' former name of `endpoint` */
   mirror?: string | null;
-  /** The name of the folder, in the origin's private file system, that files are cached in. Default "layerline". */
-  cache_dir?: string | null;
-  /** Fetch everything anew, whatever the cache has. Default false. */
-  force_download?: boolean | null;
-  /** Take everything from the cache, and fail where it lacks something. Default false. */
-  local_files_only?: boolean | null;
   /** Aborts the loading, in the background too. */
   signal?: AbortSignal | null;
   progress_callback?: ((event: ProgressInfo) => void) | null;
@@ -121,9 +116,8 @@ export interface CheckedModelOptions {
   progress_callback: ((event: ProgressInfo) => void) | undefined;
 }
 
-const TEXT_KEYS = ["revision", "subfolder", "endpoint", "mirror", "cache_dir"] as const;
-const FLAG_KEYS = ["force_download", "local_files_only"] as const;
-const SHARED_KEYS = [...TEXT_KEYS, ...FLAG_KEYS, "token", "signal", "progress_callback"];
+const TEXT_KEYS = ["revision", "subfolder", "endpoint", "mirror"] as const;
+const SHARED_KEYS = [...TEXT_KEYS, ...CACHE_KEYS, "token", "signal", "progress_callback"];
 const MADE_KEYS = ["dtype", "torch_dtype", "device_map", "device", "attn_implementation", "seed", "prefetch", "worker"];
 const LOADED_KEYS = [
   "config",
@@ -256,8 +250,8 @@ function check_type(options: object, name: string, type: "string" | "boolean" | 
 }
 
 function check_hub_options(options: PretrainedOptions): HubOptions {
-  for (const key of TEXT_KEYS) check_type(options, key, "string");
-  for (const key of FLAG_KEYS) check_type(options, key, "boolean");
+  for (const key of [...TEXT_KEYS, "cache_dir"]) check_type(options, key, "string");
+  for (const key of ["local_files_only", "force_download"]) check_type(options, key, "boolean");
   check_type(options, "progress_callback", "function");
   const { token, signal, endpoint, mirror } = options;
   if (signal != null && !(signal instanceof AbortSignal)) refuse_option("signal", signal, "It must be an AbortSignal.");
@@ -269,9 +263,8 @@ function check_hub_options(options: PretrainedOptions): HubOptions {
   if (options.force_download && options.local_files_only) {
     refuse_option("force_download", true, "local_files_only forbids every download; give one of the two.");
   }
-  const hub: HubOptions = { endpoint: endpoint ?? mirror ?? env.endpoint };
-  for (const key of ["revision", "subfolder", "cache_dir"] as const) if (options[key] != null) hub[key] = options[key];
-  for (const key of FLAG_KEYS) if (options[key] != null) hub[key] = options[key];
+  const hub: HubOptions = { endpoint: endpoint ?? mirror ?? env.endpoint, ...engine_cache_options(options) };
+  for (const key of ["revision", "subfolder"] as const) if (options[key] != null) hub[key] = options[key];
   if (typeof token === "string") hub.token = token;
   return hub;
 }

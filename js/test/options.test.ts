@@ -25,6 +25,8 @@ const { endpoint } = env;
 
 afterEach(() => {
   env.endpoint = endpoint;
+  env.use_browser_cache = true;
+  env.cache_dir = "layerline";
 });
 
 describe("loading", () => {
@@ -46,7 +48,7 @@ describe("loading", () => {
 
   test("what a transformers.js snippet says is understood", () => {
     const said = { dtype: "fp16", device: "webgpu", local_files_only: false };
-    expect(load(said).engine).toEqual({ endpoint, dtype: "float16", local_files_only: false });
+    expect(load(said).engine).toEqual({ endpoint, dtype: "float16" });
     expect(load({ torch_dtype: "torch.bfloat16" }).engine.dtype).toBe("bfloat16");
     expect(load({ revision: null, dtype: null, config: null }).engine).toEqual({ endpoint });
     const mapped = { device_map: { "": 0 }, prefetch: false };
@@ -103,6 +105,8 @@ describe("loading", () => {
     [{ prefetch: 1 }, "boolean"],
     [{ token: 5 }, "string"],
     [{ token: true }, "no stored token"],
+    [{ local_files_only: "yes" }, "boolean"],
+    [{ cache_dir: true }, "string"],
     [{ use_safetensors: "yes" }, "boolean"],
     [{ variant: 16 }, "string"],
     [{ seed: -1 }, "integer"],
@@ -125,6 +129,23 @@ describe("loading", () => {
     const checked = load({ device });
     expect(checked.engine.device).toBe(device);
     expect(checked.worker).toBe(false);
+  });
+
+  test("the cache's options go to the engine where they ask for something", () => {
+    expect(load({ cache_dir: "mine", local_files_only: true }).engine).toEqual({
+      endpoint,
+      cache_dir: "mine",
+      local_files_only: true,
+    });
+    expect(load({ cache_dir: "", local_files_only: false, force_download: null }).engine).toEqual({ endpoint });
+    env.use_browser_cache = false;
+    env.cache_dir = "theirs";
+    expect(load({ force_download: true }).engine).toEqual({
+      endpoint,
+      use_browser_cache: false,
+      cache_dir: "theirs",
+      force_download: true,
+    });
   });
 
   test("a tokenizer has no dtype", () => {

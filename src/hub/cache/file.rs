@@ -104,15 +104,19 @@ impl CachedFile {
             let segments = self.segments.borrow();
             segments.range(at.saturating_add(1)..end.max(at.saturating_add(1))).map(|(s, e)| (*s, *e)).collect()
         };
-        let mut good = Vec::new();
+        let mut run = Run::default();
         for (start, known) in starts {
             let known = match known {
                 Some(end) => Some(end),
                 None => self.read(start).await.map(|reader| reader.trailer.range.end),
             };
-            good.extend(known.map(|end| start..end));
+            if let Some(segment_end) = known
+                && let Some(start) = run.join(start..segment_end, end)
+            {
+                return start;
+            }
         }
-        next_run(&good, end)
+        end
     }
 
     /// Opens a segment and checks its seal.
@@ -162,21 +166,23 @@ fn offset(name: &str) -> Option<u64> {
     (start.to_string() == name).then_some(start)
 }
 
-/// Where the first run of segments begins that is long enough, or reaches `end`. `segments` are by offset, all before
-/// `end`.
-fn next_run(segments: &[Range<u64>], end: u64) -> u64 {
-    let mut run: Option<Range<u64>> = None;
-    for segment in segments {
-        let joined = match run {
+/// Segments side by side.
+#[derive(Default)]
+struct Run(Option<Range<u64>>);
+
+impl Run {
+    /// Adds the next segment by offset, which begins before `end`. Gives the run's start once it is long enough, or
+    /// reaches `end`.
+    fn join(&mut self, segment: Range<u64>, end: u64) -> Option<u64> {
+        let run = match self.0.take() {
             Some(run) if segment.start <= run.end => run.start..run.end.max(segment.end),
-            _ => segment.clone(),
+            _ => segment,
         };
-        if joined.end >= end || joined.end - joined.start >= MIN_RUN {
-            return joined.start.min(end);
-        }
-        run = Some(joined);
+        let enough = run.end >= end || run.end - run.start >= MIN_RUN;
+        let start = run.start;
+        self.0 = Some(run);
+        enough.then_some(start)
     }
-    end
 }
 
 /// An open segment whose seal is right.
@@ -215,6 +221,11 @@ mod tests {
         for name in ["", "absent", "00", "+1", "-1", "1.crswap", "99999999999999999999"] {
             assert_eq!(offset(name), None, "{name}");
         }
+    }
+
+    fn next_run(segments: &[Range<u64>], end: u64) -> u64 {
+        let mut run = Run::default();
+        segments.iter().find_map(|segment| run.join(segment.clone(), end)).unwrap_or(end)
     }
 
     #[test]

@@ -13,8 +13,8 @@ export function vulkanDriver() {
   return { VK_DRIVER_FILES: join(VULKAN, file) };
 }
 
-/** Headless Chromium, on SwiftShader where there is no GPU. */
-export function launchChromium({ webgpu = true } = {}) {
+/** Headless Chromium, on SwiftShader where there is no GPU; with a profile's folder, what it keeps is there afterwards. */
+export function launchChromium({ webgpu = true, profile } = {}) {
   const args = [
     "--no-sandbox",
     "--disable-quic",
@@ -24,7 +24,8 @@ export function launchChromium({ webgpu = true } = {}) {
     "--disable-sync",
     ...(webgpu ? ["--enable-unsafe-webgpu"] : ["--disable-features=WebGPU"]),
   ];
-  return chromium.launch({ executablePath: process.env.CHROME_PATH || "/usr/bin/chromium", args });
+  const options = { executablePath: process.env.CHROME_PATH || "/usr/bin/chromium", args };
+  return profile ? chromium.launchPersistentContext(profile, options) : chromium.launch(options);
 }
 
 /** Headless Firefox, on lavapipe where there is no GPU. */

@@ -18,14 +18,14 @@ export const ENVIRONMENTS = [
  */
 export function openEnvironment(name, options) {
   return {
-    chromium: () => openPage(launchChromium(options)),
+    chromium: () => openPage(launchChromium(options), options?.port),
     firefox: () => openPage(launchFirefox()),
     node: openNode,
   }[name]();
 }
 
-async function openPage(launched) {
-  const [browser, site] = await Promise.all([launched, bundleAndServe(PAGE)]);
+async function openPage(launched, port) {
+  const [browser, site] = await Promise.all([launched, bundleAndServe(PAGE, port)]);
   const page = await browser.newPage();
   const violations = [];
   page.on("console", (message) => {
@@ -34,12 +34,21 @@ async function openPage(launched) {
   await page.goto(site.url);
   await page.waitForFunction("globalThis.layerline !== undefined");
   return {
+    /** Storage belongs to an origin, and so to a port. */
+    port: Number(new URL(site.url).port),
     /** What the page's policy refused, as the browser wrote it to the console. */
     violations,
     async run(f, arg) {
       const call = `(${f})(globalThis.layerline, ${JSON.stringify(arg) ?? "undefined"}, globalThis.state)`;
       const caught = "(e) => ({ thrown: { name: e?.name, code: e?.code, message: String(e?.message ?? e) } })";
       return unwrap(await page.evaluate(`(async () => ${call})().then((value) => ({ value }), ${caught})`));
+    },
+    /** Gives the page's origin so many bytes of storage; undefined: as many as ever. Chromium only. */
+    async limitStorage(quotaSize) {
+      const session = await page.context().newCDPSession(page);
+      const { origin } = new URL(site.url);
+      await session.send("Storage.overrideQuotaForOrigin", { origin, ...(quotaSize && { quotaSize }) });
+      await session.detach();
     },
     async close() {
       await browser.close();
@@ -58,6 +67,7 @@ async function openNode() {
   const [layerline, webgpu] = await Promise.all([import("layerline"), import("webgpu")]);
   Object.assign(globalThis, webgpu.globals);
   Object.defineProperty(globalThis, "navigator", { value: { gpu: webgpu.create([]) }, configurable: true });
+  layerline.env.use_browser_cache = false;
   const state = {};
   return {
     violations: [],

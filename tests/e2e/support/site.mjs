@@ -22,8 +22,8 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
-/** Serves a folder on 127.0.0.1 under the policy. */
-export async function serve(folder) {
+/** Serves a folder on 127.0.0.1 under the policy; on any free port unless told which. */
+export async function serve(folder, port = 0) {
   const server = createServer(async (request, response) => {
     const path = normalize(new URL(request.url, "http://localhost").pathname);
     const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
@@ -39,7 +39,7 @@ export async function serve(folder) {
       response.writeHead(404).end();
     }
   });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${server.address().port}/`,
     close: () => {
@@ -50,9 +50,9 @@ export async function serve(folder) {
 }
 
 /** Bundles a Vite app with Vite's own defaults, and serves it. */
-export async function bundleAndServe(root) {
+export async function bundleAndServe(root, port) {
   const outDir = await mkdtemp(join(tmpdir(), "layerline-site-"));
   await build({ root, configFile: false, logLevel: "warn", build: { outDir, emptyOutDir: true, target: "es2022" } });
-  const site = await serve(outDir);
+  const site = await serve(outDir, port);
   return { url: site.url, close: () => site.close().then(() => rm(outDir, { recursive: true, force: true })) };
 }

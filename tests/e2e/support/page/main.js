@@ -3,3 +3,5 @@ import * as layerline from "layerline";
 
 globalThis.layerline = layerline;
 globalThis.state = {};
+// Most tests are about what is fetched; those of the cache turn it on.
+layerline.env.use_browser_cache = false;

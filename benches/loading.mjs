@@ -1,0 +1,117 @@
+// What it takes to load a gigabyte in Chromium: without the cache, filling it, and from it; each beside a bare fetch of
+// the same ranges into GPU buffers in the same browser.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openEnvironment } from "../tests/e2e/support/environments.mjs";
+import { startTestHub } from "../tests/e2e/support/models.mjs";
+import { childrenPeakRss } from "./memory.mjs";
+import { syntheticModel } from "./synthetic.mjs";
+
+const ID = "bench/synthetic";
+const ROUNDS = 3;
+const STREAMS = 6;
+
+/** Every load of every round: `{bytes, rounds: [{baseline, uncached, filling, warm}]}`; times in ms, sizes in bytes. */
+export async function measureLoading() {
+  const model = await syntheticModel();
+  const hub = await startTestHub({ [ID]: { path: model.folder } });
+  try {
+    // The hub hashes its files once.
+    const revision = await hub.sha(ID);
+    const rounds = [];
+    for (let round = 0; round < ROUNDS; round++) rounds.push(await measureRound(hub, revision));
+    return { bytes: model.bytes, rounds };
+  } finally {
+    await hub.close();
+    await model.remove();
+  }
+}
+
+async function measureRound(hub, revision) {
+  // A profile on disk: that of a private window keeps its files in memory.
+  const profile = await mkdtemp(join(tmpdir(), "layerline-profile-"));
+  let port;
+  const inBrowser = async (run) => {
+    const environment = await openEnvironment("chromium", { profile, port });
+    port = environment.port;
+    const idle = rendererPeakRss();
+    hub.log.length = 0;
+    try {
+      return await run(environment, idle);
+    } finally {
+      await environment.close();
+    }
+  };
+  const visit = (cached, at) =>
+    inBrowser(async (environment, idle) => {
+      const options = { id: ID, endpoint: hub.endpoint, cached, ...(at && { revision: at }) };
+      const result = await environment.run(load, options);
+      const log = hub.log.filter(({ method, status }) => method !== "OPTIONS" && status < 300);
+      return { ...result, log: [...log], rendererRss: rendererPeakRss() - idle };
+    });
+  try {
+    const uncached = await visit(false);
+    const ranges = uncached.log
+      .filter(({ range, file }) => range && file.endsWith(".safetensors"))
+      .map(({ file, range }) => ({ url: `${hub.endpoint}/${ID}/resolve/${revision}/${file}`, range }));
+    const baseline = await inBrowser((environment) =>
+      environment.run(bareFetch, { ranges, streams: STREAMS }).then((ms) => ({ ms })),
+    );
+    const filling = await visit(true);
+    const warm = await visit(true);
+    const pinned = await visit(true, revision);
+    return { baseline, uncached, filling, warm, pinned };
+  } finally {
+    await rm(profile, { recursive: true, force: true });
+  }
+}
+
+/** The most resident memory that the browser's page processes have had, summed: the GPU's process has the weights. */
+const rendererPeakRss = () => childrenPeakRss((command) => command.includes("--type=renderer"));
+
+// The rest runs in the page.
+
+async function load({ AutoModelForCausalLM, env }, { id, cached, ...options }) {
+  env.use_browser_cache = cached;
+  const start = performance.now();
+  const model = await AutoModelForCausalLM.from_pretrained(id, { ...options, dtype: "auto" });
+  await model.ready();
+  const ms = performance.now() - start;
+  const stats = await model.stats();
+  await model.dispose();
+  return { ms, stats };
+}
+
+async function bareFetch(_, { ranges, streams }) {
+  const adapter = await navigator.gpu.requestAdapter();
+  const device = await adapter.requestDevice();
+  const start = performance.now();
+  const queue = [...ranges];
+  const buffers = [];
+  const stream = async () => {
+    for (let next = queue.shift(); next; next = queue.shift()) {
+      const [first, last] = next.range.slice("bytes=".length).split("-").map(Number);
+      const size = Math.ceil((last - first + 1) / 4) * 4;
+      const buffer = device.createBuffer({ size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST });
+      buffers.push(buffer);
+      const { body } = await fetch(next.url, { headers: { Range: next.range }, cache: "no-store" });
+      const reader = body.getReader();
+      let at = 0;
+      let rest = new Uint8Array(0);
+      for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) {
+        const bytes = rest.length > 0 ? new Uint8Array([...rest, ...value]) : value;
+        const whole = bytes.length & ~3;
+        device.queue.writeBuffer(buffer, at, bytes, 0, whole);
+        at += whole;
+        rest = bytes.subarray(whole);
+      }
+      await device.queue.onSubmittedWorkDone();
+    }
+  };
+  await Promise.all(Array.from({ length: streams }, stream));
+  const ms = performance.now() - start;
+  for (const buffer of buffers) buffer.destroy();
+  device.destroy();
+  return ms;
+}
