@@ -87,6 +87,72 @@ VARIANTS = {
         ),
         dtype=torch.float16,
     ),
+    # A window of 16 positions, which the long prompt goes beyond.
+    "mistral": dict(
+        model_type="mistral",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, head_dim=20, sliding_window=16, tie_word_embeddings=False,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.bfloat16,
+    ),
+    # Each head of q and k normalised; head_dim that isn't hidden / heads.
+    "qwen3": dict(
+        model_type="qwen3",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, head_dim=16, tie_word_embeddings=True,
+        ),
+        rope=dict(rope_type="default", rope_theta=1_000_000.0),
+        dtype=torch.bfloat16,
+    ),
+    # Every fourth layer without positions.
+    "smollm3": dict(
+        model_type="smollm3",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=4, num_attention_heads=6,
+            num_key_value_heads=2, tie_word_embeddings=True, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        ),
+        rope=dict(rope_type="default", rope_theta=2_000_000.0),
+        dtype=torch.bfloat16,
+    ),
+    # Norms after attention and feed-forward, none before; q and k normalised over all heads.
+    "olmo2": dict(
+        model_type="olmo2",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, tie_word_embeddings=False, eos_token_id=2,
+        ),
+        rope=dict(rope_type="default", rope_theta=500_000.0),
+        dtype=torch.bfloat16,
+    ),
+    # Norms on both sides, weights that count from 1, scaled embeddings, soft caps on scores and logits, windows in
+    # every other layer.
+    "gemma2": dict(
+        model_type="gemma2",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, head_dim=20, query_pre_attn_scalar=24, sliding_window=16, tie_word_embeddings=False, attn_logit_softcapping=4.0,
+            final_logit_softcapping=12.0,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.bfloat16,
+    ),
+    # The same without caps, q and k normalised, and a rope of its own for the layers with a window.
+    "gemma3": dict(
+        model_type="gemma3_text",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=3, num_attention_heads=6,
+            num_key_value_heads=2, head_dim=20, query_pre_attn_scalar=24, sliding_window=16, tie_word_embeddings=False,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        ),
+        rope=dict(
+            sliding_attention=dict(rope_type="default", rope_theta=10_000.0),
+            full_attention=dict(rope_type="linear", rope_theta=1_000_000.0, factor=8.0),
+        ),
+        dtype=torch.bfloat16,
+    ),
 }  # fmt: skip
 
 
@@ -150,7 +216,7 @@ def random_model(config, seed):
         if name.endswith("bias"):
             parameter.normal_(0, 0.2)
         elif "norm" in name:
-            parameter.normal_(1, 0.2)
+            parameter.normal_(0 if config.model_type.startswith("gemma") else 1, 0.2)
     return model
 
 
