@@ -6,6 +6,8 @@ pub mod plan;
 pub mod spec;
 pub mod store;
 mod upload;
+#[cfg(test)]
+mod upload_tests;
 
 use crate::checkpoint::Order;
 use crate::tensor::Dtype;
