@@ -9,6 +9,8 @@ pub mod resolve;
 pub mod spec;
 pub mod store;
 mod upload;
+#[cfg(test)]
+mod upload_tests;
 
 use std::collections::BTreeSet;
 

@@ -6,4 +6,4 @@ pub mod program;
 pub mod record;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -36,6 +36,8 @@ macro_rules! device_test {
     };
 }
 
+pub(crate) use device_test;
+
 /// A small generator: the tests need repeatable numbers, not good ones.
 struct Random(u64);
 
@@ -272,10 +274,10 @@ fn erf(v: f64) -> f64 {
 }
 
 /// A device and what has been compiled for it.
-type Device = (Gpu, Rc<RefCell<Pipelines>>);
+pub(crate) type Device = (Gpu, Rc<RefCell<Pipelines>>);
 
 /// Every kind of device that this adapter can be: with and without shader-f16 and subgroups, and with small bindings.
-async fn devices() -> Vec<Device> {
+pub(crate) async fn devices() -> Vec<Device> {
     let mut all = Vec::new();
     for (without_f16, without_subgroups, max_binding) in
         [(false, false, None), (true, true, None), (true, false, Some(40_000))]
@@ -288,7 +290,7 @@ async fn devices() -> Vec<Device> {
     all
 }
 
-fn storages(gpu: &Gpu) -> Vec<Storage> {
+pub(crate) fn storages(gpu: &Gpu) -> Vec<Storage> {
     let mut all = vec![Storage::F32, Storage::F16Packed, Storage::Bf16];
     if gpu.capabilities().shader_f16 {
         all.push(Storage::F16);
