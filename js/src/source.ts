@@ -12,34 +12,36 @@ export type RepoFiles =
  */
 export type ModelSource = string | URL | FileSystemDirectoryHandle | FileList | readonly File[] | RepoFiles;
 
-function is_plain_object(value: object): boolean {
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
-}
-
-function are_files(source: object): boolean {
-  if (typeof FileList !== "undefined" && source instanceof FileList) return true;
-  if (typeof FileSystemDirectoryHandle !== "undefined" && source instanceof FileSystemDirectoryHandle) return true;
-  if (Array.isArray(source)) return source.length > 0 && source.every((file) => file instanceof File);
-  const entries = source instanceof Map ? [...source] : is_plain_object(source) ? Object.entries(source) : [];
-  return (
-    entries.length > 0 &&
-    entries.every(
-      ([path, file]) =>
-        typeof path === "string" && (file instanceof Blob || file instanceof ArrayBuffer || file instanceof Uint8Array),
-    )
-  );
-}
-
 /** The source, checked to be one, in a form that the engine and a worker's port take. */
 export function check_source(source: unknown): string | object {
   if (typeof source === "string" && source.trim() !== "") return source;
   if (source instanceof URL) return source.href;
-  if (typeof source === "object" && source !== null && are_files(source)) return source;
+  if (typeof FileSystemDirectoryHandle !== "undefined" && source instanceof FileSystemDirectoryHandle) return source;
+  const files = files_of(source);
+  if (files.size > 0 && [...files].every(([path, file]) => typeof path === "string" && is_content(file))) return files;
   throw new LayerlineError(
     "INVALID_REPO_ID",
     `A repo id such as "org/name" is needed, a URL, a picked folder or files, not ${describe(source)}.`,
   );
+}
+
+function is_content(file: unknown): boolean {
+  return file instanceof Blob || file instanceof ArrayBuffer || file instanceof Uint8Array;
+}
+
+/** Files by their paths in the repo; none where it is something else. */
+function files_of(source: unknown): Map<unknown, unknown> {
+  if (source instanceof Map) return source;
+  const is_list = Array.isArray(source) || (typeof FileList !== "undefined" && source instanceof FileList);
+  if (is_list) return new Map(Array.from(source as Iterable<unknown>, (file) => [path_of(file), file]));
+  const prototype = typeof source === "object" && source !== null ? Object.getPrototypeOf(source) : undefined;
+  return new Map(prototype === Object.prototype ? Object.entries(source as object) : []);
+}
+
+/** A file's path in the folder that was picked, whose own name is the first part; a worker would not be told of it. */
+function path_of(file: unknown): string | undefined {
+  if (!(file instanceof File)) return undefined;
+  return file.webkitRelativePath?.split("/").slice(1).join("/") || file.name;
 }
 
 function describe(value: unknown): string {

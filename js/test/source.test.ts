@@ -5,17 +5,22 @@ import { check_source, source_name } from "../src/source.js";
 const file = new File(["{}"], "config.json");
 
 describe("sources", () => {
-  test.each([["org/name"], ["https://host.test/model/"], [[file]], [{ "config.json": new Uint8Array(2) }]])(
-    "%o is one, and goes on unchanged",
-    (source) => {
-      expect(check_source(source)).toBe(source);
-    },
-  );
+  test.each([["org/name"], ["https://host.test/model/"]])("%o goes on unchanged", (source) => {
+    expect(check_source(source)).toBe(source);
+  });
 
-  test("a URL becomes its text, a map of files stays one", () => {
+  test("a URL becomes its text", () => {
     expect(check_source(new URL("https://host.test/model"))).toBe("https://host.test/model");
+  });
+
+  test("files are found by their paths in the folder that was picked", () => {
     const files = new Map([["config.json", file]]);
     expect(check_source(files)).toBe(files);
+    expect(check_source([file])).toEqual(files);
+    expect(check_source({ "config.json": file })).toEqual(files);
+    const picked = new File(["{}"], "config.json");
+    Object.defineProperty(picked, "webkitRelativePath", { value: "my model/sub/config.json" });
+    expect([...(check_source([picked]) as Map<string, File>).keys()]).toEqual(["sub/config.json"]);
   });
 
   test.each([

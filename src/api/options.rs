@@ -66,7 +66,6 @@ impl<'a> Options<'a> {
             revision: self.text("revision")?.unwrap_or(default.revision),
             token: self.text("token")?,
             subfolder: self.text("subfolder")?,
-            timeouts: default.timeouts,
             ..default
         })
     }

@@ -7,7 +7,7 @@ use js_sys::{JSON, Object, Reflect, Uint8Array, Uint32Array};
 use serde_json::{Map, Value};
 use wasm_bindgen::prelude::*;
 
-use super::error::{thrown, to_js, with_code};
+use super::error::{to_js, with_code};
 use super::options::Options;
 use super::source;
 use crate::hub::{HubError, Repo};
@@ -77,7 +77,7 @@ impl Tokenizer {
             read_optional(&*repo, "chat_template.jinja"),
         )
         .await;
-        let tokenizer_json = tokenizer_json.map_err(thrown)?;
+        let tokenizer_json = tokenizer_json.map_err(|e| to_js(&e.into()))?;
         let (config, special_tokens_map) = (config?, special_tokens_map?);
         let chat_template = chat_template?.map(|bytes| {
             let wrong =

@@ -103,7 +103,7 @@ impl Catalog {
         let (file, header) = read_file(repo, path).await?;
         let tensors = header.tensors.into_iter();
         let tensors = tensors.map(|(name, entry)| (name, tensor_info(0, entry))).collect();
-        Catalog { files: vec![file], tensors, metadata: header.metadata }.as_torch(repo, path)
+        Catalog { files: vec![file], tensors, metadata: header.metadata }.into_torch_names(repo, path)
     }
 
     async fn open_sharded(repo: &dyn Repo, path: &str) -> Result<Catalog> {
@@ -140,11 +140,11 @@ impl Catalog {
                 catalog.metadata.entry(key).or_insert(value);
             }
         }
-        catalog.as_torch(repo, path)
+        catalog.into_torch_names(repo, path)
     }
 
     /// Gives a Flax checkpoint, which starts from `path`, torch's names and axes.
-    fn as_torch(mut self, repo: &dyn Repo, path: &str) -> Result<Catalog> {
+    fn into_torch_names(mut self, repo: &dyn Repo, path: &str) -> Result<Catalog> {
         if self.files.iter().any(|file| Format::of(&file.path) == Format::Flax) {
             let fail = |fault| CheckpointError::Flax { repo: repo.id().to_owned(), path: path.to_owned(), fault };
             self.tensors = flax::to_torch(self.tensors).map_err(fail)?;

@@ -9,6 +9,8 @@ use super::HubError;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub endpoint: &'a str,
+    /// Whether the endpoint has repos, rather than files alone.
+    pub is_hub: bool,
     pub repo: &'a str,
     pub revision: &'a str,
     pub token: bool,
@@ -82,7 +84,9 @@ pub(super) fn classify(asked: &Asked<'_>, answer: Answer<'_>) -> HubError {
         401 | 403 if answer.elsewhere.is_some() => {
             HubError::Forbidden { repo, what: asked.what(), reason: said(answer) }
         }
-        401 if !asked.token => repo_not_found(asked),
+        401 if !asked.token && asked.is_hub => repo_not_found(asked),
+        // A store whose listing is private refuses what it doesn't have.
+        403 if !asked.is_hub && asked.path.is_some() => entry_not_found(asked),
         401 => HubError::Unauthorized { repo },
         403 => HubError::Forbidden { repo, what: asked.what(), reason: said(answer) },
         404 if asked.path.is_some() => entry_not_found(asked),
@@ -118,6 +122,7 @@ mod tests {
     use super::*;
 
     const FILE: Asked<'_> = Asked {
+        is_hub: true,
         endpoint: "https://hub.test",
         repo: "a/b",
         revision: "main",

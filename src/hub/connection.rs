@@ -45,6 +45,8 @@ pub(super) struct Connection {
     pub(super) traffic: Rc<Traffic>,
     pub(super) timeouts: Timeouts,
     pub(super) endpoint: String,
+    /// Where the files are, where that is no repo of the Hub's but a folder of some web server.
+    pub(super) base: Option<String>,
     pub(super) id: String,
     pub(super) revision: String,
     pub(super) token: Option<String>,
@@ -59,6 +61,7 @@ impl Connection {
     pub(super) fn asked<'a>(&'a self, path: Option<&'a str>, range: Option<&'a std::ops::Range<u64>>) -> Asked<'a> {
         Asked {
             endpoint: &self.endpoint,
+            is_hub: self.base.is_none(),
             repo: &self.id,
             revision: &self.revision,
             token: self.token.is_some(),

@@ -9,7 +9,9 @@ use serde::Deserialize;
 
 use super::connection::{Connection, Timeouts};
 use super::http::{Cache, Traffic, Transport};
-use super::id::{is_commit, is_plain_path, resolve_url, revision_url, validate_endpoint, validate_repo_id};
+use super::id::{
+    encode_path, is_commit, is_plain_path, resolve_url, revision_url, validate_endpoint, validate_repo_id,
+};
 use super::retry::Backoff;
 use super::stream::RangeStream;
 use super::{Abort, ByteStream, HubError, Prefix, Repo};
@@ -78,10 +80,46 @@ impl HubRepo {
     ) -> Result<HubRepo, HubError> {
         validate_repo_id(id)?;
         let endpoint = validate_endpoint(&options.endpoint)?.to_owned();
-        let revision = options.revision;
-        if matches!(revision.as_str(), "" | "." | "..") {
-            return Err(HubError::RevisionNotFound { repo: id.to_owned(), revision });
+        if matches!(options.revision.as_str(), "" | "." | "..") {
+            return Err(HubError::RevisionNotFound { repo: id.to_owned(), revision: options.revision });
         }
+        let mut connection = Self::connection(transport, id, endpoint, options, abort)?;
+        if !is_commit(&connection.revision)
+            && let Some(commit) = connection.find_commit().await?
+        {
+            connection.revision = commit;
+        }
+        Ok(HubRepo(Rc::new(connection)))
+    }
+
+    /// The files under a URL, as a web server has them: nothing is known of commits there, so nothing is kept of them,
+    /// and a file that changes during the load is noticed by its validators alone.
+    #[cfg(target_arch = "wasm32")]
+    pub fn at_url(base: &str, options: HubOptions, abort: Abort) -> Result<HubRepo, HubError> {
+        let transport = Box::new(super::fetch::Fetch::new(abort.clone()));
+        Self::at_url_by(transport, base, options, abort)
+    }
+
+    pub(super) fn at_url_by(
+        transport: Box<dyn Transport>,
+        base: &str,
+        options: HubOptions,
+        abort: Abort,
+    ) -> Result<HubRepo, HubError> {
+        let base = validate_endpoint(base)?.to_owned();
+        let mut connection = Self::connection(transport, &base, base.clone(), options, abort)?;
+        connection.revision = "(no revisions)".to_owned();
+        connection.base = Some(base);
+        Ok(HubRepo(Rc::new(connection)))
+    }
+
+    fn connection(
+        transport: Box<dyn Transport>,
+        id: &str,
+        endpoint: String,
+        options: HubOptions,
+        abort: Abort,
+    ) -> Result<Connection, HubError> {
         let subfolder = options.subfolder.filter(|folder| !folder.is_empty());
         if let Some(path) = subfolder.as_ref().filter(|folder| !is_plain_path(folder)) {
             return Err(HubError::InvalidPath { repo: id.to_owned(), path: path.clone() });
@@ -91,25 +129,20 @@ impl HubRepo {
         if token.as_ref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
             return Err(HubError::Unauthorized { repo: id.to_owned() });
         }
-        let mut connection = Connection {
+        Ok(Connection {
             transport,
             abort,
             traffic: Rc::default(),
             timeouts: options.timeouts,
             endpoint,
+            base: None,
             id: id.to_owned(),
-            revision,
+            revision: options.revision,
             token,
             subfolder,
             absent: RefCell::default(),
             versions: RefCell::default(),
-        };
-        if !is_commit(&connection.revision)
-            && let Some(commit) = connection.find_commit().await?
-        {
-            connection.revision = commit;
-        }
-        Ok(HubRepo(Rc::new(connection)))
+        })
     }
 
     /// The commit that every file comes from. Where the endpoint has no way to tell, the revision asked for.
@@ -191,7 +224,10 @@ impl Connection {
         if !is_plain_path(path) {
             return Err(HubError::InvalidPath { repo: self.id.clone(), path: path.to_owned() });
         }
-        Ok(resolve_url(&self.endpoint, &self.id, &self.revision, &self.full_path(path)))
+        Ok(match &self.base {
+            Some(base) => format!("{base}/{}", encode_path(&self.full_path(path))),
+            None => resolve_url(&self.endpoint, &self.id, &self.revision, &self.full_path(path)),
+        })
     }
 
     fn full_path(&self, path: &str) -> String {

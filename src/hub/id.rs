@@ -59,8 +59,12 @@ pub(super) fn is_commit(revision: &str) -> bool {
 
 /// `{endpoint}/{id}/resolve/{revision}/{path}`
 pub(super) fn resolve_url(endpoint: &str, id: &str, revision: &str, path: &str) -> String {
-    let path: Vec<String> = path.split('/').map(encode).collect();
-    format!("{endpoint}/{id}/resolve/{}/{}", encode(revision), path.join("/"))
+    format!("{endpoint}/{id}/resolve/{}/{}", encode(revision), encode_path(path))
+}
+
+/// The path with each of its segments percent-encoded.
+pub(super) fn encode_path(path: &str) -> String {
+    path.split('/').map(encode).collect::<Vec<_>>().join("/")
 }
 
 /// `{endpoint}/api/models/{id}/revision/{revision}`

@@ -13,6 +13,8 @@ mod directory;
 mod error;
 #[cfg(target_arch = "wasm32")]
 mod fetch;
+#[cfg(target_arch = "wasm32")]
+mod files_repo;
 // Natively there is no transport but the tests': the rest compiles everywhere so that it is checked everywhere.
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
 mod http;
@@ -36,6 +38,8 @@ pub use connection::Timeouts;
 #[cfg(not(target_arch = "wasm32"))]
 pub use directory::DirectoryRepo;
 pub use error::HubError;
+#[cfg(target_arch = "wasm32")]
+pub use files_repo::FilesRepo;
 pub use http::Traffic;
 pub use hub_repo::{HubOptions, HubRepo};
 pub(crate) use id::is_plain_path;

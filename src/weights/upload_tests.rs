@@ -9,6 +9,7 @@ use std::rc::Rc;
 use half::{bf16, f16};
 use safetensors::SafeTensors;
 
+use super::init::Init;
 use super::layout::{Layout, Part};
 use super::plan;
 use super::spec::{BlockSpec, WeightSpecs};
@@ -68,7 +69,7 @@ impl Case {
         let mut repo = MemoryRepo::new("a/b");
         repo.insert("f", file);
         let mut specs = WeightSpecs::default();
-        let id = specs.matrix("w", pieces, layout.cols);
+        let id = specs.matrix("w", pieces, layout.cols, Init::Zeros);
         let block = BlockSpec { name: "b".to_owned(), weights: vec![id], reads: Vec::new() };
         let layouts = Rc::new(vec![layout.clone()]);
         let fetches = plan::plan("a/b", &catalog, &specs, &layouts, &[block]).unwrap().remove(0);

@@ -134,8 +134,11 @@ pub(super) fn entries(directory: &[u8], start: u64) -> Result<BTreeMap<String, Z
     Ok(entries)
 }
 
-/// The directory's first entry and its length; `None` where it is cut short.
-fn entry(bytes: &[u8]) -> Option<Result<((String, ZipEntry), usize), TorchFault>> {
+/// An entry with its name, and how many bytes of the directory it takes.
+type Listed = ((String, ZipEntry), usize);
+
+/// The directory's first entry; `None` where it is cut short.
+fn entry(bytes: &[u8]) -> Option<Result<Listed, TorchFault>> {
     let fields = Fields(bytes);
     if fields.bytes(0)? != CENTRAL {
         return Some(Err(damaged("its directory has something else than entries")));
