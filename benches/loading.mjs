@@ -9,7 +9,7 @@ import { childrenPeakRss } from "./memory.mjs";
 import { syntheticModel } from "./synthetic.mjs";
 
 const ID = "bench/synthetic";
-const ROUNDS = 3;
+const ROUNDS = Number(process.env.ROUNDS ?? 3);
 const STREAMS = 6;
 
 /** Every load of every round: `{bytes, rounds: [{baseline, uncached, filling, warm}]}`; times in ms, sizes in bytes. */
@@ -55,9 +55,10 @@ async function measureRound(hub, revision) {
     const ranges = uncached.log
       .filter(({ range, file }) => range && file.endsWith(".safetensors"))
       .map(({ file, range }) => ({ url: `${hub.endpoint}/${ID}/resolve/${revision}/${file}`, range }));
-    const baseline = await inBrowser((environment) =>
-      environment.run(bareFetch, { ranges, streams: STREAMS }).then((ms) => ({ ms })),
-    );
+    const baseline = await inBrowser(async (environment, idle) => {
+      const ms = await environment.run(bareFetch, { ranges, streams: STREAMS });
+      return { ms, rendererRss: rendererPeakRss() - idle };
+    });
     const filling = await visit(true);
     const warm = await visit(true);
     const pinned = await visit(true, revision);

@@ -119,7 +119,7 @@ impl Storage for Rc<MemoryStorage> {
         Box::pin(ready(blob.ok_or(StorageError::Missing)))
     }
 
-    fn create<'a>(&'a self, path: &'a str) -> Storing<'a, Box<dyn BlobWriter>> {
+    fn create<'a>(&'a self, path: &'a str, _size: u64) -> Storing<'a, Box<dyn BlobWriter>> {
         let writer = Writer { storage: self.clone(), path: path.to_owned(), bytes: Vec::new() };
         Box::pin(ready(Ok(Box::new(writer) as Box<dyn BlobWriter>)))
     }
@@ -193,7 +193,7 @@ mod tests {
 
     fn put(storage: &Rc<MemoryStorage>, path: &str, n: usize) -> Stored<()> {
         block_on(async {
-            let mut writer = storage.create(path).await?;
+            let mut writer = storage.create(path, n as u64).await?;
             writer.write(&Chunk::from(vec![7; n])).await?;
             writer.finish().await
         })

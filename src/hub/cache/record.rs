@@ -17,8 +17,9 @@ pub(super) async fn read(storage: &dyn Storage, path: &str) -> Option<Vec<u8>> {
 /// Writes a record, or replaces it. Where it can't be written it is missing, which costs a request later.
 pub(super) async fn write(storage: &dyn Storage, path: &str, data: &[u8]) {
     let _: Stored<()> = async {
-        let mut writer = storage.create(path).await?;
-        writer.write(&Chunk::from(seal(identity(&[path]), data))).await?;
+        let record = seal(identity(&[path]), data);
+        let mut writer = storage.create(path, record.len() as u64).await?;
+        writer.write(&Chunk::from(record)).await?;
         writer.finish().await
     }
     .await;

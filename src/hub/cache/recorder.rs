@@ -1,12 +1,13 @@
 //! From a stream to segments, as its chunks pass.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::super::Chunk;
 use super::background;
 use super::file::CachedFile;
 use super::room::Room;
-use super::segment::{MAX_SEGMENT, Sums};
+use super::segment::{MAX_SEGMENT, MAX_TRAILER, Sums};
 use super::storage::{BlobWriter, StorageError, Stored};
 
 /// Writes what passes to segments of a file. Whatever becomes of the stream, what has passed is kept.
@@ -15,6 +16,8 @@ pub(super) struct Recorder {
     room: Rc<Room>,
     /// The file's byte that comes next.
     at: u64,
+    /// Where the stream ends.
+    end: u64,
     state: State,
     written: Vec<u64>,
 }
@@ -27,9 +30,9 @@ enum State {
 }
 
 impl Recorder {
-    /// Keeps what comes from byte `at` on.
-    pub(super) fn new(file: Rc<CachedFile>, room: Rc<Room>, at: u64) -> Recorder {
-        Recorder { file, room, at, state: State::Idle, written: Vec::new() }
+    /// Keeps the bytes of `range`, or as many of them as come.
+    pub(super) fn new(file: Rc<CachedFile>, room: Rc<Room>, range: Range<u64>) -> Recorder {
+        Recorder { file, room, at: range.start, end: range.end, state: State::Idle, written: Vec::new() }
     }
 
     /// Keeps a chunk, or what there is room for.
@@ -72,7 +75,7 @@ impl Recorder {
             return;
         }
         let generation = self.room.generation();
-        match Writer::create(self.file.clone(), self.at).await {
+        match Writer::create(self.file.clone(), self.at..self.end).await {
             Ok(writer) => {
                 self.written.push(self.at);
                 self.state = State::Writing(writer);
@@ -135,8 +138,9 @@ struct Writer {
 }
 
 impl Writer {
-    async fn create(file: Rc<CachedFile>, start: u64) -> Stored<Writer> {
-        let blob = file.storage.create(&file.path(start)).await?;
+    async fn create(file: Rc<CachedFile>, Range { start, end }: Range<u64>) -> Stored<Writer> {
+        let size = end.saturating_sub(start).min(MAX_SEGMENT) + MAX_TRAILER;
+        let blob = file.storage.create(&file.path(start), size).await?;
         Ok(Writer { file, blob, start, sums: Sums::default() })
     }
 
@@ -185,7 +189,7 @@ pub(super) async fn keep(file: &Rc<CachedFile>, room: &Rc<Room>, bytes: &[u8], s
     if let Some(size) = size {
         file.set_size(size);
     }
-    let mut recorder = Recorder::new(file.clone(), room.clone(), 0);
+    let mut recorder = Recorder::new(file.clone(), room.clone(), 0..bytes.len() as u64);
     if bytes.is_empty() {
         recorder.begin().await;
     }

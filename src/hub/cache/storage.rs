@@ -66,8 +66,8 @@ pub trait Storage {
     /// A blob to read.
     fn open<'a>(&'a self, path: &'a str) -> Storing<'a, Box<dyn Blob>>;
 
-    /// A blob to write, empty, with the folders that it lies in.
-    fn create<'a>(&'a self, path: &'a str) -> Storing<'a, Box<dyn BlobWriter>>;
+    /// A blob to write, empty, with the folders that it lies in. About `size` bytes will come, perhaps fewer.
+    fn create<'a>(&'a self, path: &'a str, size: u64) -> Storing<'a, Box<dyn BlobWriter>>;
 
     /// Removes a blob, or a folder with all that is in it and not being written. What isn't there is removed already.
     fn remove<'a>(&'a self, path: &'a str) -> Storing<'a, ()>;

@@ -45,9 +45,9 @@ impl CachedStream {
             let (path, end) = (&self.path, gap.end);
             return Err(self.shared.not_cached(format!("bytes {at}..{end} of {path}")));
         }
-        let stream = self.shared.hub.open(&self.path, gap).await?;
+        let stream = self.shared.hub.open(&self.path, gap.clone()).await?;
         let keeps = self.shared.storage.keeps_weights();
-        let recorder = keeps.then(|| Recorder::new(self.file.clone(), self.shared.room.clone(), at));
+        let recorder = keeps.then(|| Recorder::new(self.file.clone(), self.shared.room.clone(), gap));
         self.source = Source::Fetched { stream, recorder };
         Ok(())
     }

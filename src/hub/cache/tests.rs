@@ -203,7 +203,7 @@ fn bytes_of(storage: &dyn Storage, path: &str) -> Vec<u8> {
 
 fn overwrite(storage: &dyn Storage, path: &str, bytes: Vec<u8>) {
     block_on(async {
-        let mut writer = storage.create(path).await.unwrap();
+        let mut writer = storage.create(path, 0).await.unwrap();
         writer.write(&Chunk::from(bytes)).await.unwrap();
         writer.finish().await.unwrap();
     });
@@ -535,14 +535,14 @@ impl Storage for Limited {
         self.inner.open(path)
     }
 
-    fn create<'a>(&'a self, path: &'a str) -> Storing<'a, Box<dyn BlobWriter>> {
+    fn create<'a>(&'a self, path: &'a str, size: u64) -> Storing<'a, Box<dyn BlobWriter>> {
         if self.busy.get() {
             return Box::pin(ready(Err(StorageError::Busy)));
         }
         let used: u64 = blobs(&self.inner, "").iter().map(|path| bytes_of(&self.inner, path).len() as u64).sum();
         let left = self.limit.saturating_sub(used);
         Box::pin(async move {
-            Ok(Box::new(LimitedWriter { inner: self.inner.create(path).await?, left }) as Box<dyn BlobWriter>)
+            Ok(Box::new(LimitedWriter { inner: self.inner.create(path, size).await?, left }) as Box<dyn BlobWriter>)
         })
     }
 

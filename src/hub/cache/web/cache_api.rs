@@ -132,7 +132,7 @@ impl Storage for CacheApi {
         Box::pin(async move { Ok(Box::new(self.find(path).await?) as Box<dyn Blob>) })
     }
 
-    fn create<'a>(&'a self, path: &'a str) -> Storing<'a, Box<dyn BlobWriter>> {
+    fn create<'a>(&'a self, path: &'a str, _size: u64) -> Storing<'a, Box<dyn BlobWriter>> {
         let writer = Writer { cache: self.cache.clone(), url: url(path), parts: Array::new() };
         Box::pin(async move { Ok(Box::new(writer) as Box<dyn BlobWriter>) })
     }

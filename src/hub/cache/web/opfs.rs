@@ -227,12 +227,15 @@ impl Storage for Opfs {
         })
     }
 
-    fn create<'a>(&'a self, path: &'a str) -> Storing<'a, Box<dyn BlobWriter>> {
+    fn create<'a>(&'a self, path: &'a str, size: u64) -> Storing<'a, Box<dyn BlobWriter>> {
         Box::pin(async move {
             let file = self.file(path, true).await?;
             if has_method("createSyncAccessHandle") {
                 let handle = SyncWriter { handle: file.sync_handle().await.map_err(failed)?.unchecked_into(), at: 0.0 };
-                handle.handle.truncate(0.0).map_err(failed)?;
+                // Growing by every write takes twice as long.
+                for size in [0.0, size as f64] {
+                    handle.handle.truncate(size).map_err(failed)?;
+                }
                 return Ok(Box::new(handle) as Box<dyn BlobWriter>);
             }
             let stream = Some(file.writable().await.map_err(failed)?.unchecked_into());
@@ -271,7 +274,7 @@ impl BlobWriter for SyncWriter {
     }
 
     fn finish(self: Box<Self>) -> Storing<'static, ()> {
-        // A write that failed may have written a part.
+        // Fewer bytes than were to come, or a write that failed and has written a part.
         Box::pin(async move { self.handle.truncate(self.at).map(drop).map_err(failed) })
     }
 }
