@@ -13,7 +13,7 @@ use crate::Result;
 use crate::generation::{GenerationError, check_ids};
 use crate::hub::Abort;
 use crate::tensor::gpu::device::{Buffer, Encoder, Usage};
-use crate::tensor::gpu::record::{Mode, stride};
+use crate::tensor::gpu::record::{Mode, Running, stride};
 use crate::weights::store::State;
 
 impl Engine {
@@ -63,7 +63,7 @@ impl Engine {
         let mut position = 0;
         for chunk in ids.chunks(self.recorded.logits_tokens) {
             self.begin(&mut session, position, ids.len(), Some(chunk), chunk.len())?;
-            let encoder = self.run(&mut session, Mode::Prefill, Ending::Logits, chunk.len(), true, abort).await?;
+            let encoder = self.run(&mut session, Mode::Prefill, Ending::Logits, true, abort).await?;
             let from = session.activation(self.recorded.logits.id)?;
             logits.extend(self.read_rows(encoder, from, chunk.len(), self.recorded.logits.width).await?);
             position += chunk.len();
@@ -80,7 +80,7 @@ impl Engine {
             self.begin(session, position, ids.len(), Some(chunk), chunk.len())?;
             position += chunk.len();
             let last = position == ids.len();
-            encoder = self.run(session, Mode::Prefill, Ending::Greedy, chunk.len(), last, abort).await?;
+            encoder = self.run(session, Mode::Prefill, Ending::Greedy, last, abort).await?;
         }
         Ok(encoder)
     }
@@ -94,6 +94,7 @@ impl Engine {
         ids: Option<&[u32]>,
         tokens: usize,
     ) -> Result<()> {
+        session.running = Running { tokens: tokens as u32, keys: (position + tokens) as u32 };
         let Session { step, step_bytes, angles, .. } = session;
         angles.clear();
         for offset in 0..tokens {
@@ -118,7 +119,6 @@ impl Engine {
         session: &mut Session,
         mode: Mode,
         ending: Ending,
-        tokens: usize,
         head: bool,
         abort: &Abort,
     ) -> Result<Encoder> {
@@ -134,8 +134,9 @@ impl Engine {
                 self.alive()?;
                 encoder = self.gpu.encoder();
             }
+            let running = session.running;
             let program = session.program(self, mode, ending, block).await?;
-            program.encode(&mut encoder.pass(), tokens as u32);
+            program.encode(&mut encoder.pass(), running);
         }
         Ok(encoder)
     }
@@ -153,7 +154,7 @@ impl Engine {
         let mut encoder = self.gpu.encoder();
         let mut pass = encoder.pass();
         for block in 0..self.model.blocks().len() {
-            session.linked(Mode::Decode, Ending::Greedy, block)?.encode(&mut pass, 1);
+            session.linked(Mode::Decode, Ending::Greedy, block)?.encode(&mut pass, session.running);
         }
         drop(pass);
         Ok(encoder)
