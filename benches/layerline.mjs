@@ -1,8 +1,9 @@
-// What Layerline costs on the sample model in one environment.
+// What Layerline costs on a model in one environment.
 import { openEnvironment } from "../tests/e2e/support/environments.mjs";
 import { SAMPLE, startTestHub } from "../tests/e2e/support/models.mjs";
 import { matvecPlan, matvecRates } from "./matvec.mjs";
 import { childrenPeakRss } from "./memory.mjs";
+import { syntheticRepo } from "./synthetic.mjs";
 
 export const PROMPT_TOKENS = 128;
 export const NEW_TOKENS = 32;
@@ -13,12 +14,16 @@ const ROUND_TOKENS = 8;
 /** Firefox reports completion every 100 ms, so that its batches must be long. */
 const BATCH_MS = { chromium: 300, firefox: 2000, node: 300 };
 
-/** Everything measured in an environment; times in ms, sizes in bytes. */
-export async function measure(name) {
-  const hub = await startTestHub();
+/** Everything measured in an environment, on the sample or on a synthetic model; times in ms, sizes in bytes. */
+export async function measure(name, synthetic) {
+  const repo = synthetic && (await syntheticRepo(synthetic));
+  const id = repo ? `synthetic/${synthetic}` : SAMPLE;
+  const hub = await startTestHub(repo ? { [id]: { path: repo.path } } : {});
   const environment = await openEnvironment(name);
   try {
-    const model = { id: SAMPLE, endpoint: hub.endpoint };
+    // The hub hashes a repo when it is first asked for it.
+    await hub.sha(id);
+    const model = { id, endpoint: hub.endpoint };
     // Alone, so that the weights' stream doesn't count.
     const opening = await environment.run(openOnly, model);
     const rssBefore = childrenPeakRss();
@@ -28,14 +33,14 @@ export async function measure(name) {
     const rss = name === "node" ? undefined : childrenPeakRss() - rssBefore;
 
     const plan = matvecPlan(long.stats, BATCH_MS[name]);
-    const products = (await environment.run(matvecRates, plan)).sort(byRate);
+    const products = (await matvecRates(environment, plan)).sort(byRate);
     const shortPrompt = { prompt: promptIds().slice(0, 4), max_new_tokens: ROUND_TOKENS + 1 };
     // On a machine that does other work too, only what ran at the same time can be compared.
     const best = { ...plan, variants: plan.variants.filter((variant) => isSame(variant, products[0])) };
     const rounds = [];
     for (let round = 0; round < ROUNDS; round++) {
       const { tokenMs } = await environment.run(generate, shortPrompt);
-      const [{ bytesPerSecond }] = await environment.run(matvecRates, best);
+      const [{ bytesPerSecond }] = await matvecRates(environment, best);
       rounds.push({ tokenMs, bytesPerSecond });
     }
     await environment.run((_, __, state) => state.model.dispose());
@@ -43,6 +48,7 @@ export async function measure(name) {
   } finally {
     await environment.close();
     await hub.close();
+    await repo?.remove();
   }
 }
 

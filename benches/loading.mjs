@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { openEnvironment } from "../tests/e2e/support/environments.mjs";
 import { startTestHub } from "../tests/e2e/support/models.mjs";
 import { childrenPeakRss } from "./memory.mjs";
-import { syntheticModel } from "./synthetic.mjs";
+import { syntheticRepo } from "./synthetic.mjs";
 
 const ID = "bench/synthetic";
 const ROUNDS = Number(process.env.ROUNDS ?? 3);
@@ -14,8 +14,8 @@ const STREAMS = 6;
 
 /** Every load of every round: `{bytes, rounds: [{baseline, uncached, filling, warm}]}`; times in ms, sizes in bytes. */
 export async function measureLoading() {
-  const model = await syntheticModel();
-  const hub = await startTestHub({ [ID]: { path: model.folder } });
+  const model = await syntheticRepo("gigabyte");
+  const hub = await startTestHub({ [ID]: { path: model.path } });
   try {
     // The hub hashes its files once.
     const revision = await hub.sha(ID);

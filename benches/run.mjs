@@ -1,19 +1,28 @@
 #!/usr/bin/env node
 // Prints what Layerline costs on the sample model, beside the bars that it has set itself.
 import { parseArgs } from "node:util";
+import { measureKernels } from "./kernel_table.mjs";
 import { measure, NEW_TOKENS, PROMPT_TOKENS } from "./layerline.mjs";
 import { measureLoading } from "./loading.mjs";
 import { measurePeers } from "./peers.mjs";
+import { SHAPES } from "./synthetic.mjs";
 import { wasmSizes } from "./wasm_sizes.mjs";
 
 const KNOWN = ["chromium", "firefox", "node"];
-const { values, positionals } = parseArgs({
-  options: { loading: { type: "boolean" }, peers: { type: "boolean" } },
-  allowPositionals: true,
-});
+const options = {
+  kernels: { type: "boolean" },
+  loading: { type: "boolean" },
+  peers: { type: "boolean" },
+  synthetic: { type: "string" },
+};
+const { values, positionals } = parseArgs({ options, allowPositionals: true });
 const unknown = positionals.filter((name) => !KNOWN.includes(name));
 if (unknown.length > 0) {
   console.error(`no environment ${unknown.join(", ")}; there are ${KNOWN.join(", ")}`);
+  process.exit(2);
+}
+if (values.synthetic !== undefined && !Object.hasOwn(SHAPES, values.synthetic)) {
+  console.error(`no shapes of ${values.synthetic}; there are ${Object.keys(SHAPES).join(", ")}`);
   process.exit(2);
 }
 const environments = positionals.length > 0 ? positionals : ["chromium"];
@@ -129,11 +138,40 @@ function printLoading({ bytes, rounds }) {
   }
 }
 
+function printKernels(name, { sections, host }) {
+  console.log(`\n${name}: kernels alone; the first of a kind is the engine's for GPUs`);
+  row("encoding a dispatch", `${host.encodeUs.toFixed(2)} µs`);
+  row("submitting a pass", `${host.submitUs.toFixed(1)} µs`);
+  row("from a submit to its result", `${host.roundTripUs.toFixed(0)} µs`);
+  row("writeBuffer", gbs(host.writeBytesPerSecond));
+  const ceiling = (label) => sections[0].rows.find((one) => one.label === label);
+  const rate = ({ us, bytes, flops }, of) => {
+    if (flops) return [flops / us / 1e6, "TFLOP/s", of && of.flops / of.us / 1e6];
+    return [bytes / us / 1e3, "GB/s", of && of.bytes / of.us / 1e3];
+  };
+  for (const [index, { title, rows }] of sections.entries()) {
+    console.log(`\n  ${title}`);
+    for (const one of rows.filter(({ skipped }) => !skipped)) {
+      const { label, us, error, bytes, flops } = one;
+      const [value, unit, most] =
+        us && (bytes || flops) ? rate(one, index > 0 && ceiling(flops ? "multiply-add" : "read")) : [];
+      const share = most ? `${percent(value / most).padStart(6)}` : "";
+      const text = value ? `${value.toFixed(value < 100 ? 2 : 0).padStart(7)} ${unit}${share}` : "";
+      console.log(
+        `    ${error ? `can't run: ${error}` : `${us.toFixed(2).padStart(9)} µs ${text.padEnd(22)}`} ${label}`,
+      );
+    }
+  }
+}
+
 printSizes();
 if (values.loading) {
   printLoading(await measureLoading());
   process.exit(0);
 }
-for (const name of environments) printEnvironment(name, await measure(name));
+for (const name of environments) {
+  printEnvironment(name, await measure(name, values.synthetic));
+  if (values.kernels) printKernels(name, await measureKernels(name, values.synthetic ?? "llama-1b"));
+}
 
 if (values.peers) printPeers(await measurePeers());

@@ -4,6 +4,10 @@
 // share a key head. The four are the lanes of a vec4, so that the cache is read once for all of them. Keys are taken
 // WORKGROUP at a time: an invocation first scores one key, then sums the values for one quad of the output; a running
 // maximum keeps the softmax in range, so the context's length has no limit here.
+//
+// tokens_many.wgsl or tokens_one.wgsl says how queries are read and whether the cache has the tokens' own keys, and
+// cache_read.wgsl or cache_write.wgsl who writes them there.
+// SPLIT: the workgroups along z share the keys between them, and y takes what each has found, for attention_merge.wgsl.
 
 struct Params {
     heads: u32,
@@ -15,8 +19,6 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<f32>;
-@group(0) @binding(2) var<storage, read> keys: array<vec2<u32>>;
-@group(0) @binding(3) var<storage, read> values: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 @group(0) @binding(5) var<storage, read> step: Step;
 
@@ -36,8 +38,18 @@ fn halves(q: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(q.x), unpack2x16float(q.y));
 }
 
+// Quad `d` of a key with that of each query.
+fn scores(d: u32, k: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(
+        dot(queries[d][0], k),
+        dot(queries[d][1], k),
+        dot(queries[d][2], k),
+        dot(queries[d][3], k),
+    );
+}
+
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let kv = group.x;
     let shared_by = params.heads / params.kv_heads;
     let pitch = params.kv_heads * QUADS;
@@ -47,17 +59,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row = min(vec4<u32>(group.y * 4u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(rows - 1u));
     let token = row / shared_by;
     let head = kv * shared_by + row % shared_by;
-    let counts = token + step.position + 1u;
-    let count = counts.w;
+    let counts = token + step.position + 1u - OWN;
+    let span = select(counts.w, (counts.w + groups.z - 1u) / groups.z, SPLIT);
+    let first = group.z * span;
+    let count = min(first + span, counts.w);
 
+    take_own(kv, local, group.y == 0u && group.z == 0u);
     for (var i = local; i < QUADS * 4u; i += WORKGROUP) {
         let lane = i % 4u;
-        let at = token[lane] * params.q_stride + head[lane] * HEAD_DIM + (i / 4u) * 4u;
-        queries[i / 4u][lane] = params.scale * vec4<f32>(qkv[at], qkv[at + 1u], qkv[at + 2u], qkv[at + 3u]);
+        let at = token[lane] * params.q_stride + head[lane] * HEAD_DIM;
+        queries[i / 4u][lane] = params.scale * query(at, i / 4u);
     }
     workgroupBarrier();
 
-    let quad = local % QUADS;
+    let mine = local % QUADS;
     let share = local / QUADS;
     var top = vec4<f32>(LOWEST);
     var total = vec4<f32>();
@@ -65,20 +80,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var out1 = vec4<f32>();
     var out2 = vec4<f32>();
     var out3 = vec4<f32>();
-    for (var base = 0u; base < count; base += WORKGROUP) {
+    if OWN == 1u && group.z == 0u {
+        // What is not in the cache comes first.
+        top = vec4<f32>();
+        for (var d = 0u; d < QUADS; d++) {
+            top += scores(d, own_key_quad(d));
+        }
+        if share == 0u {
+            total = vec4<f32>(1.0);
+            out0 = own_value_quad(mine);
+            out1 = out0;
+            out2 = out0;
+            out3 = out0;
+        }
+    }
+    for (var base = first; base < count; base += WORKGROUP) {
         let key = base + local;
         var score = vec4<f32>(LOWEST);
         if key < count {
             let at = key * pitch + kv * QUADS;
             var s = vec4<f32>();
             for (var d = 0u; d < QUADS; d++) {
-                let k = halves(keys[at + d]);
-                s += vec4<f32>(
-                    dot(queries[d][0], k),
-                    dot(queries[d][1], k),
-                    dot(queries[d][2], k),
-                    dot(queries[d][3], k),
-                );
+                s += scores(d, halves(keys[at + d]));
             }
             score = select(vec4<f32>(LOWEST), s, vec4<u32>(key) < counts);
         }
@@ -109,7 +132,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if share < SHARES {
             for (var i = share; i < n; i += SHARES) {
                 let w = weights[i];
-                let v = halves(values[(base + i) * pitch + kv * QUADS + quad]);
+                let v = halves(values[(base + i) * pitch + kv * QUADS + mine]);
                 total += w;
                 out0 += w.x * v;
                 out1 += w.y * v;
@@ -135,13 +158,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             sum += sums[s * QUADS + q][lane];
             all += weights[s * QUADS + q][lane];
         }
-        let result = sum / all;
-        if group.y * 4u + lane < rows {
-            let at = token[lane] * params.y_stride + head[lane] * HEAD_DIM + q * 4u;
-            y[at] = result.x;
-            y[at + 1u] = result.y;
-            y[at + 2u] = result.z;
-            y[at + 3u] = result.w;
+        if group.y * 4u + lane >= rows {
+            continue;
+        }
+        if SPLIT {
+            let at = (head[lane] * groups.z + group.z) * (HEAD_DIM + 4u);
+            put(at + q * 4u, sum);
+            if q == 0u {
+                put(at + HEAD_DIM, vec4<f32>(all, top[lane], 0.0, 0.0));
+            }
+        } else {
+            put(token[lane] * params.y_stride + head[lane] * HEAD_DIM + q * 4u, sum / all);
         }
     }
+}
+
+fn put(at: u32, v: vec4<f32>) {
+    y[at] = v.x;
+    y[at + 1u] = v.y;
+    y[at + 2u] = v.z;
+    y[at + 3u] = v.w;
 }

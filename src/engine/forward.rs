@@ -13,7 +13,7 @@ use crate::Result;
 use crate::generation::{GenerationError, check_ids};
 use crate::hub::Abort;
 use crate::tensor::gpu::device::{Buffer, Encoder, Usage};
-use crate::tensor::gpu::record::{Mode, stride};
+use crate::tensor::gpu::record::{Mode, Running, stride};
 use crate::weights::store::State;
 
 impl Engine {
@@ -65,7 +65,7 @@ impl Engine {
         let mut position = 0;
         for chunk in ids.chunks(self.recorded.output_tokens) {
             self.begin(&mut session, position, ids.len(), Some(chunk), chunk.len())?;
-            let encoder = self.run(&mut session, Mode::Prefill, Ending::Output, chunk.len(), true, abort).await?;
+            let encoder = self.run(&mut session, Mode::Prefill, Ending::Output, true, abort).await?;
             let from = session.activation(self.recorded.output.id)?;
             output.extend(self.read_rows(encoder, from, chunk.len(), self.recorded.output.width).await?);
             position += chunk.len();
@@ -82,7 +82,7 @@ impl Engine {
             self.begin(session, position, ids.len(), Some(chunk), chunk.len())?;
             position += chunk.len();
             let last = position == ids.len();
-            encoder = self.run(session, Mode::Prefill, Ending::Greedy, chunk.len(), last, abort).await?;
+            encoder = self.run(session, Mode::Prefill, Ending::Greedy, last, abort).await?;
         }
         Ok(encoder)
     }
@@ -96,6 +96,7 @@ impl Engine {
         ids: Option<&[u32]>,
         tokens: usize,
     ) -> Result<()> {
+        session.running = Running { tokens: tokens as u32, keys: (position + tokens) as u32 };
         let Session { step, step_bytes, angles, .. } = session;
         angles.clear();
         for offset in 0..tokens {
@@ -120,7 +121,6 @@ impl Engine {
         session: &mut Session,
         mode: Mode,
         ending: Ending,
-        tokens: usize,
         head: bool,
         abort: &Abort,
     ) -> Result<Encoder> {
@@ -137,8 +137,9 @@ impl Engine {
                 self.alive()?;
                 encoder = self.gpu.encoder();
             }
+            let running = session.running;
             let program = session.program(self, mode, ending, block).await?;
-            program.encode(&mut encoder.pass(), tokens as u32);
+            program.encode(&mut encoder.pass(), running);
         }
         Ok(encoder)
     }
@@ -156,7 +157,7 @@ impl Engine {
         let mut encoder = self.gpu.encoder();
         let mut pass = encoder.pass();
         for block in 0..self.model.blocks().len() {
-            session.linked(Mode::Decode, Ending::Greedy, block)?.encode(&mut pass, 1);
+            session.linked(Mode::Decode, Ending::Greedy, block)?.encode(&mut pass, session.running);
         }
         drop(pass);
         Ok(encoder)

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::models::DecoderShape;
 use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
 use crate::tensor::gpu::program::Program;
-use crate::tensor::gpu::record::{ARGMAX_SPAN, BufferName, Mode, Shape, stride};
+use crate::tensor::gpu::record::{ARGMAX_SPAN, BufferName, Mode, Running, Shape, stride};
 use crate::tensor::ops::Rows;
 
 /// Tokens that run at a time when a prompt is read. Longer prompts are cut: it bounds the activations' memory.
@@ -33,6 +33,8 @@ pub struct Session {
     programs: HashMap<Key, Program>,
     /// Four-byte buffers in which chosen ids come back, free ones.
     pub readbacks: Vec<Rc<Buffer>>,
+    /// What runs, as `step` says it to the kernels.
+    pub running: Running,
     /// The step's bytes, kept so that the token loop allocates nothing.
     pub step_bytes: Vec<u8>,
     /// Cosines and sines, likewise.
@@ -53,6 +55,7 @@ impl Session {
             capacity: 0,
             programs: HashMap::new(),
             readbacks: Vec::new(),
+            running: Running::default(),
             step_bytes: Vec::new(),
             angles: Vec::new(),
         })

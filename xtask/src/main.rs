@@ -26,9 +26,11 @@ cargo xtask <command>
   demo [--port N] [--headless PROMPT] [--endpoint URL] [--model ID]
                         the demo page; on the sample model and a loopback hub unless told otherwise
   hub [--port N]        the loopback hub alone, with the sample model
-  bench [chromium|firefox|node…] [--peers]
+  bench [chromium|firefox|node…] [--peers] [--kernels] [--synthetic smollm2-135m|llama-1b]
                         what a token, a load and the wasm cost, in Chromium unless told otherwise; --peers: beside
-                        transformers.js too (large download)
+                        transformers.js too (large download); --kernels: each kernel alone (for real GPUs);
+                        --synthetic: on random weights of these shapes instead of the sample model.
+                        Node and Firefox take the GPU whose driver VK_DRIVER_FILES names, else the software one
   sample-model          build the sample model under .cache/models
   goldens               regenerate the golden values under tests/goldens with PyTorch (large download)
 

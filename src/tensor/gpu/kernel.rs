@@ -61,12 +61,16 @@ pub enum Constant {
 pub enum Source {
     Argmax,
     Attention,
+    AttentionAppend,
+    AttentionSplit,
+    AttentionMerge,
     Cast,
     Embed,
     Glu,
     LinearMat,
     LinearMatDirect,
     LinearVec,
+    LinearVecOctets,
     RmsNorm,
     RopeAppend,
 }
@@ -77,12 +81,16 @@ impl Source {
         match self {
             Source::Argmax => "argmax",
             Source::Attention => "attention",
+            Source::AttentionAppend => "attention_append",
+            Source::AttentionSplit => "attention_split",
+            Source::AttentionMerge => "attention_merge",
             Source::Cast => "cast",
             Source::Embed => "embed",
             Source::Glu => "glu",
             Source::LinearMat => "linear_mat",
             Source::LinearMatDirect => "linear_mat_direct",
             Source::LinearVec => "linear_vec",
+            Source::LinearVecOctets => "linear_vec_octets",
             Source::RmsNorm => "rms_norm",
             Source::RopeAppend => "rope_append",
         }
@@ -91,28 +99,54 @@ impl Source {
     const fn body(self) -> &'static str {
         match self {
             Source::Argmax => include_str!("../../../shaders/argmax.wgsl"),
-            Source::Attention => include_str!("../../../shaders/attention.wgsl"),
+            Source::Attention | Source::AttentionAppend | Source::AttentionSplit => {
+                include_str!("../../../shaders/attention.wgsl")
+            }
+            Source::AttentionMerge => include_str!("../../../shaders/attention_merge.wgsl"),
             Source::Cast => include_str!("../../../shaders/cast.wgsl"),
             Source::Embed => include_str!("../../../shaders/embed.wgsl"),
             Source::Glu => include_str!("../../../shaders/glu.wgsl"),
             Source::LinearMat => include_str!("../../../shaders/linear_mat.wgsl"),
             Source::LinearMatDirect => include_str!("../../../shaders/linear_mat_direct.wgsl"),
-            Source::LinearVec => include_str!("../../../shaders/linear_vec.wgsl"),
+            Source::LinearVec | Source::LinearVecOctets => include_str!("../../../shaders/linear_vec.wgsl"),
             Source::RmsNorm => include_str!("../../../shaders/rms_norm.wgsl"),
             Source::RopeAppend => include_str!("../../../shaders/rope_append.wgsl"),
         }
     }
 
     const fn reads_step(self) -> bool {
-        !matches!(self, Source::Argmax | Source::Cast | Source::LinearVec)
+        !matches!(self, Source::Argmax | Source::Cast | Source::LinearVec | Source::LinearVecOctets)
     }
 
     const fn packs_halves(self) -> bool {
-        matches!(self, Source::RopeAppend)
+        matches!(self, Source::RopeAppend) || self.rotates()
+    }
+
+    const fn rotates(self) -> bool {
+        matches!(self, Source::AttentionAppend | Source::AttentionSplit | Source::AttentionMerge)
+    }
+
+    /// What this form has of its own before the body that it shares with others.
+    const fn form(self) -> &'static [&'static str] {
+        match self {
+            Source::Attention => {
+                &[include_str!("../../../shaders/cache_read.wgsl"), include_str!("../../../shaders/tokens_many.wgsl")]
+            }
+            Source::AttentionAppend => {
+                &[include_str!("../../../shaders/cache_write.wgsl"), include_str!("../../../shaders/tokens_one.wgsl")]
+            }
+            Source::AttentionSplit => {
+                &[include_str!("../../../shaders/cache_read.wgsl"), include_str!("../../../shaders/tokens_one.wgsl")]
+            }
+            Source::LinearMat | Source::LinearMatDirect => &[include_str!("../../../shaders/linear_mat_io.wgsl")],
+            Source::LinearVec => &[include_str!("../../../shaders/pieces_quad.wgsl")],
+            Source::LinearVecOctets => &[include_str!("../../../shaders/pieces_octet.wgsl")],
+            _ => &[],
+        }
     }
 
     const fn activates(self) -> bool {
-        matches!(self, Source::Glu | Source::LinearVec)
+        matches!(self, Source::Glu | Source::LinearVec | Source::LinearVecOctets)
     }
 }
 
@@ -172,9 +206,10 @@ impl Kernel {
         if self.source.reads_step() {
             text.push_str(include_str!("../../../shaders/step.wgsl"));
         }
-        if matches!(self.source, Source::LinearMat | Source::LinearMatDirect) {
-            text.push_str(include_str!("../../../shaders/linear_mat_io.wgsl"));
+        if self.source.rotates() {
+            text.push_str(include_str!("../../../shaders/rotate.wgsl"));
         }
+        self.source.form().iter().for_each(|prelude| text.push_str(prelude));
         text.push_str(self.source.body());
         text
     }
@@ -191,22 +226,64 @@ pub enum Tiles {
         n: u32,
         /// Quads.
         k: u32,
+        /// Quads of tokens that an invocation takes.
+        micro_m: u32,
+        /// Quads of outputs that an invocation takes.
+        micro_n: u32,
     },
     /// Each invocation takes 8 tokens and 8 outputs straight from memory.
     Direct,
 }
+
+/// How one token's attention is shared out over workgroups, so that long contexts keep the device busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Splits {
+    /// Keys for which there is a workgroup more.
+    pub span: u32,
+    /// Workgroups at most, over all key heads.
+    pub groups: u32,
+}
+
+impl Splits {
+    /// Splits at most of a model with so many workgroups before they are split.
+    pub fn most(self, unsplit: u32) -> u32 {
+        (self.groups / unsplit).clamp(1, 64)
+    }
+}
+
+/// Rows of a weight that fill a device with [`Tuning::tiles`].
+pub const MANY_ROWS: usize = 6144;
 
 /// Sizes of workgroups and tiles for a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tuning {
     /// Invocations a workgroup of most kernels.
     pub workgroup: u32,
-    /// Invocations that share rows in the matrix-vector product.
+    /// How the matrix-vector product is cut.
+    pub vector: Vector,
+    /// The matrix product, where the weight has [`MANY_ROWS`].
+    pub tiles: Tiles,
+    /// … and where it has fewer: more workgroups then count for more than what each reads twice.
+    pub small_tiles: Tiles,
+    /// Invocations a workgroup of attention.
+    pub attention: u32,
+    /// Whether one token's attention is shared out.
+    pub splits: Option<Splits>,
+}
+
+/// How the matrix-vector product is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vector {
+    /// Invocations a workgroup.
+    pub workgroup: u32,
+    /// Invocations that share rows.
     pub lanes: u32,
     /// How they sum.
     pub reduction: Reduction,
-    /// The matrix product.
-    pub tiles: Tiles,
+    /// Rows that they share: 2 or 4; where nothing is gated, 1 too.
+    pub rows: u32,
+    /// Whether they read two quads at a time where rows allow it.
+    pub octets: bool,
 }
 
 impl Tuning {
@@ -214,13 +291,28 @@ impl Tuning {
     pub fn of(capabilities: &Capabilities) -> Tuning {
         let smallest = capabilities.subgroup_min_size;
         let in_subgroup = capabilities.subgroups && smallest >= 4 && smallest.is_power_of_two();
+        let reduction = if in_subgroup { Reduction::Subgroup } else { Reduction::Workgroup };
         // Software runs invocations one after the other: neighbours share no memory access, and every barrier costs.
-        let through_memory = if capabilities.is_software() { 4 } else { 32 };
+        if capabilities.is_software() {
+            let lanes = if in_subgroup { smallest.min(32) } else { 4 };
+            return Tuning {
+                workgroup: 64,
+                vector: Vector { workgroup: 64, lanes, reduction, rows: 4, octets: false },
+                tiles: Tiles::Direct,
+                small_tiles: Tiles::Direct,
+                attention: 64,
+                splits: None,
+            };
+        }
+        let lanes = if in_subgroup { smallest.min(32) } else { 32 };
         Tuning {
             workgroup: 64,
-            lanes: if in_subgroup { smallest.min(32) } else { through_memory },
-            reduction: if in_subgroup { Reduction::Subgroup } else { Reduction::Workgroup },
-            tiles: if capabilities.is_software() { Tiles::Direct } else { Tiles::Shared { m: 32, n: 64, k: 4 } },
+            // Small workgroups end soon and make room: nobody waits for the slowest of many.
+            vector: Vector { workgroup: smallest.clamp(32, 64), lanes, reduction, rows: 2, octets: true },
+            tiles: Tiles::Shared { m: 64, n: 64, k: 4, micro_m: 2, micro_n: 1 },
+            small_tiles: Tiles::Shared { m: 32, n: 32, k: 4, micro_m: 1, micro_n: 1 },
+            attention: 128,
+            splits: Some(Splits { span: 32, groups: 128 }),
         }
     }
 }

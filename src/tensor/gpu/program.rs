@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 
 use super::device::{BindGroup, Binding, Buffer, Gpu, GpuError, Pass, Pipeline, Usage};
 use super::kernel::Kernel;
-use super::record::{BufferName, Dispatch, Grid};
+use super::record::{BufferName, Dispatch, Grid, Running};
 
 /// Compiled kernels, kept for the model's life.
 #[derive(Default)]
@@ -89,10 +89,10 @@ impl Program {
         Ok(Program { linked: linked.collect::<Result<_, GpuError>>()?, _params: Some(params) })
     }
 
-    /// Adds the dispatches to a pass, for so many running tokens.
-    pub fn encode(&self, pass: &mut Pass, tokens: u32) {
+    /// Adds the dispatches to a pass, for what runs.
+    pub fn encode(&self, pass: &mut Pass, running: Running) {
         for step in &self.linked {
-            pass.dispatch(&step.pipeline, &step.bind_group, step.grid.groups(tokens));
+            pass.dispatch(&step.pipeline, &step.bind_group, step.grid.groups(running));
         }
     }
 

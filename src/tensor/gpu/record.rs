@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::device::GpuError;
-use super::kernel::{Constant, Kernel, Reduction, Source, Tiles, Tuning};
+use super::kernel::{Constant, Kernel, MANY_ROWS, Reduction, Source, Storage, Tiles, Tuning, Vector};
 use crate::Result;
 use crate::config::Activation;
 use crate::tensor::ops::{Attention, Linear, Ops, RmsNorm, Rows, Tensor, WeightId};
@@ -31,6 +31,15 @@ pub enum BufferName {
     Candidates,
 }
 
+/// What runs at a time.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Running {
+    /// Tokens.
+    pub tokens: u32,
+    /// Keys that the last of them attends to.
+    pub keys: u32,
+}
+
 /// How many workgroups a dispatch has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grid {
@@ -52,15 +61,27 @@ pub enum Grid {
         /// Rows that one workgroup along y takes.
         per_group: u32,
     },
+    /// `x` by `y` for each `span` keys, up to `most` times.
+    Split {
+        /// Workgroups along x.
+        x: u32,
+        /// Workgroups along y.
+        y: u32,
+        /// Keys for which there is one along z.
+        span: u32,
+        /// Workgroups along z at most.
+        most: u32,
+    },
 }
 
 impl Grid {
-    /// The workgroups for so many tokens.
-    pub fn groups(self, running: u32) -> [u32; 3] {
+    /// The workgroups for what runs.
+    pub fn groups(self, running: Running) -> [u32; 3] {
         match self {
             Grid::Fixed(x) => [x, 1, 1],
-            Grid::PerTokens { x, tokens } => [x, running.div_ceil(tokens), 1],
-            Grid::PerRows { x, rows, per_group } => [x, (running * rows).div_ceil(per_group), 1],
+            Grid::PerTokens { x, tokens } => [x, running.tokens.div_ceil(tokens), 1],
+            Grid::PerRows { x, rows, per_group } => [x, (running.tokens * rows).div_ceil(per_group), 1],
+            Grid::Split { x, y, span, most } => [x, y, running.keys.div_ceil(span).min(most)],
         }
     }
 }
@@ -118,6 +139,12 @@ pub fn stride(width: usize) -> usize {
 
 /// Logits that one workgroup of argmax looks through; each leaves a candidate of 8 bytes.
 pub const ARGMAX_SPAN: usize = 2048;
+
+/// Query rows that a workgroup of attention takes.
+const ATTENTION_ROWS: u32 = 4;
+
+/// Workgroups along a dimension that every device takes.
+const MOST_GROUPS: u32 = 65535;
 
 /// The numbers by which `activate.wgsl` knows the activations.
 fn activation_number(f: Activation) -> u32 {
@@ -267,17 +294,30 @@ impl<'a> Recorder<'a> {
             Some(y) => y,
             None => self.allocate(outputs, x.rows),
         };
-        let Tuning { workgroup, lanes, reduction, .. } = *self.tuning;
-        let rows_per_group = workgroup / lanes * if args.gate.is_some() { 2 } else { 4 };
+        let Vector { workgroup, lanes, reduction, rows: together, octets } = self.tuning.vector;
+        let (source, storage, piece) = match layout.storage {
+            // Words of two, whatever reads them.
+            Storage::F16 | Storage::F16Packed if octets && layout.stride.is_multiple_of(8) => {
+                (Source::LinearVecOctets, Storage::F16Packed, 8)
+            }
+            Storage::Bf16 if octets && layout.stride.is_multiple_of(8) => (Source::LinearVecOctets, Storage::Bf16, 8),
+            storage => (Source::LinearVec, storage, 4),
+        };
+        let outputs_together = if args.gate.is_some() { together / 2 } else { together };
         for (index, part) in layout.parts.iter().enumerate() {
             let rows = if args.gate.is_some() { outputs } else { part.rows };
+            let mut workgroup = workgroup;
+            while (rows as u32).div_ceil(workgroup / lanes * outputs_together) > MOST_GROUPS {
+                workgroup *= 2;
+            }
             let kernel = Kernel {
-                source: Source::LinearVec,
-                storage: Some(layout.storage),
+                source,
+                storage: Some(storage),
                 reduction: Some(reduction),
                 constants: vec![
                     Constant::U32("WORKGROUP", workgroup),
                     Constant::U32("LANES", lanes),
+                    Constant::U32("ROWS", together),
                     Constant::Bool("NORM", args.norm.is_some()),
                     Constant::Bool("GATED", args.gate.is_some()),
                     Constant::U32("ACTIVATION", args.gate.map_or(0, activation_number)),
@@ -290,7 +330,7 @@ impl<'a> Recorder<'a> {
                 kernel,
                 vec![
                     rows as u32,
-                    (layout.stride / 4) as u32,
+                    (layout.stride / piece) as u32,
                     part.first as u32,
                     linear.inputs as u32,
                     args.norm.map_or(0, |n| n.eps.to_bits()),
@@ -302,7 +342,7 @@ impl<'a> Recorder<'a> {
                     args.norm.map_or(unused, |n| BufferName::Weight(n.weight, 0)),
                     linear.bias.map_or(unused, |b| BufferName::Weight(b, 0)),
                 ],
-                Grid::Fixed((rows as u32).div_ceil(rows_per_group)),
+                Grid::Fixed((rows as u32).div_ceil(workgroup / lanes * outputs_together)),
             );
         }
         Ok(y)
@@ -316,18 +356,25 @@ impl<'a> Recorder<'a> {
         };
         for (index, part) in layout.parts.iter().enumerate() {
             let rows = part.rows as u32;
-            let (source, mut constants, grid) = match self.tuning.tiles {
-                Tiles::Shared { m, n, k } => (
-                    Source::LinearMat,
-                    vec![Constant::U32("TILE_M", m), Constant::U32("TILE_N", n), Constant::U32("TILE_K", k)],
-                    Grid::PerTokens { x: rows.div_ceil(n), tokens: m },
-                ),
-                Tiles::Direct => (
-                    Source::LinearMatDirect,
-                    vec![self.workgroup()],
-                    Grid::PerTokens { x: rows.div_ceil(8 * self.tuning.workgroup), tokens: 8 },
-                ),
-            };
+            let (source, mut constants, grid) =
+                match if part.rows < MANY_ROWS { self.tuning.small_tiles } else { self.tuning.tiles } {
+                    Tiles::Shared { m, n, k, micro_m, micro_n } => (
+                        Source::LinearMat,
+                        vec![
+                            Constant::U32("TILE_M", m),
+                            Constant::U32("TILE_N", n),
+                            Constant::U32("TILE_K", k),
+                            Constant::U32("MICRO_M", micro_m),
+                            Constant::U32("MICRO_N", micro_n),
+                        ],
+                        Grid::PerTokens { x: rows.div_ceil(n), tokens: m },
+                    ),
+                    Tiles::Direct => (
+                        Source::LinearMatDirect,
+                        vec![self.workgroup()],
+                        Grid::PerTokens { x: rows.div_ceil(8 * self.tuning.workgroup), tokens: 8 },
+                    ),
+                };
             constants.push(Constant::Bool("BIAS", linear.bias.is_some()));
             constants.push(Constant::Bool("ADD", add_to.is_some()));
             self.push(
@@ -352,6 +399,68 @@ impl<'a> Recorder<'a> {
         } else {
             self.matrix_product(x, linear, add_to)
         }
+    }
+
+    fn attend(&mut self, source: Source, split: bool, qkv: Tensor, y: Tensor, attention: &Attention, grid: Grid) {
+        let Attention { layer, heads, kv_heads, head_dim, scale } = *attention;
+        let workgroup = self.tuning.attention.max((head_dim as u32 / 4).next_power_of_two());
+        self.push(
+            Kernel {
+                source,
+                storage: None,
+                reduction: None,
+                constants: vec![
+                    Constant::U32("WORKGROUP", workgroup),
+                    Constant::U32("HEAD_DIM", head_dim as u32),
+                    Constant::Bool("SPLIT", split),
+                ],
+            },
+            vec![heads as u32, kv_heads as u32, stride(qkv.width) as u32, stride(y.width) as u32, scale.to_bits()],
+            vec![
+                BufferName::Activation(qkv.id),
+                BufferName::Keys(layer),
+                BufferName::Values(layer),
+                BufferName::Activation(y.id),
+                BufferName::Step,
+            ],
+            grid,
+        );
+    }
+
+    /// One token's attention, which rotates and appends too: by a workgroup for each four query heads that share a key
+    /// head, or by several for their shares of the keys, put together by a second kernel.
+    fn attend_alone(&mut self, qkv: Tensor, attention: &Attention) -> Tensor {
+        let Attention { heads, kv_heads, head_dim, .. } = *attention;
+        let (x, y) = (kv_heads as u32, ((heads / kv_heads) as u32).div_ceil(ATTENTION_ROWS));
+        let attended = self.allocate(heads * head_dim, qkv.rows);
+        let Some(splits) = self.tuning.splits else {
+            let grid = Grid::PerRows { x, rows: y, per_group: 1 };
+            self.attend(Source::AttentionAppend, false, qkv, attended, attention, grid);
+            return attended;
+        };
+        let (span, most) = (splits.span, splits.most(x * y));
+        let parts = self.allocate(heads * most as usize * (head_dim + 4), Rows::Last);
+        self.attend(Source::AttentionSplit, true, qkv, parts, attention, Grid::Split { x, y, span, most });
+        let workgroup = 256.max((head_dim as u32 / 4).next_power_of_two());
+        self.push(
+            Kernel {
+                source: Source::AttentionMerge,
+                storage: None,
+                reduction: None,
+                constants: vec![Constant::U32("WORKGROUP", workgroup), Constant::U32("HEAD_DIM", head_dim as u32)],
+            },
+            vec![heads as u32, kv_heads as u32, span, most],
+            vec![
+                BufferName::Activation(parts.id),
+                BufferName::Activation(attended.id),
+                BufferName::Activation(qkv.id),
+                BufferName::Keys(attention.layer),
+                BufferName::Values(attention.layer),
+                BufferName::Step,
+            ],
+            Grid::Fixed(heads as u32),
+        );
+        attended
     }
 }
 
@@ -410,30 +519,27 @@ impl Ops for Recorder<'_> {
     }
 
     fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor> {
-        let Attention { layer, heads, kv_heads, head_dim, scale } = *attention;
-        let workgroup = self.tuning.workgroup.max((head_dim as u32 / 4).next_power_of_two());
-        let constants = || vec![Constant::U32("WORKGROUP", workgroup), Constant::U32("HEAD_DIM", head_dim as u32)];
-        let plain = |source| Kernel { source, storage: None, reduction: None, constants: constants() };
+        let Attention { layer, heads, kv_heads, head_dim, .. } = *attention;
+        // One token's kernel rotates whole quads, each with its partners half a head away.
+        if self.mode == Mode::Decode && head_dim.is_multiple_of(8) {
+            return Ok(self.attend_alone(qkv, attention));
+        }
         let quarters = ((heads + 2 * kv_heads) * head_dim / 4) as u32;
+        let workgroup = self.tuning.workgroup;
         self.push(
-            plain(Source::RopeAppend),
+            Kernel {
+                source: Source::RopeAppend,
+                storage: None,
+                reduction: None,
+                constants: vec![self.workgroup(), Constant::U32("HEAD_DIM", head_dim as u32)],
+            },
             vec![heads as u32, kv_heads as u32, stride(qkv.width) as u32],
             vec![BufferName::Activation(qkv.id), BufferName::Keys(layer), BufferName::Values(layer), BufferName::Step],
             self.per_token(quarters.div_ceil(workgroup)),
         );
         let y = self.allocate(heads * head_dim, qkv.rows);
-        self.push(
-            plain(Source::Attention),
-            vec![heads as u32, kv_heads as u32, stride(qkv.width) as u32, stride(y.width) as u32, scale.to_bits()],
-            vec![
-                BufferName::Activation(qkv.id),
-                BufferName::Keys(layer),
-                BufferName::Values(layer),
-                BufferName::Activation(y.id),
-                BufferName::Step,
-            ],
-            Grid::PerRows { x: kv_heads as u32, rows: (heads / kv_heads) as u32, per_group: 4 },
-        );
+        let grid = Grid::PerRows { x: kv_heads as u32, rows: (heads / kv_heads) as u32, per_group: ATTENTION_ROWS };
+        self.attend(Source::Attention, false, qkv, y, attention, grid);
         Ok(y)
     }
 

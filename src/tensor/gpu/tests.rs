@@ -8,9 +8,9 @@ use std::rc::Rc;
 use half::{bf16, f16};
 
 use super::device::{Buffer, Gpu, GpuOptions, Usage};
-use super::kernel::{Reduction, Storage, Tiles, Tuning};
+use super::kernel::{Reduction, Splits, Storage, Tiles, Tuning, Vector};
 use super::program::{Pipelines, Program};
-use super::record::{Activations, BufferName, Mode, Recorder, stride};
+use super::record::{Activations, BufferName, Mode, Recorder, Running, stride};
 use crate::config::Activation;
 use crate::tensor::ops::{Attention, Linear, Ops, RmsNorm, Rows, Tensor, WeightId};
 use crate::weights::init::Init;
@@ -84,6 +84,9 @@ struct Case {
     weights: Vec<Weight>,
     tokens: usize,
     mode: Mode,
+    /// Tokens that ran before, and what they left in the cache.
+    position: usize,
+    cache: [Vec<f32>; 2],
     /// Instead of what suits the device.
     tuning: Option<Tuning>,
 }
@@ -91,7 +94,11 @@ struct Case {
 impl Case {
     fn new(device: &Device, tokens: usize, mode: Mode) -> Case {
         let (gpu, pipelines) = device.clone();
-        Case { gpu, pipelines, weights: Vec::new(), tokens, mode, tuning: None }
+        Case { gpu, pipelines, weights: Vec::new(), tokens, mode, position: 0, cache: Default::default(), tuning: None }
+    }
+
+    fn running(&self) -> Running {
+        Running { tokens: self.tokens as u32, keys: (self.position + self.tokens) as u32 }
     }
 
     fn weight(&mut self, random: &mut Random, rows: usize, cols: usize, storage: Storage) -> WeightId {
@@ -132,7 +139,8 @@ impl Case {
 
         let mut buffers: Vec<Rc<Buffer>> = Vec::new();
         for shape in activations.shapes() {
-            buffers.push(self.buffer(&vec![0; self.tokens * stride(shape.width) * 4]));
+            // What nobody writes must show.
+            buffers.push(self.buffer(&encode(&vec![f32::NAN; self.tokens * stride(shape.width)], Storage::F32)));
         }
         let mut padded = Vec::new();
         for row in x.chunks(width.max(1)) {
@@ -142,14 +150,19 @@ impl Case {
         if !x.is_empty() {
             self.gpu.write(&buffers[0], 0, &encode(&padded, Storage::F32)).unwrap();
         }
-        let mut step: Vec<u8> = [self.tokens as u32, 0, 0, 0].iter().flat_map(|w| w.to_le_bytes()).collect();
+        let mut step: Vec<u8> =
+            [self.tokens as u32, self.position as u32, 0, 0].iter().flat_map(|w| w.to_le_bytes()).collect();
         step.extend(angles.iter().flat_map(|a| a.to_le_bytes()));
         // The binding holds one pair at least.
         step.resize(step.len().max(24), 0);
         let step = self.buffer(&step);
         let ids_bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).chain([0; 4]).collect();
         let ids = self.buffer(&ids_bytes);
-        let (keys, values) = (self.buffer(&vec![0; cache_bytes.max(4)]), self.buffer(&vec![0; cache_bytes.max(4)]));
+        let [keys, values] = [0, 1].map(|which: usize| {
+            let mut bytes = encode(&self.cache[which], Storage::F16);
+            bytes.resize(cache_bytes.max(4), 0);
+            self.buffer(&bytes)
+        });
         let candidates = self.buffer(&[0; 4096]);
         let weights: Vec<Vec<Rc<Buffer>>> = self.weights.iter().map(|weight| self.upload(weight)).collect();
         let program = Program::link(&self.gpu, &pipelines, &dispatches, |name| {
@@ -166,7 +179,7 @@ impl Case {
         .unwrap();
         self.pipelines.replace(pipelines);
         let mut encoder = self.gpu.encoder();
-        program.encode(&mut encoder.pass(), self.tokens as u32);
+        program.encode(&mut encoder.pass(), self.running());
         encoder.submit();
         let rows = if output.rows == Rows::Last { 1 } else { self.tokens };
         let cached = keys.size() as usize / 4;
@@ -298,10 +311,22 @@ pub(crate) fn storages(gpu: &Gpu) -> Vec<Storage> {
     all
 }
 
+/// Forms of the matrix-vector product: rows that share x, and whether two quads are read at a time.
+const VECTORS: [(u32, bool); 6] = [(4, false), (4, true), (2, false), (2, true), (1, false), (1, true)];
+
+/// Forms of the matrix product: without tiles; an invocation's share large and small, tiles that are square and not.
+const TILES: [Tiles; 4] = [
+    Tiles::Direct,
+    Tiles::Shared { m: 64, n: 64, k: 4, micro_m: 2, micro_n: 1 },
+    Tiles::Shared { m: 32, n: 64, k: 2, micro_m: 1, micro_n: 1 },
+    Tiles::Shared { m: 64, n: 128, k: 3, micro_m: 2, micro_n: 2 },
+];
+
 const MODES: [(Mode, usize); 3] = [(Mode::Decode, 1), (Mode::Prefill, 1), (Mode::Prefill, 37)];
 
 async fn linear() {
     let random = &mut Random(1);
+    let (mut vectors, mut matrices) = (0, 0);
     for device in devices().await {
         let gpu = &device.0;
         for storage in storages(gpu) {
@@ -315,12 +340,16 @@ async fn linear() {
                         (true, false, false),
                     ] {
                         let mut case = Case::new(&device, tokens, mode);
-                        // Both forms of the product run on every device, whichever it is that suits it.
-                        let tiles = if add == with_bias { Tiles::Direct } else { Tiles::Shared { m: 32, n: 64, k: 4 } };
+                        // Every form of both products runs on every device, whichever it is that suits it.
+                        let turn = if mode == Mode::Decode { &mut vectors } else { &mut matrices };
+                        *turn += 1;
+                        let (rows, octets) = VECTORS[*turn % VECTORS.len()];
+                        let tiles = TILES[*turn % TILES.len()];
                         let suits = Tuning::of(gpu.capabilities());
-                        let many = suits.reduction == Reduction::Workgroup && add == with_bias;
-                        let lanes = if many { 32 } else { suits.lanes };
-                        case.tuning = Some(Tuning { tiles, lanes, ..suits });
+                        let many = suits.vector.reduction == Reduction::Workgroup && *turn % 2 == 0;
+                        let lanes = if many { 32 } else { suits.vector.lanes };
+                        let vector = Vector { lanes, rows, octets, ..suits.vector };
+                        case.tuning = Some(Tuning { tiles, small_tiles: tiles, vector, ..suits });
                         let weight = case.weight(random, outputs, inputs, storage);
                         let bias = with_bias.then(|| case.weight(random, outputs, 1, Storage::F32));
                         let norm = case.weight(random, inputs, 1, Storage::F32);
@@ -443,26 +472,35 @@ device_test!(embedding_is_exact_also_when_split, embed());
 async fn attend() {
     let random = &mut Random(5);
     for device in devices().await {
-        for (heads, kv_heads, head_dim) in [(6, 2, 12), (9, 3, 64), (4, 4, 20), (2, 1, 256)] {
+        for (heads, kv_heads, head_dim) in [(6, 2, 12), (9, 3, 64), (4, 4, 20), (2, 1, 256), (7, 1, 8)] {
+            let attention = Attention { layer: 0, heads, kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() };
             for tokens in [1, 37, 130] {
-                let attention =
-                    Attention { layer: 0, heads, kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() };
-                attention_case(&device, random, attention, tokens).await;
+                attention_case(Case::new(&device, tokens, Mode::Prefill), random, attention).await;
+            }
+            let tuning = Tuning::of(device.0.capabilities());
+            let split = Some(Splits { span: 9, groups: 7 * kv_heads as u32 });
+            for (position, splits) in [(0, None), (77, None), (0, split), (20, split), (150, split)] {
+                let mut case = Case::new(&device, 1, Mode::Decode);
+                case.position = position;
+                case.tuning = Some(Tuning { splits, ..tuning.clone() });
+                attention_case(case, random, attention).await;
             }
         }
     }
 }
 device_test!(attention_equals_float64, attend());
 
-/// Runs `tokens` tokens into an empty cache and checks what was appended and what was attended to.
-async fn attention_case(device: &Device, random: &mut Random, attention: Attention, tokens: usize) {
+/// Runs a case over a random cache and checks what was appended and what was attended to.
+async fn attention_case(mut case: Case, random: &mut Random, attention: Attention) {
     let Attention { heads, kv_heads, head_dim, scale, .. } = attention;
+    let (tokens, position) = (case.tokens, case.position);
     let width = (heads + 2 * kv_heads) * head_dim;
     let qkv = random.values(tokens * width);
     let angles: Vec<f64> = (0..tokens * head_dim / 2).map(|_| random.next() * 3.0).collect();
     let pairs: Vec<f32> = angles.iter().flat_map(|a| [a.cos() as f32, a.sin() as f32]).collect();
-    let case = Case::new(device, tokens, Mode::Prefill);
-    let bytes = tokens * kv_heads * head_dim * 2;
+    let before = position * kv_heads * head_dim;
+    case.cache = [0, 1].map(|_| random.values(before).into_iter().map(|v| kept(v, Storage::F16)).collect());
+    let bytes = (position + tokens) * kv_heads * head_dim * 2;
     let ran = case.run(&qkv, width, bytes, &pairs, &[], |ops, x| ops.attention(x, &attention).unwrap()).await;
 
     let rotate = |token: usize, head: usize| -> Vec<f64> {
@@ -477,8 +515,8 @@ async fn attention_case(device: &Device, random: &mut Random, attention: Attenti
             .collect()
     };
     let half_off = f64::from(f16::EPSILON.to_f32()) * 0.5 * 1.01;
-    let mut expected_keys = Vec::new();
-    let mut expected_values = Vec::new();
+    let [mut expected_keys, mut expected_values] =
+        case.cache.clone().map(|kept| kept.into_iter().map(|v| (f64::from(v), 0.0)).collect::<Vec<_>>());
     for token in 0..tokens {
         for kv in 0..kv_heads {
             expected_keys.extend(rotate(token, heads + kv).into_iter().map(|k| (k, half_off)));
@@ -500,7 +538,7 @@ async fn attention_case(device: &Device, random: &mut Random, attention: Attenti
                 from[first..first + head_dim].iter().map(|v| f64::from(*v)).collect()
             };
             let score = |key| cached(&ran.keys, key).iter().zip(&q).map(|(k, q)| k * q).sum::<f64>() * f64::from(scale);
-            let scores: Vec<f64> = (0..=token).map(score).collect();
+            let scores: Vec<f64> = (0..=position + token).map(score).collect();
             let top = scores.iter().copied().fold(f64::MIN, f64::max);
             let weights: Vec<f64> = scores.iter().map(|s| (s - top).exp()).collect();
             let sum: f64 = weights.iter().sum();
@@ -511,7 +549,7 @@ async fn attention_case(device: &Device, random: &mut Random, attention: Attenti
             expected.extend(y.into_iter().map(|y| (y, 2e-5)));
         }
     }
-    close(&format!("attention {heads}/{kv_heads}×{head_dim} of {tokens}"), &ran.y, &expected);
+    close(&format!("attention {heads}/{kv_heads}×{head_dim} of {tokens} at {position}"), &ran.y, &expected);
 }
 
 async fn next_token() {
