@@ -27,7 +27,4 @@ const FIRST_BYTES: u64 = 100_001;
 mod golden_tests;
 #[cfg(test)]
 #[cfg(not(target_arch = "wasm32"))]
-mod property_tests;
-#[cfg(test)]
-#[cfg(not(target_arch = "wasm32"))]
 mod testing;
