@@ -197,10 +197,13 @@ async fn casts() {
 
 device_test!(casts_equal_torch, casts());
 
+/// An element's bytes as a float32.
+type Value = fn(&[u8]) -> f32;
+
 async fn random_bits() {
     let gpu = &devices().await.remove(0).0;
-    let values: BTreeMap<&str, (Dtype, fn(&[u8]) -> f32)> = [
-        ("f64", (Dtype::F64, (|b| f64::from_le_bytes(b.try_into().unwrap()) as f32) as fn(&[u8]) -> f32)),
+    let values: BTreeMap<&str, (Dtype, Value)> = [
+        ("f64", (Dtype::F64, (|b| f64::from_le_bytes(b.try_into().unwrap()) as f32) as Value)),
         ("f32", (Dtype::F32, |b| f32::from_le_bytes(b.try_into().unwrap()))),
         ("f16", (Dtype::F16, |b| f16::from_le_bytes(b.try_into().unwrap()).to_f32())),
         ("bf16", (Dtype::BF16, |b| bf16::from_le_bytes(b.try_into().unwrap()).to_f32())),
