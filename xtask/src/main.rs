@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod demo;
 mod flags;
+mod fuzz;
 mod hub;
 mod process;
 mod python;
@@ -31,6 +32,8 @@ cargo xtask <command>
                         transformers.js too (large download); --kernels: each kernel alone (for real GPUs);
                         --synthetic: on random weights of these shapes instead of the sample model.
                         Node and Firefox take the GPU whose driver VK_DRIVER_FILES names, else the software one
+  fuzz [--seconds N] [target…]
+                        the parsers of strangers' files under libFuzzer, a minute each unless told otherwise
   sample-model          build the sample model under .cache/models
   goldens               regenerate the golden values under tests/goldens with PyTorch (large download)
 
@@ -61,6 +64,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
             hub::run_alone(flags::port(port, hub::PORT)?)?;
         }
         "bench" => bench::run(rest)?,
+        "fuzz" => fuzz::run_all(rest)?,
         "sample-model" => python::sample_model()?,
         "goldens" => python::goldens()?,
         "help" | "--help" | "-h" => println!("{HELP}{}", test::group_names().join(", ")),

@@ -50,7 +50,11 @@ pub fn goldens() -> Result<()> {
     scripts.iter().try_for_each(|script| {
         eprintln!("goldens: {script}");
         run(command(&python).arg(folder.join(script)))
-    })
+    })?;
+    // The last transformers that writes PyTorch's and Flax's files.
+    let python = environment("formats-venv", &folder.join("requirements-formats.txt"), &[])?;
+    eprintln!("goldens: formats.py");
+    run(command(&python).arg(folder.join("formats.py")))
 }
 
 /// The Python of an environment that has the requirements.

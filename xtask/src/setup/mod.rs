@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 
 pub use apt::lavapipe_icd;
-pub use rust::wasm_bindgen_version;
+pub use rust::{cargo_fuzz, wasm_bindgen_version};
 
 /// Something that must be there before a command or a test can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -49,6 +49,11 @@ pub fn geckodriver() -> Result<()> {
     if super::geckodriver().is_some() { Ok(()) } else { install("geckodriver", &[]) }
 }
 
+/// cargo-fuzz, which builds and runs libFuzzer's targets.
+pub fn cargo_fuzz() -> Result<()> {
+    if which("cargo-fuzz").is_some() { Ok(()) } else { install("cargo-fuzz", &[]) }
+}
+
 fn install(package: &str, args: &[&str]) -> Result<()> {
     let what =
         format!("cargo install {package} {}(a few minutes)", args.iter().map(|a| format!("{a} ")).collect::<String>());
