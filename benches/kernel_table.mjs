@@ -21,7 +21,7 @@ const MANY_ROWS = 6144;
 const TILES = { m: 64, n: 64, k: 4, microM: 2, microN: 1 };
 const SMALL_TILES = { m: 32, n: 32, k: 4, microM: 1, microN: 1 };
 const OTHER_TILES = [TILES, SMALL_TILES, { m: 128, n: 128, k: 4, microM: 2, microN: 2 }];
-const SPLITS = { workgroup: 128, span: 32, groups: 128 };
+const SPLITS = { workgroup: 128, span: 32, groups: 512 };
 
 /** Sections of `{ title, rows }`, a row what `kernelRates` gives, with `bytes` and `flops` where the case has them. */
 export async function measureKernels(environmentName, model) {

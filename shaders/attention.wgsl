@@ -38,16 +38,6 @@ fn halves(q: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(q.x), unpack2x16float(q.y));
 }
 
-// Quad `d` of a key with that of each query.
-fn scores(d: u32, k: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(
-        dot(queries[d][0], k),
-        dot(queries[d][1], k),
-        dot(queries[d][2], k),
-        dot(queries[d][3], k),
-    );
-}
-
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let kv = group.x;
@@ -84,7 +74,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         // What is not in the cache comes first.
         top = vec4<f32>();
         for (var d = 0u; d < QUADS; d++) {
-            top += scores(d, own_key_quad(d));
+            let k = own_key_quad(d);
+            top += vec4<f32>(
+                dot(queries[d][0], k),
+                dot(queries[d][1], k),
+                dot(queries[d][2], k),
+                dot(queries[d][3], k),
+            );
         }
         if share == 0u {
             total = vec4<f32>(1.0);
@@ -101,7 +97,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let at = key * pitch + kv * QUADS;
             var s = vec4<f32>();
             for (var d = 0u; d < QUADS; d++) {
-                s += scores(d, halves(keys[at + d]));
+                let k = halves(keys[at + d]);
+                s += vec4<f32>(
+                    dot(queries[d][0], k),
+                    dot(queries[d][1], k),
+                    dot(queries[d][2], k),
+                    dot(queries[d][3], k),
+                );
             }
             score = select(vec4<f32>(LOWEST), s, vec4<u32>(key) < counts);
         }

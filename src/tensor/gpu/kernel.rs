@@ -312,7 +312,7 @@ impl Tuning {
             tiles: Tiles::Shared { m: 64, n: 64, k: 4, micro_m: 2, micro_n: 1 },
             small_tiles: Tiles::Shared { m: 32, n: 32, k: 4, micro_m: 1, micro_n: 1 },
             attention: 128,
-            splits: Some(Splits { span: 32, groups: 128 }),
+            splits: Some(Splits { span: 32, groups: 512 }),
         }
     }
 }
