@@ -55,13 +55,25 @@ export const SHAPES = {
     max_position_embeddings: 512,
     rope_theta: 10000,
   },
+  // For many loads: two megabytes.
+  tiny: {
+    ...LLAMA,
+    hidden_size: 128,
+    intermediate_size: 384,
+    num_hidden_layers: 3,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    head_dim: 32,
+    vocab_size: 2048,
+    max_position_embeddings: 512,
+    rope_theta: 10000,
+  },
 };
 
-const SHARD_BYTES = 200e6;
 const BLOCK_BYTES = 1 << 24;
 
 /** Writes the repo of a shape into a folder of its own; `remove` takes it away. */
-export async function syntheticRepo(name) {
+export async function syntheticRepo(name, shardBytes = 200e6) {
   const config = SHAPES[name];
   const path = await mkdtemp(join(tmpdir(), "layerline-synthetic-"));
   await mkdir(path, { recursive: true });
@@ -70,7 +82,7 @@ export async function syntheticRepo(name) {
   let filled = 0;
   for (const tensor of tensors(config)) {
     const bytes = tensor.shape.reduce((a, b) => a * b, 2);
-    if (filled > 0 && filled + bytes > SHARD_BYTES) {
+    if (filled > 0 && filled + bytes > shardBytes) {
       shards.push([]);
       filled = 0;
     }
@@ -86,7 +98,7 @@ export async function syntheticRepo(name) {
   await writeFile(join(path, "model.safetensors.index.json"), JSON.stringify({ metadata: { total_size }, weight_map }));
   const random = randomBf16();
   for (const [index, shard] of shards.entries()) {
-    await pipeline(safetensors(shard, random), createWriteStream(join(path, file(index))));
+    await pipeline(safetensors(shard, random, index), createWriteStream(join(path, file(index))));
   }
   return { path, bytes: total_size, remove: () => rm(path, { recursive: true, force: true }) };
 }
@@ -119,7 +131,8 @@ function randomBf16() {
   });
 }
 
-async function* safetensors(shard, random) {
+/** A file whose data is the random bytes again and again, from another place in each shard. */
+async function* safetensors(shard, random, index) {
   let at = 0;
   const header = {};
   for (const { name, shape, bytes } of shard) {
@@ -131,8 +144,11 @@ async function* safetensors(shard, random) {
   length.writeBigUInt64LE(BigInt(text.length));
   yield Buffer.concat([length, text]);
   const block = new Uint8Array(random.buffer);
-  for (const { bytes } of shard) {
-    for (let done = 0; done < bytes; done += block.length)
-      yield block.subarray(0, Math.min(block.length, bytes - done));
+  let from = (index * 0x123450) % block.length;
+  for (let left = at; left > 0; ) {
+    const piece = block.subarray(from, from + left);
+    yield piece;
+    left -= piece.length;
+    from = 0;
   }
 }

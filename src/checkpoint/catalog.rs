@@ -71,6 +71,10 @@ impl Catalog {
     /// Fails with [`CheckpointError`] where there is none or where a file breaks its format, and with [`HubError`] where
     /// the repo can't be reached.
     pub async fn open(repo: &dyn Repo, options: &CatalogOptions) -> Result<Catalog> {
+        forget_broken(repo, Self::find(repo, options).await).await
+    }
+
+    async fn find(repo: &dyn Repo, options: &CatalogOptions) -> Result<Catalog> {
         for candidate in options.candidates() {
             let found = match &candidate {
                 Candidate::Single(path) => Self::open_single(repo, path).await,
@@ -88,6 +92,10 @@ impl Catalog {
     ///
     /// Fails as [`Catalog::open`] does.
     pub async fn open_index(repo: &dyn Repo, prefer_safe: bool) -> Result<Catalog> {
+        forget_broken(repo, Self::find_index(repo, prefer_safe).await).await
+    }
+
+    async fn find_index(repo: &dyn Repo, prefer_safe: bool) -> Result<Catalog> {
         let indices = locate::indices(prefer_safe);
         for path in &indices {
             match Self::open_sharded(repo, path).await {
@@ -151,6 +159,16 @@ impl Catalog {
         }
         Ok(self)
     }
+}
+
+/// Has the repo forget the files that an error is about: a cache must not keep what can't be used.
+async fn forget_broken(repo: &dyn Repo, found: Result<Catalog>) -> Result<Catalog> {
+    if let Err(Error::Checkpoint(error)) = &found {
+        for path in error.files() {
+            repo.forget(path).await;
+        }
+    }
+    found
 }
 
 fn tensor_info(file: usize, entry: Entry) -> TensorInfo {

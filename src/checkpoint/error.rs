@@ -83,6 +83,19 @@ impl CheckpointError {
             CheckpointError::MissingShard { .. } => "CHECKPOINT_MISSING_SHARD",
         }
     }
+
+    /// The files that are not what they should be, as far as anybody can tell.
+    pub(super) fn files(&self) -> Vec<&str> {
+        match self {
+            CheckpointError::NotFound { .. } => Vec::new(),
+            CheckpointError::Header { path, .. }
+            | CheckpointError::Torch { path, .. }
+            | CheckpointError::Flax { path, .. } => vec![path],
+            CheckpointError::Index { path, fault: IndexFault::MissingTensor { shard, .. }, .. } => vec![path, shard],
+            CheckpointError::Index { path, .. } => vec![path],
+            CheckpointError::MissingShard { index, shard, .. } => vec![index, shard],
+        }
+    }
 }
 
 /// What is wrong with a safetensors header. Offsets are in bytes after the header.

@@ -37,7 +37,11 @@ impl ModelConfig {
     /// a JSON object.
     pub async fn open(repo: &dyn Repo) -> Result<ModelConfig> {
         let bytes = repo.read("config.json", MAX_CONFIG).await?;
-        Ok(Self::from_json(format!("{}: config.json", repo.id()), &bytes)?)
+        let config = Self::from_json(format!("{}: config.json", repo.id()), &bytes);
+        if config.is_err() {
+            repo.forget("config.json").await;
+        }
+        Ok(config?)
     }
 
     /// Parses `json`; `file` is what messages call it.

@@ -28,6 +28,12 @@ pub trait Repo {
         path: &'a str,
         range: Range<u64>,
     ) -> LocalBoxFuture<'a, Result<Box<dyn ByteStream>, HubError>>;
+
+    /// What was read of the file makes no sense, or it should be there and isn't: whoever keeps copies of files forgets
+    /// this one, so that it is asked for anew.
+    fn forget<'a>(&'a self, _path: &'a str) -> LocalBoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// The start of a file.

@@ -89,6 +89,10 @@ impl Repo for CachedRepo {
             self.stream(file, path, range).await
         })
     }
+
+    fn forget<'a>(&'a self, path: &'a str) -> LocalBoxFuture<'a, ()> {
+        Box::pin(self.0.forget(path))
+    }
 }
 
 impl CachedRepo {
@@ -206,6 +210,14 @@ impl Shared {
                 bytes.extend_from_slice(&chunk.to_vec());
                 at = bytes.len() as u64;
             }
+        }
+    }
+
+    async fn forget(&self, path: &str) {
+        self.files.lock().await.remove(path);
+        if let Some(folder) = file_folder(&self.snapshot, &self.hub.full_path(path)) {
+            // What another tab is just writing stays.
+            let _ = self.storage.remove(&folder).await;
         }
     }
 

@@ -275,6 +275,27 @@ fn a_bare_404_is_not_kept() {
 }
 
 #[test]
+fn what_makes_no_sense_is_asked_for_again() {
+    let hub = Hub::new(&[("config.json", b"{".to_vec())]);
+    let (_, storage) = storage();
+    // Known to be absent, or there and read.
+    for path in ["model.safetensors", "config.json"] {
+        let visit = || {
+            let opened = hub.pinned(&storage);
+            let _ = read(&opened, path);
+            (opened, hub.asked().len())
+        };
+        let (first, asked) = visit();
+        assert_eq!((asked, visit().1), (1, 0), "{path}");
+        block_on(first.repo.forget(path));
+        let _ = read(&first, path);
+        assert_eq!(hub.asked(), [path]);
+        block_on(first.repo.forget(path));
+        assert_eq!(visit().1, 1, "{path}");
+    }
+}
+
+#[test]
 fn a_download_resumes_at_the_byte_it_stopped_at() {
     let file = data(2 * MAX_SEGMENT);
     let end = file.len() as u64;

@@ -1,0 +1,164 @@
+// Every fault of a connection × where it strikes: the model comes all the same, or a typed error does; either way nothing
+// wrong is left in the cache, and the next visit has the model.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { syntheticRepo } from "../../benches/synthetic.mjs";
+import { startHub } from "../hub/server.mjs";
+import { openEnvironment } from "./support/environments.mjs";
+
+const MODEL = "synthetic/tiny";
+const SHARD_BYTES = 500_000;
+/** What the network may have brought that a stream had not yet read when it broke. */
+const CHUNK_BYTES = 1 << 16;
+/** Faults that are waited for: in the meantime others are tried. */
+const AT_ONCE = 6;
+
+const shard = (n) => `model-0000${n}-of-`;
+const isHeader = ({ range }) => range?.startsWith("bytes=0-");
+const PLACES = {
+  "the first header": (request) => request.file?.startsWith(shard(1)) && isHeader(request),
+  "the first shard": (request) => request.file?.startsWith(shard(1)) && !isHeader(request),
+  "the last shard": (request) => request.file?.startsWith(shard(4)) && !isHeader(request),
+};
+
+/** What strikes, and the code of the error that it ends in; without one the model comes. */
+const FAULTS = {
+  "a timeout (408)": { rule: { status: 408, times: 1 } },
+  "too many requests (429)": { rule: { status: 429, headers: { "Retry-After": "2" }, times: 2 } },
+  "a bad gateway (502)": { rule: { status: 502, times: 2 } },
+  "the hub down for a while (503)": { rule: { host: "hub", status: 503, times: 2 } },
+  "the hub down for good (503)": { rule: { host: "hub", status: 503 }, code: "BAD_RESPONSE" },
+  "a connection closed before the answer": { rule: { destroy: true, times: 2 } },
+  "a connection that drops": { rule: { dropAfter: 40_000, times: 2 } },
+  "a connection that drops each time": { rule: { dropAfter: 0 }, code: "NETWORK" },
+  "a connection that stalls": { rule: { stallAfter: 40_000, times: 1 } },
+  "a slow link": { rule: { throttle: 200_000 } },
+  "more bytes than were asked for": { rule: { beyond: 10_000 } },
+  "fewer bytes than were asked for": { rule: { maxRange: 60_000, times: 1 } },
+  "a length that is too short": { rule: { headers: { "Content-Length": 40_000 }, times: 1 } },
+  "no length, and a body cut short": { rule: { headers: { "Content-Length": null }, dropAfter: 40_000, times: 1 } },
+  "a server that ignores ranges": { rule: { ignoreRange: true } },
+  "a Content-Range of other bytes": { rule: { contentRange: "bytes 7-999/500000" }, code: "BAD_RESPONSE" },
+  "a signed URL that has expired": { rule: { status: 403, times: 1 } },
+  "a signed URL that is refused": { rule: { status: 403 }, code: "FORBIDDEN" },
+  "a file that has changed": { rule: { headers: { ETag: '"another"' }, times: 1 }, code: "FILE_CHANGED" },
+  "a file cut short": { rule: { truncate: 50_000 }, code: { header: "CHECKPOINT_HEADER", body: "FILE_CHANGED" } },
+  "a file that has gone": {
+    rule: { host: "hub", status: 404, headers: { "X-Error-Code": "EntryNotFound" } },
+    code: { header: "CHECKPOINT_MISSING_SHARD", body: "ENTRY_NOT_FOUND" },
+  },
+};
+
+let repo;
+let environment;
+let expected;
+
+/** Loads the model whole from a hub of one's own, and gives what it computes and what it took. */
+const visit = (hub, options) =>
+  environment.run(
+    async ({ AutoModelForCausalLM }, { id, ...options }) => {
+      const model = await AutoModelForCausalLM.from_pretrained(id, options);
+      try {
+        await model.ready();
+        const { logits } = await model.forward({ input_ids: [1, 2, 3], logits_to_keep: 1 });
+        return { logits: Array.from(logits.data), stats: await model.stats() };
+      } finally {
+        await model.dispose();
+      }
+    },
+    { id: MODEL, endpoint: hub.endpoint, ...options },
+  );
+
+const openHub = () => startHub({ root: "/nonexistent", repos: { [MODEL]: { path: repo.path } } });
+
+before(async () => {
+  repo = await syntheticRepo("tiny", SHARD_BYTES);
+  environment = await openEnvironment("chromium");
+  await environment.run(({ env }) => {
+    env.use_browser_cache = true;
+  });
+  const hub = await openHub();
+  expected = await visit(hub);
+  await hub.close();
+});
+after(async () => {
+  await environment.close();
+  await repo.remove();
+});
+
+/** Bytes of weights that were sent more than once. */
+function sentTwice(log) {
+  let twice = 0;
+  const reached = new Map();
+  const reads = log.filter(({ host, method, file, range }) => host === "cdn" && method === "GET" && file && range);
+  for (const { file, range, bytesSent } of reads) {
+    const start = Number(/^bytes=(\d+)-/.exec(range)[1]);
+    const parts = reached.get(file) ?? [];
+    for (const [from, to] of parts) twice += Math.max(0, Math.min(to, start + bytesSent) - Math.max(from, start));
+    reached.set(file, [...parts, [start, start + bytesSent]]);
+  }
+  return twice;
+}
+
+const weights = (log) => log.filter(({ file, method }) => method === "GET" && file?.endsWith(".safetensors"));
+
+describe("a fault", { concurrency: AT_ONCE }, () => {
+  for (const [fault, { rule, code }] of Object.entries(FAULTS)) {
+    for (const [place, when] of Object.entries(PLACES)) {
+      const ends = typeof code === "object" ? code[place.endsWith("header") ? "header" : "body"] : code;
+      test(`${fault}, in ${place}: ${ends ?? "survived"}`, async () => {
+        const hub = await openHub();
+        try {
+          let struck = 0;
+          const counted = (request) => when(request) && ++struck > 0;
+          hub.faults.set([{ host: "cdn", method: "GET", ...rule, when: counted }]);
+          const got = await visit(hub).catch(({ code, message }) => ({ code, message }));
+          assert.ok(struck > 0, "nothing struck");
+          assert.equal(got.code, ends, got.message);
+          if (!ends) {
+            assert.deepEqual(got.logits, expected.logits);
+            if (rule.dropAfter) assert.ok(sentTwice(hub.log) <= CHUNK_BYTES * rule.times, `${sentTwice(hub.log)} bytes`);
+          }
+          hub.faults.clear();
+          hub.log.length = 0;
+          const next = await visit(hub);
+          assert.deepEqual(next.logits, expected.logits);
+          if (!ends) assert.deepEqual(weights(hub.log), []);
+        } finally {
+          await hub.close();
+        }
+      });
+    }
+  }
+});
+
+test("an abort ends every request within a second, and what had come is kept", async () => {
+  const hub = await openHub();
+  hub.faults.set([{ host: "cdn", method: "GET", when: (request) => !isHeader(request), throttle: 200_000 }]);
+  const loading = environment.run(
+    async ({ AutoModelForCausalLM }, { id, endpoint }, state) => {
+      state.controller = new AbortController();
+      const model = await AutoModelForCausalLM.from_pretrained(id, { endpoint, signal: state.controller.signal });
+      return model.ready().catch(({ code }) => code);
+    },
+    { id: MODEL, endpoint: hub.endpoint },
+  );
+  while (hub.log.reduce((sum, { bytesSent }) => sum + bytesSent, 0) < 900_000) await sleep(20);
+  await environment.run((_, __, { controller }) => controller.abort());
+  const began = Date.now();
+  assert.equal(await loading, "ABORTED");
+  while (hub.log.some(({ done }) => done === "open")) await sleep(10);
+  assert.ok(Date.now() - began < 1000, `${Date.now() - began} ms`);
+  const first = hub.log.reduce((sum, { bytesSent }) => sum + bytesSent, 0);
+  hub.faults.clear();
+  hub.log.length = 0;
+  await sleep(500);
+  assert.deepEqual(hub.log, []);
+  const next = await visit(hub);
+  assert.deepEqual(next.logits, expected.logits);
+  // Each stream that was cut off has at most a chunk to fetch again.
+  const again = weights(hub.log).reduce((sum, { bytesSent }) => sum + bytesSent, 0);
+  assert.ok(first + again < repo.bytes + 16 * CHUNK_BYTES, `${first} bytes, then ${again} of ${repo.bytes}`);
+  await hub.close();
+});
