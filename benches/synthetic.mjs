@@ -100,7 +100,7 @@ export async function syntheticRepo(name, shardBytes = 200e6) {
   for (const [index, shard] of shards.entries()) {
     await pipeline(safetensors(shard, random, index), createWriteStream(join(path, file(index))));
   }
-  return { path, bytes: total_size, remove: () => rm(path, { recursive: true, force: true }) };
+  return { path, config, bytes: total_size, remove: () => rm(path, { recursive: true, force: true }) };
 }
 
 function* tensors(config) {

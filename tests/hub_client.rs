@@ -256,17 +256,19 @@ async fn lies_about_lengths_are_seen_through() {
     let repo = hasty().await;
     let whole = read(&repo, 5000..1_005_000).await.unwrap();
     for (fault, asked) in [
-        (json!({"beyond": 70_000}), 1),
-        (json!({"maxRange": 400_000}), 3),
-        (json!({"headers": {"Content-Length": 1_000_001}, "dropAfter": 1_000_000}), 1),
-        (json!({"headers": {"Content-Length": 400_000}, "times": 1}), 2),
-        (json!({"headers": {"Content-Length": null}, "dropAfter": 400_000, "times": 1}), 2),
+        (json!({"beyond": 70_000}), 1..=1),
+        (json!({"maxRange": 400_000}), 3..=3),
+        // A connection that is reset may take with it what the browser hadn't read.
+        (json!({"headers": {"Content-Length": 1_000_001}, "dropAfter": 1_000_000}), 1..=2),
+        (json!({"headers": {"Content-Length": 400_000}, "times": 1}), 2..=2),
+        (json!({"headers": {"Content-Length": null}, "dropAfter": 400_000, "times": 1}), 2..=2),
     ] {
         let mut rule = json!({"host": "cdn", "method": "GET"});
         rule.as_object_mut().unwrap().extend(fault.as_object().unwrap().clone());
         faults(json!([rule])).await;
         assert!(read(&repo, 5000..1_005_000).await.unwrap() == whole, "{fault}");
-        assert_eq!(ranges().await.len(), asked, "{fault}");
+        let ranges = ranges().await;
+        assert!(asked.contains(&ranges.len()), "{fault}: {ranges:?}");
     }
     reset().await;
 }

@@ -144,12 +144,16 @@ impl Engine {
         files.push(WeightFile { repo: Rc::new(new), path: init::FILE.to_owned() });
 
         let recorded = Recorded::new(&*model, &Tuning::of(gpu.capabilities()), &layouts)?;
-        let mut pipelines = Pipelines::default();
-        pipelines.compile(&gpu, recorded.kernels()).await?;
         let LoadOptions { spawn, progress, abort, prefetch, .. } = options;
         let background = Background { spawn, progress, abort, prefetch };
         let sources = Sources { files, catalog };
         let loader = background.loader(&gpu, &*model, &layouts, &sources).await?;
+        // Weights are on their way while the driver compiles.
+        let mut pipelines = Pipelines::default();
+        if let Err(error) = pipelines.compile(&gpu, recorded.kernels()).await {
+            loader.retire();
+            return Err(error.into());
+        }
         let session = Mutex::new(Session::new(&gpu, &model.shape(), &recorded)?);
         Ok(Engine {
             class: Family::of(config)?.class_name(options.task),
