@@ -40,7 +40,7 @@ async fn read(repo: &HubRepo, range: Range<u64>) -> Result<Vec<u8>, HubError> {
 
 /// Waits until the hub has heard that nobody wants its answers any more.
 ///
-/// Firefox sometimes keeps a connection whose body has stalled, though its request was aborted.
+/// Firefox keeps a connection whose body has stalled, where a redirect led to it, though its request was aborted.
 async fn until_closed(fault: &impl std::fmt::Display) {
     let navigator = js_sys::Reflect::get(&js_sys::global(), &"navigator".into()).unwrap();
     let agent = js_sys::Reflect::get(&navigator, &"userAgent".into()).unwrap();

@@ -7,8 +7,8 @@ use futures_util::future::{Either, select};
 use futures_util::lock::MutexGuard;
 
 use super::Engine;
-use super::recorded::Ending;
-use super::session::{PREFILL_TOKENS, Session};
+use super::recorded::{Ending, PREFILL_TOKENS};
+use super::session::Session;
 use crate::Result;
 use crate::generation::{GenerationError, check_ids};
 use crate::hub::Abort;

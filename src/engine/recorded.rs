@@ -1,12 +1,14 @@
 //! All of a model's programs, recorded before any weight is there.
 
-use super::session::PREFILL_TOKENS;
 use crate::Result;
 use crate::models::{HeadRows, Model, Task};
 use crate::tensor::gpu::kernel::{Kernel, Tuning};
 use crate::tensor::gpu::record::{Activations, Dispatch, Mode, Recorder};
 use crate::tensor::ops::Tensor;
 use crate::weights::layout::Layout;
+
+/// Tokens that run at a time when a prompt is read. Longer prompts are cut: it bounds the activations' memory.
+pub const PREFILL_TOKENS: usize = 256;
 
 /// What a run through the blocks ends in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

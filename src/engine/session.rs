@@ -4,16 +4,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::Engine;
-use super::recorded::{Ending, Recorded};
+use super::recorded::{Ending, PREFILL_TOKENS, Recorded};
 use crate::Result;
 use crate::models::DecoderShape;
 use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
 use crate::tensor::gpu::program::Program;
 use crate::tensor::gpu::record::{ARGMAX_SPAN, BufferName, Mode, Running, Shape, stride};
 use crate::tensor::ops::Rows;
-
-/// Tokens that run at a time when a prompt is read. Longer prompts are cut: it bounds the activations' memory.
-pub const PREFILL_TOKENS: usize = 256;
 
 /// The cache grows by this many positions.
 const CACHE_STEP: usize = 256;

@@ -1,5 +1,6 @@
 //! The weight store: where each weight of a model is, and how it gets there.
 
+mod cast;
 pub mod init;
 pub mod keys;
 pub mod layout;

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::WeightsError;
+use super::cast::castable;
 use super::layout::Layout;
 use super::spec::{BlockSpec, WeightSpecs};
-use super::upload;
 use crate::checkpoint::{Catalog, Order, TensorInfo};
 use crate::tensor::Dtype;
 use crate::tensor::ops::WeightId;
@@ -83,7 +83,7 @@ pub fn plan(
                         let (tensor, found) = (piece.tensor.clone(), tensor.shape.clone());
                         return Err(WeightsError::Shape { repo: repo.to_owned(), tensor, found, expected });
                     }
-                    if !upload::castable(tensor.dtype) {
+                    if !castable(tensor.dtype) {
                         let (tensor, found) = (piece.tensor.clone(), tensor.dtype);
                         return Err(WeightsError::Dtype { repo: repo.to_owned(), tensor, found });
                     }

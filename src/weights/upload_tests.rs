@@ -9,12 +9,13 @@ use std::rc::Rc;
 use half::{bf16, f16};
 use safetensors::SafeTensors;
 
+use super::cast::castable;
 use super::init::Init;
 use super::layout::{Layout, Part};
 use super::plan;
 use super::spec::{BlockSpec, WeightSpecs};
 use super::store::{State, Store};
-use super::upload::{Chunks, Uploader, cast_kernel, castable};
+use super::upload::{Chunks, Uploader, cast_kernel};
 use crate::checkpoint::{Catalog, CheckpointFile, Order, TensorInfo};
 use crate::hub::{MemoryRepo, Repo};
 use crate::tensor::Dtype;
