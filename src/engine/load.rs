@@ -143,20 +143,21 @@ impl Engine {
         let mut files = weight_files(&repo, &catalog);
         files.push(WeightFile { repo: Rc::new(new), path: init::FILE.to_owned() });
 
+        let class = Family::of(config)?.class_name(options.task);
         let recorded = Recorded::new(&*model, &Tuning::of(gpu.capabilities()), &layouts)?;
+        let session = Mutex::new(Session::new(&gpu, &model.shape(), &recorded)?);
         let LoadOptions { spawn, progress, abort, prefetch, .. } = options;
         let background = Background { spawn, progress, abort, prefetch };
         let sources = Sources { files, catalog };
         let loader = background.loader(&gpu, &*model, &layouts, &sources).await?;
-        // Weights are on their way while the driver compiles.
+        // Weights are on their way while the driver compiles, the last thing that can fail.
         let mut pipelines = Pipelines::default();
         if let Err(error) = pipelines.compile(&gpu, recorded.kernels()).await {
             loader.retire();
             return Err(error.into());
         }
-        let session = Mutex::new(Session::new(&gpu, &model.shape(), &recorded)?);
         Ok(Engine {
-            class: Family::of(config)?.class_name(options.task),
+            class,
             model,
             info,
             gpu,

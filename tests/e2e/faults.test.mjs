@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { syntheticRepo } from "../../benches/synthetic.mjs";
 import { startHub } from "../hub/server.mjs";
 import { openEnvironment } from "./support/environments.mjs";
+import { coverage, shardReads } from "./support/ranges.mjs";
 
 const MODEL = "synthetic/tiny";
 const SHARD_BYTES = 500_000;
@@ -102,18 +103,11 @@ after(async () => {
   await repo.remove();
 });
 
-/** Bytes of weights that were sent more than once. */
+/** Bytes of shards that were sent more than once. */
 function sentTwice(log) {
-  let twice = 0;
-  const reached = new Map();
-  const reads = log.filter(({ host, method, file, range }) => host === "cdn" && method === "GET" && file && range);
-  for (const { file, range, bytesSent } of reads) {
-    const start = Number(/^bytes=(\d+)-/.exec(range)[1]);
-    const parts = reached.get(file) ?? [];
-    for (const [from, to] of parts) twice += Math.max(0, Math.min(to, start + bytesSent) - Math.max(from, start));
-    reached.set(file, [...parts, [start, start + bytesSent]]);
-  }
-  return twice;
+  const sent = shardReads(log).map(({ file, start, bytesSent }) => ({ file, start, end: start + bytesSent }));
+  const whole = [...new Set(sent.map(({ file }) => file))].map((file) => ({ file, start: 0, end: Infinity }));
+  return coverage(sent, whole).twice;
 }
 
 const weights = (log) => log.filter(({ file, method }) => method === "GET" && file?.endsWith(".safetensors"));

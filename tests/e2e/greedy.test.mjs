@@ -7,7 +7,7 @@ import { golden, SAMPLE, sampleFile, startTestHub, TINY_NAMES } from "./support/
 const NEW_TOKENS = 64;
 const LONG = 512;
 /** Prompts besides the long one: a software GPU needs half a minute for each. */
-const SHORT_PROMPTS = 2;
+const SHORT_PROMPTS = 4;
 
 const { prompts } = golden("smollm2.json");
 const long = prompts.find(({ input_ids }) => input_ids.length > LONG);

@@ -214,10 +214,9 @@ impl Shared {
     }
 
     async fn forget(&self, path: &str) {
-        self.files.lock().await.remove(path);
-        if let Some(folder) = file_folder(&self.snapshot, &self.hub.full_path(path)) {
+        if let Some(file) = self.files.lock().await.remove(path) {
             // What another tab is just writing stays.
-            let _ = self.storage.remove(&folder).await;
+            let _ = self.storage.remove(&file.folder).await;
         }
     }
 
