@@ -40,12 +40,12 @@ async fn read(repo: &HubRepo, range: Range<u64>) -> Result<Vec<u8>, HubError> {
 
 /// Waits until the hub has heard that nobody wants its answers any more.
 ///
-/// Firefox keeps a connection whose body has stalled, where a redirect led to it, though its request was aborted.
+/// Firefox keeps a silent connection that a redirect led to, though its request was aborted.
 async fn until_closed(fault: &impl std::fmt::Display) {
     let navigator = js_sys::Reflect::get(&js_sys::global(), &"navigator".into()).unwrap();
     let agent = js_sys::Reflect::get(&navigator, &"userAgent".into()).unwrap();
     let firefox = agent.as_string().unwrap().contains("Firefox");
-    let kept = |entry: &loopback::Entry| firefox && entry.host == "cdn" && entry.status.is_some();
+    let kept = |entry: &loopback::Entry| firefox && entry.host == "cdn";
     let began = js_sys::Date::now();
     loop {
         let log = log().await;
