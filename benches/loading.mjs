@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openEnvironment } from "../tests/e2e/support/environments.mjs";
 import { startTestHub } from "../tests/e2e/support/models.mjs";
-import { childrenPeakRss } from "./memory.mjs";
+import { watchGrowth } from "./memory.mjs";
 import { syntheticRepo } from "./synthetic.mjs";
 
 const ID = "bench/synthetic";
@@ -33,31 +33,32 @@ async function measureRound(hub, revision) {
   const profile = await mkdtemp(join(tmpdir(), "layerline-profile-"));
   let port;
   const inBrowser = async (run) => {
-    const environment = await openEnvironment("chromium", { profile, port });
+    const environment = await openEnvironment("unwatched chromium", { profile, port });
     port = environment.port;
-    const idle = rendererPeakRss();
     hub.log.length = 0;
+    // The GPU's process has the weights.
+    const growth = watchGrowth((command) => command.includes("--type=renderer"));
     try {
-      return await run(environment, idle);
+      return { ...(await run(environment)), pageGrowth: growth() };
     } finally {
+      growth();
       await environment.close();
     }
   };
   const visit = (cached, at) =>
-    inBrowser(async (environment, idle) => {
+    inBrowser(async (environment) => {
       const options = { id: ID, endpoint: hub.endpoint, cached, ...(at && { revision: at }) };
       const result = await environment.run(load, options);
       const log = hub.log.filter(({ method, status }) => method !== "OPTIONS" && status < 300);
-      return { ...result, log: [...log], rendererRss: rendererPeakRss() - idle };
+      return { ...result, log: [...log] };
     });
   try {
     const uncached = await visit(false);
     const ranges = uncached.log
       .filter(({ range, file }) => range && file.endsWith(".safetensors"))
       .map(({ file, range }) => ({ url: `${hub.endpoint}/${ID}/resolve/${revision}/${file}`, range }));
-    const baseline = await inBrowser(async (environment, idle) => {
-      const ms = await environment.run(bareFetch, { ranges, streams: STREAMS });
-      return { ms, rendererRss: rendererPeakRss() - idle };
+    const baseline = await inBrowser(async (environment) => {
+      return { ms: await environment.run(bareFetch, { ranges, streams: STREAMS }) };
     });
     const filling = await visit(true);
     const warm = await visit(true);
@@ -67,9 +68,6 @@ async function measureRound(hub, revision) {
     await rm(profile, { recursive: true, force: true });
   }
 }
-
-/** The most resident memory that the browser's page processes have had, summed: the GPU's process has the weights. */
-const rendererPeakRss = () => childrenPeakRss((command) => command.includes("--type=renderer"));
 
 // The rest runs in the page.
 

@@ -103,7 +103,11 @@ function printPeers({ version, loadMs, rss, ours, theirs, sameIds }) {
 function printLoading({ bytes, rounds }) {
   console.log(`\nchromium, a load of ${mb(bytes)} in bfloat16, medians of ${rounds.length} rounds`);
   const seconds = (kind) => median(rounds.map((round) => round[kind].ms)) / 1000;
-  row("a bare fetch into GPU buffers", `${seconds("baseline").toFixed(2)} s`);
+  const grown = (kind) => Math.max(...rounds.map((round) => round[kind].pageGrowth));
+  row(
+    "a bare fetch into GPU buffers",
+    `${seconds("baseline").toFixed(2)} s; the page's process grew by ${mb(grown("baseline"))}`,
+  );
   const named = {
     uncached: "without the cache",
     filling: "filling it",
@@ -129,11 +133,11 @@ function printLoading({ bytes, rounds }) {
     );
     const gpu = Math.max(...rounds.map((round) => round[kind].stats.peak_gpu_bytes - round[kind].stats.weight_bytes));
     const wasm = Math.max(...rounds.map((round) => round[kind].stats.wasm_memory_bytes));
-    const rss = Math.max(...rounds.map((round) => round[kind].rendererRss));
+    const page = grown(kind);
     row(
       "  peak beyond the weights",
-      `${mb(gpu)} of GPU buffers, ${mb(wasm)} of wasm memory; the page's process grew by ${mb(rss)}`,
-      { met: rss + gpu <= 64e6, text: "at most 64 MB" },
+      `${mb(gpu)} of GPU buffers, ${mb(wasm)} of wasm memory; the page's process grew by ${mb(page)}`,
+      { met: page + gpu <= 64e6, text: "at most 64 MB" },
     );
   }
 }

@@ -2,10 +2,14 @@
 
 use std::ops::Range;
 
-/// A piece of a file. In a browser it stays in JavaScript's memory until it is written to the GPU.
+/// A piece of a file. In a browser it stays in JavaScript's memory until it is written to the GPU; memory that was lent
+/// for it goes back when the last chunk that lies there is dropped.
 #[cfg(target_arch = "wasm32")]
 #[derive(Debug, Clone)]
-pub struct Chunk(js_sys::Uint8Array);
+pub struct Chunk {
+    bytes: js_sys::Uint8Array,
+    lent: Option<std::rc::Rc<super::lending::Lent>>,
+}
 
 /// A piece of a file.
 #[cfg(not(target_arch = "wasm32"))]
@@ -36,42 +40,47 @@ impl Chunk {
 impl Chunk {
     /// The number of bytes.
     pub fn len(&self) -> usize {
-        self.0.length() as usize
+        self.bytes.length() as usize
     }
 
     /// The bytes in `range`, cut to what there is: a view of the same memory.
     pub fn slice(&self, range: Range<usize>) -> Chunk {
         let range = self.clamp(range);
         // A typed array's length is a u32 in wasm32's bindings, and `clamp` keeps both ends within it.
-        Chunk(self.0.subarray(range.start as u32, range.end as u32))
+        Chunk { bytes: self.bytes.subarray(range.start as u32, range.end as u32), lent: self.lent.clone() }
     }
 
     /// Copies as many bytes as both hold to the start of `out`, and says how many.
     pub fn copy_to(&self, out: &mut [u8]) -> usize {
         let n = self.len().min(out.len());
         if let Some(out) = out.get_mut(..n) {
-            self.slice(0..n).0.copy_to(out);
+            self.slice(0..n).bytes.copy_to(out);
         }
         n
     }
 
-    /// The bytes where they lie.
+    /// The bytes where they lie, which others may take once the chunk is dropped.
     pub fn as_js(&self) -> &js_sys::Uint8Array {
-        &self.0
+        &self.bytes
+    }
+
+    /// Bytes in memory that was lent for them.
+    pub(super) fn lent(bytes: js_sys::Uint8Array, lent: super::lending::Lent) -> Chunk {
+        Chunk { bytes, lent: Some(std::rc::Rc::new(lent)) }
     }
 }
 
 #[cfg(target_arch = "wasm32")]
 impl From<js_sys::Uint8Array> for Chunk {
     fn from(bytes: js_sys::Uint8Array) -> Self {
-        Chunk(bytes)
+        Chunk { bytes, lent: None }
     }
 }
 
 #[cfg(target_arch = "wasm32")]
 impl From<Vec<u8>> for Chunk {
     fn from(bytes: Vec<u8>) -> Self {
-        Chunk(js_sys::Uint8Array::from(bytes.as_slice()))
+        js_sys::Uint8Array::from(bytes.as_slice()).into()
     }
 }
 

@@ -7,12 +7,14 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    AbortController, Headers, ReadableStreamDefaultReader, ReferrerPolicy, RequestCache, RequestCredentials,
+    AbortController, Headers, ReadableStream, ReadableStreamByobReader, ReadableStreamDefaultReader,
+    ReadableStreamGetReaderOptions, ReadableStreamReaderMode, ReferrerPolicy, RequestCache, RequestCredentials,
     RequestInit, RequestMode, RequestRedirect,
 };
 
 use super::http::{Cache, Request, Response, Transport, TransportError};
 use super::id::origin;
+use super::lending::{Lender, Lent};
 use super::timer::Timer;
 use super::{Abort, Chunk};
 
@@ -22,7 +24,13 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = fetch)]
     async fn global_fetch(url: &str, init: &RequestInit) -> Result<JsValue, JsValue>;
 
-    /// What `ReadableStreamDefaultReader.read()` resolves to.
+    /// A body. web-sys has its `getReader` as one that never throws.
+    #[wasm_bindgen(extends = ReadableStream)]
+    type Body;
+    #[wasm_bindgen(method, catch, js_name = getReader)]
+    fn try_get_reader(this: &Body, options: &ReadableStreamGetReaderOptions) -> Result<JsValue, JsValue>;
+
+    /// What a reader's `read()` resolves to.
     type ReadResult;
     #[wasm_bindgen(method, getter)]
     fn done(this: &ReadResult) -> bool;
@@ -41,11 +49,12 @@ impl Drop for Cancel {
 
 pub(super) struct Fetch {
     abort: Abort,
+    lender: Lender,
 }
 
 impl Fetch {
     pub(super) fn new(abort: Abort) -> Self {
-        Fetch { abort }
+        Fetch { abort, lender: Lender::default() }
     }
 
     async fn get(&self, request: Request<'_>) -> Result<Box<dyn Response>, TransportError> {
@@ -74,8 +83,9 @@ impl Fetch {
         let cancel = Cancel(AbortController::new().map_err(failed)?);
         init.set_signal(Some(&cancel.0.signal()));
         let response: web_sys::Response = global_fetch(request.url, &init).await.map_err(failed)?.unchecked_into();
-        let reader = response.body().map(|body| body.get_reader().unchecked_into());
-        Ok(Box::new(FetchResponse { abort: self.abort.clone(), response, reader, _cancel: cancel }))
+        let reader = response.body().map(|body| Reader::of(&body));
+        let (abort, lender) = (self.abort.clone(), self.lender.clone());
+        Ok(Box::new(FetchResponse { abort, lender, response, reader, _cancel: cancel }))
     }
 }
 
@@ -101,11 +111,45 @@ impl Transport for Fetch {
     }
 }
 
+/// Who takes a body's bytes.
+enum Reader {
+    /// Into memory that is used again and again: the collector would let what is read pile up to hundreds of megabytes.
+    Lent(ReadableStreamByobReader),
+    /// Where a body can't be read that way.
+    Plain(ReadableStreamDefaultReader),
+}
+
+impl Reader {
+    fn of(body: &ReadableStream) -> Reader {
+        let options = ReadableStreamGetReaderOptions::new();
+        options.set_mode(ReadableStreamReaderMode::Byob);
+        match body.unchecked_ref::<Body>().try_get_reader(&options) {
+            Ok(reader) => Reader::Lent(reader.unchecked_into()),
+            Err(_) => Reader::Plain(body.get_reader().unchecked_into()),
+        }
+    }
+
+    /// The next bytes; none at the end.
+    async fn read(&self, lender: &Lender) -> Result<Option<Chunk>, JsValue> {
+        let read = match self {
+            Reader::Lent(reader) => reader.read_with_array_buffer_view(&lender.lend()),
+            Reader::Plain(reader) => reader.read(),
+        };
+        let result: ReadResult = JsFuture::from(read).await?.unchecked_into();
+        let chunk = result.value().map(|bytes| match self {
+            Reader::Lent(_) => Chunk::lent(bytes.clone(), Lent::new(bytes.buffer(), lender)),
+            Reader::Plain(_) => bytes.into(),
+        });
+        Ok(chunk.filter(|_| !result.done()))
+    }
+}
+
 struct FetchResponse {
     abort: Abort,
+    lender: Lender,
     response: web_sys::Response,
     /// `None` when there is no body, or no more of it.
-    reader: Option<ReadableStreamDefaultReader>,
+    reader: Option<Reader>,
     _cancel: Cancel,
 }
 
@@ -125,17 +169,14 @@ impl Response for FetchResponse {
     fn next(&mut self) -> LocalBoxFuture<'_, Result<Option<Chunk>, TransportError>> {
         Box::pin(async move {
             while let Some(reader) = &self.reader {
-                let result: ReadResult = match JsFuture::from(reader.read()).await {
-                    Ok(result) => result.unchecked_into(),
+                match reader.read(&self.lender).await {
+                    Ok(Some(chunk)) if !chunk.is_empty() => return Ok(Some(chunk)),
+                    Ok(Some(_)) => {}
+                    Ok(None) => self.reader = None,
                     Err(error) => {
                         self.reader = None;
                         return Err(transport_error(&self.abort, &error));
                     }
-                };
-                match result.value() {
-                    _ if result.done() => self.reader = None,
-                    Some(bytes) if bytes.length() > 0 => return Ok(Some(bytes.into())),
-                    _ => {}
                 }
             }
             Ok(None)

@@ -21,6 +21,8 @@ mod http;
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
 mod hub_repo;
 mod id;
+#[cfg(target_arch = "wasm32")]
+mod lending;
 mod memory;
 #[cfg(all(target_arch = "wasm32", feature = "engine"))]
 mod online;

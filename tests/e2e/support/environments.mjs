@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { launchChromium, launchFirefox, vulkanDriver } from "./browsers.mjs";
+import { launchChromium, launchFirefox, launchUnwatchedChromium, vulkanDriver } from "./browsers.mjs";
 import { bundleAndServe } from "./site.mjs";
 
 const PAGE = fileURLToPath(new URL("page/", import.meta.url));
@@ -19,6 +19,7 @@ export const ENVIRONMENTS = [
 export function openEnvironment(name, options) {
   return {
     chromium: () => openPage(launchChromium(options), options?.port),
+    "unwatched chromium": () => openPage(launchUnwatchedChromium(options), options?.port),
     firefox: () => openPage(launchFirefox()),
     node: openNode,
   }[name]();

@@ -158,7 +158,8 @@ struct Writer {
 
 impl BlobWriter for Writer {
     fn write<'a>(&'a mut self, chunk: &'a Chunk) -> Storing<'a, ()> {
-        self.parts.push(chunk.as_js());
+        // The chunk's memory is its own no longer than the chunk lives.
+        self.parts.push(&chunk.as_js().slice(0, chunk.as_js().length()));
         Box::pin(async { Ok(()) })
     }
 
