@@ -3,18 +3,16 @@
 use std::time::Duration;
 
 use futures_util::future::{LocalBoxFuture, select};
-use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    AbortController, Headers, ReadableStream, ReadableStreamByobReader, ReadableStreamDefaultReader,
-    ReadableStreamGetReaderOptions, ReadableStreamReaderMode, ReferrerPolicy, RequestCache, RequestCredentials,
-    RequestInit, RequestMode, RequestRedirect,
+    AbortController, Headers, ReferrerPolicy, RequestCache, RequestCredentials, RequestInit, RequestMode,
+    RequestRedirect,
 };
 
 use super::http::{Cache, Request, Response, Transport, TransportError};
 use super::id::origin;
-use super::lending::{Lender, Lent};
+use super::lending::Lender;
+use super::reader::Reader;
 use super::timer::Timer;
 use super::{Abort, Chunk};
 
@@ -23,20 +21,10 @@ extern "C" {
     // Through `Window` or `WorkerGlobalScope` it would work in one of the three only.
     #[wasm_bindgen(catch, js_name = fetch)]
     async fn global_fetch(url: &str, init: &RequestInit) -> Result<JsValue, JsValue>;
-
-    /// A body. web-sys has its `getReader` as one that never throws.
-    #[wasm_bindgen(extends = ReadableStream)]
-    type Body;
-    #[wasm_bindgen(method, catch, js_name = getReader)]
-    fn try_get_reader(this: &Body, options: &ReadableStreamGetReaderOptions) -> Result<JsValue, JsValue>;
-
-    /// What a reader's `read()` resolves to.
-    type ReadResult;
-    #[wasm_bindgen(method, getter)]
-    fn done(this: &ReadResult) -> bool;
-    #[wasm_bindgen(method, getter)]
-    fn value(this: &ReadResult) -> Option<Uint8Array>;
 }
+
+/// Bytes of a body that are read at a time, at most.
+const CHUNK: u32 = 256 << 10;
 
 /// Ends a request, wherever it is, when it is dropped: what waits for it no longer wants it.
 struct Cancel(AbortController);
@@ -54,7 +42,7 @@ pub(super) struct Fetch {
 
 impl Fetch {
     pub(super) fn new(abort: Abort) -> Self {
-        Fetch { abort, lender: Lender::default() }
+        Fetch { abort, lender: Lender::new(CHUNK) }
     }
 
     async fn get(&self, request: Request<'_>) -> Result<Box<dyn Response>, TransportError> {
@@ -108,39 +96,6 @@ impl Transport for Fetch {
 
     fn random(&self) -> f64 {
         js_sys::Math::random()
-    }
-}
-
-/// Who takes a body's bytes.
-enum Reader {
-    /// Into memory that is used again and again: the collector would let what is read pile up to hundreds of megabytes.
-    Lent(ReadableStreamByobReader),
-    /// Where a body can't be read that way.
-    Plain(ReadableStreamDefaultReader),
-}
-
-impl Reader {
-    fn of(body: &ReadableStream) -> Reader {
-        let options = ReadableStreamGetReaderOptions::new();
-        options.set_mode(ReadableStreamReaderMode::Byob);
-        match body.unchecked_ref::<Body>().try_get_reader(&options) {
-            Ok(reader) => Reader::Lent(reader.unchecked_into()),
-            Err(_) => Reader::Plain(body.get_reader().unchecked_into()),
-        }
-    }
-
-    /// The next bytes; none at the end.
-    async fn read(&self, lender: &Lender) -> Result<Option<Chunk>, JsValue> {
-        let read = match self {
-            Reader::Lent(reader) => reader.read_with_array_buffer_view(&lender.lend()),
-            Reader::Plain(reader) => reader.read(),
-        };
-        let result: ReadResult = JsFuture::from(read).await?.unchecked_into();
-        let chunk = result.value().map(|bytes| match self {
-            Reader::Lent(_) => Chunk::lent(bytes.clone(), Lent::new(bytes.buffer(), lender)),
-            Reader::Plain(_) => bytes.into(),
-        });
-        Ok(chunk.filter(|_| !result.done()))
     }
 }
 

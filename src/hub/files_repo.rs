@@ -7,11 +7,13 @@ use js_sys::{ArrayBuffer, Map, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
+use super::blob::JsBlob;
 use super::id::is_plain_path;
+use super::lending::Lender;
 use super::{ByteStream, Chunk, HubError, Prefix, Repo};
 
 /// Bytes that are read from a file at a time.
-const CHUNK: u64 = 1 << 20;
+const CHUNK: u32 = 1 << 20;
 
 #[wasm_bindgen]
 extern "C" {
@@ -26,16 +28,6 @@ extern "C" {
     fn get_file_handle(this: &Handle, name: &str) -> Result<Promise, JsValue>;
     #[wasm_bindgen(method, catch, js_name = getFile)]
     fn get_file(this: &Handle) -> Result<Promise, JsValue>;
-
-    /// A `Blob`, which a `File` is too.
-    #[derive(Clone)]
-    type Blob;
-    #[wasm_bindgen(method, getter)]
-    fn size(this: &Blob) -> f64;
-    #[wasm_bindgen(method, catch)]
-    fn slice(this: &Blob, start: f64, end: f64) -> Result<Blob, JsValue>;
-    #[wasm_bindgen(method, catch, js_name = arrayBuffer)]
-    fn array_buffer(this: &Blob) -> Result<Promise, JsValue>;
 }
 
 /// Files of the page's: they are read where they lie, a piece at a time.
@@ -43,6 +35,7 @@ pub struct FilesRepo {
     id: String,
     place: Place,
     subfolder: Option<String>,
+    lender: Lender,
 }
 
 enum Place {
@@ -53,7 +46,7 @@ enum Place {
 /// One file's content.
 #[derive(Clone)]
 enum File {
-    Blob(Blob),
+    Blob(JsBlob),
     Bytes(Uint8Array),
 }
 
@@ -62,7 +55,7 @@ impl FilesRepo {
     /// `Uint8Array`s. `None` where it is neither.
     pub fn from_js(source: &JsValue, subfolder: Option<String>) -> Option<FilesRepo> {
         if let Some(files) = source.dyn_ref::<Map>() {
-            return Some(FilesRepo { id: "the files given".to_owned(), place: Place::Files(files.clone()), subfolder });
+            return Some(FilesRepo::new("the files given".to_owned(), Place::Files(files.clone()), subfolder));
         }
         let is_folder = Reflect::get(source, &"getDirectoryHandle".into()).is_ok_and(|method| method.is_function());
         if !is_folder {
@@ -70,7 +63,11 @@ impl FilesRepo {
         }
         let folder: Handle = source.clone().unchecked_into();
         let id = folder.name().filter(|name| !name.is_empty()).unwrap_or_else(|| "the folder given".to_owned());
-        Some(FilesRepo { id, place: Place::Folder(folder), subfolder })
+        Some(FilesRepo::new(id, Place::Folder(folder), subfolder))
+    }
+
+    fn new(id: String, place: Place, subfolder: Option<String>) -> FilesRepo {
+        FilesRepo { id, place, subfolder, lender: Lender::new(CHUNK) }
     }
 
     /// Files in memory, by their paths; `id` is what messages call them.
@@ -79,7 +76,7 @@ impl FilesRepo {
         for (path, bytes) in files {
             map.set(&path.into(), &bytes);
         }
-        FilesRepo { id: id.to_owned(), place: Place::Files(map), subfolder: None }
+        FilesRepo::new(id.to_owned(), Place::Files(map), None)
     }
 
     async fn file(&self, path: &str) -> Result<File, HubError> {
@@ -119,8 +116,9 @@ impl FilesRepo {
         HubError::Unreadable { repo: self.id.clone(), path: path.to_owned(), reason: said(error) }
     }
 
-    async fn read_range(&self, path: &str, file: &File, range: Range<u64>) -> Result<Uint8Array, HubError> {
-        read(file, range).await.map_err(|error| self.unreadable(path, &error))
+    async fn read_range(&self, path: &str, file: &File, range: Range<u64>) -> Result<Vec<u8>, HubError> {
+        let chunk = read(file, range, &self.lender).await.map_err(|error| self.unreadable(path, &error))?;
+        Ok(chunk.to_vec())
     }
 }
 
@@ -134,7 +132,7 @@ async fn settled(promise: Result<Promise, JsValue>) -> Result<JsValue, JsValue> 
     JsFuture::from(promise?).await
 }
 
-async fn find(folder: &Handle, path: &str) -> Result<Blob, JsValue> {
+async fn find(folder: &Handle, path: &str) -> Result<JsBlob, JsValue> {
     let (folders, name) = path.rsplit_once('/').map_or((None, path), |(folders, name)| (Some(folders), name));
     let mut folder = folder.clone();
     for name in folders.into_iter().flat_map(|folders| folders.split('/')) {
@@ -144,13 +142,10 @@ async fn find(folder: &Handle, path: &str) -> Result<Blob, JsValue> {
     Ok(settled(file.get_file()).await?.unchecked_into())
 }
 
-async fn read(file: &File, range: Range<u64>) -> Result<Uint8Array, JsValue> {
+async fn read(file: &File, range: Range<u64>, lender: &Lender) -> Result<Chunk, JsValue> {
     match file {
-        File::Bytes(bytes) => Ok(bytes.subarray(range.start as u32, range.end as u32)),
-        File::Blob(blob) => {
-            let piece = blob.slice(range.start as f64, range.end as f64)?;
-            Ok(Uint8Array::new(&settled(piece.array_buffer()).await?))
-        }
+        File::Bytes(bytes) => Ok(bytes.subarray(range.start as u32, range.end as u32).into()),
+        File::Blob(blob) => blob.read(range, lender).await,
     }
 }
 
@@ -174,7 +169,7 @@ impl Repo for FilesRepo {
             if file.size() > max_bytes {
                 return Err(HubError::TooLarge { repo: self.id.clone(), path: path.to_owned(), max_bytes });
             }
-            Ok(self.read_range(path, &file, 0..file.size()).await?.to_vec())
+            self.read_range(path, &file, 0..file.size()).await
         })
     }
 
@@ -182,7 +177,7 @@ impl Repo for FilesRepo {
         Box::pin(async move {
             let file = self.file(path).await?;
             let size = file.size();
-            let bytes = self.read_range(path, &file, 0..max_bytes.min(size)).await?.to_vec();
+            let bytes = self.read_range(path, &file, 0..max_bytes.min(size)).await?;
             Ok(Prefix { bytes, file_size: Some(size) })
         })
     }
@@ -199,7 +194,8 @@ impl Repo for FilesRepo {
                 return Err(HubError::RangeNotSatisfiable { repo: self.id.clone(), what });
             }
             let (repo, path) = (self.id.clone(), path.to_owned());
-            Ok(Box::new(OpenFile { repo, path, file, rest: range }) as Box<dyn ByteStream>)
+            let lender = self.lender.clone();
+            Ok(Box::new(OpenFile { repo, path, file, rest: range, lender }) as Box<dyn ByteStream>)
         })
     }
 }
@@ -209,24 +205,25 @@ struct OpenFile {
     path: String,
     file: File,
     rest: Range<u64>,
+    lender: Lender,
 }
 
 impl ByteStream for OpenFile {
     fn next(&mut self) -> LocalBoxFuture<'_, Result<Option<Chunk>, HubError>> {
         Box::pin(async move {
             let start = self.rest.start;
-            let end = self.rest.end.min(start.saturating_add(CHUNK));
+            let end = self.rest.end.min(start.saturating_add(u64::from(CHUNK)));
             if end <= start {
                 return Ok(None);
             }
             let unreadable =
                 |reason: String| HubError::Unreadable { repo: self.repo.clone(), path: self.path.clone(), reason };
-            let bytes = read(&self.file, start..end).await.map_err(|error| unreadable(said(&error)))?;
-            if u64::from(bytes.length()) != end - start {
+            let bytes = read(&self.file, start..end, &self.lender).await.map_err(|error| unreadable(said(&error)))?;
+            if bytes.len() as u64 != end - start {
                 return Err(unreadable("it has become shorter".to_owned()));
             }
             self.rest.start = end;
-            Ok(Some(bytes.into()))
+            Ok(Some(bytes))
         })
     }
 }

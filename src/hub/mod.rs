@@ -1,6 +1,8 @@
 //! Reaching a repo's files: URLs, pinned revisions, ranges.
 
 mod abort;
+#[cfg(target_arch = "wasm32")]
+mod blob;
 // Natively only the tests have a transport, and so a repo to keep.
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, unused_imports))]
 pub mod cache;
@@ -26,6 +28,8 @@ mod lending;
 mod memory;
 #[cfg(all(target_arch = "wasm32", feature = "engine"))]
 mod online;
+#[cfg(target_arch = "wasm32")]
+mod reader;
 mod repo;
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
 mod retry;

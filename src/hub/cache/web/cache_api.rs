@@ -9,9 +9,11 @@ use wasm_bindgen::prelude::*;
 
 use super::super::memory::MemoryStorage;
 use super::super::storage::{Blob, BlobWriter, Item, Storage, StorageError, StorageKind, Stored, Storing};
-use super::blob::JsBlob;
+use super::blob::{StoredBlob, lender};
 use super::{failure, global, locks};
 use crate::hub::Chunk;
+use crate::hub::blob::JsBlob;
+use crate::hub::lending::Lender;
 
 /// Nothing is ever fetched from it: it only makes URLs of paths.
 const BASE: &str = "https://cache.layerline.invalid/";
@@ -49,13 +51,14 @@ fn failed(error: JsValue) -> StorageError {
 pub(super) struct CacheApi {
     name: String,
     cache: Cache,
+    lender: Lender,
 }
 
 impl CacheApi {
     pub(super) async fn open(name: &str) -> Stored<CacheApi> {
         let caches: CacheStorage = global(&["caches"]).ok_or(StorageError::Missing)?.unchecked_into();
         let cache = caches.open_cache(name).await.map_err(failed)?.unchecked_into();
-        Ok(CacheApi { name: name.to_owned(), cache })
+        Ok(CacheApi { name: name.to_owned(), cache, lender: lender() })
     }
 
     async fn find(&self, path: &str) -> Stored<JsBlob> {
@@ -90,7 +93,7 @@ impl CacheApi {
                 && !is_folder
                 && let Ok(blob) = self.find(&path).await
             {
-                size = blob.size();
+                size = blob.size() as u64;
             }
             items.push(Item { name: name.to_owned(), is_folder, size });
         }
@@ -129,7 +132,10 @@ impl Storage for CacheApi {
     }
 
     fn open<'a>(&'a self, path: &'a str) -> Storing<'a, Box<dyn Blob>> {
-        Box::pin(async move { Ok(Box::new(self.find(path).await?) as Box<dyn Blob>) })
+        Box::pin(async move {
+            let blob = self.find(path).await?;
+            Ok(Box::new(StoredBlob { blob, lender: self.lender.clone() }) as Box<dyn Blob>)
+        })
     }
 
     fn create<'a>(&'a self, path: &'a str, _size: u64) -> Storing<'a, Box<dyn BlobWriter>> {

@@ -11,9 +11,11 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 use super::super::storage::{Blob, BlobWriter, Item, Storage, StorageError, StorageKind, Stored, Storing};
-use super::blob::JsBlob;
+use super::blob::{StoredBlob, lender};
 use super::{failure, global, locks, with};
 use crate::hub::Chunk;
+use crate::hub::blob::JsBlob;
+use crate::hub::lending::Lender;
 
 #[wasm_bindgen]
 extern "C" {
@@ -90,6 +92,7 @@ pub(super) struct Opfs {
     top: Directory,
     /// Folders that have been opened, by path.
     open: RefCell<BTreeMap<String, Directory>>,
+    lender: Lender,
 }
 
 impl Opfs {
@@ -100,7 +103,7 @@ impl Opfs {
         }
         let root: Directory = manager.root().await.map_err(failed)?.unchecked_into();
         let top = root.directory(name, &with("create", true)).await.map_err(failed)?.unchecked_into();
-        Ok(Opfs { name: name.to_owned(), top, open: RefCell::default() })
+        Ok(Opfs { name: name.to_owned(), top, open: RefCell::default(), lender: lender() })
     }
 
     async fn directory(&self, path: &str, create: bool) -> Stored<Directory> {
@@ -168,7 +171,7 @@ impl Opfs {
                 && !is_folder
                 && let Ok(file) = handle.get_file().await
             {
-                size = file.unchecked_into::<JsBlob>().size();
+                size = file.unchecked_into::<JsBlob>().size() as u64;
             }
             items.push(Item { name: handle.name(), is_folder, size });
         }
@@ -223,7 +226,8 @@ impl Storage for Opfs {
     fn open<'a>(&'a self, path: &'a str) -> Storing<'a, Box<dyn Blob>> {
         Box::pin(async move {
             let file = self.file(path, false).await?.get_file().await.map_err(failed)?;
-            Ok(Box::new(file.unchecked_into::<JsBlob>()) as Box<dyn Blob>)
+            let (blob, lender) = (file.unchecked_into::<JsBlob>(), self.lender.clone());
+            Ok(Box::new(StoredBlob { blob, lender }) as Box<dyn Blob>)
         })
     }
 
