@@ -123,6 +123,10 @@ function printLoading({ bytes, rounds }) {
       `${seconds(kind).toFixed(2)} s, ${ratio.toFixed(2)} times (${ratios.map((r) => r.toFixed(2)).join(", ")})`,
       bar,
     );
+    row(
+      "  headers and kernels before it",
+      `${(median(rounds.map((round) => round[kind].headMs)) / 1000).toFixed(2)} s`,
+    );
     const last = rounds.at(-1)[kind];
     const weights = last.log.filter(({ file }) => file?.endsWith(".safetensors")).length;
     const most = { uncached: undefined, filling: undefined, warm: 1, pinned: 0 }[kind];
