@@ -1,4 +1,4 @@
-// y = softmax(q·Kᵀ * scale)·V over the cache, causal.
+// y = softmax(q·Kᵀ * scale)·V over the cache, causal; of the last `window` keys where that is less.
 //
 // A workgroup takes four query rows that read the same keys and values: neighbouring tokens, and the query heads that
 // share a key head. The four are the lanes of a vec4, so that the cache is read once for all of them. Keys are taken
@@ -7,6 +7,7 @@
 //
 // tokens_many.wgsl or tokens_one.wgsl says how queries are read and whether the cache has the tokens' own keys, and
 // cache_read.wgsl or cache_write.wgsl who writes them there.
+// SOFTCAP: scores go through softcap * tanh(score / softcap).
 // SPLIT: the workgroups along z share the keys between them, and y takes what each has found, for attention_merge.wgsl.
 
 struct Params {
@@ -15,6 +16,9 @@ struct Params {
     q_stride: u32,  // a row of qkv
     y_stride: u32,
     scale: f32,
+    window: u32,    // keys that a token attends to at most
+    softcap: f32,
+    angles_first: u32, // of the token's angles, this layer's first
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -38,6 +42,18 @@ fn halves(q: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(q.x), unpack2x16float(q.y));
 }
 
+fn capped(score: vec4<f32>) -> vec4<f32> {
+    if SOFTCAP {
+        // tanh overflows to NaN in some drivers where its argument is large.
+        return params.softcap * tanh(clamp(score / params.softcap, vec4<f32>(-10.0), vec4<f32>(10.0)));
+    }
+    return score;
+}
+
+fn is_seen(key: u32, floors: vec4<u32>, counts: vec4<u32>) -> vec4<bool> {
+    return (vec4<u32>(key) >= floors) & (vec4<u32>(key) < counts);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let kv = group.x;
@@ -49,9 +65,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let row = min(vec4<u32>(group.y * 4u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(rows - 1u));
     let token = row / shared_by;
     let head = kv * shared_by + row % shared_by;
-    let counts = token + step.position + 1u - OWN;
-    let span = select(counts.w, (counts.w + groups.z - 1u) / groups.z, SPLIT);
-    let first = group.z * span;
+    // A row's keys: from its floor up to its count, both growing with the token.
+    let ends = token + step.position + 1u;
+    let counts = ends - OWN;
+    let floors = max(ends, vec4<u32>(params.window)) - params.window;
+    let all_keys = counts.w - min(floors.x, counts.w);
+    let span = select(all_keys, (all_keys + groups.z - 1u) / groups.z, SPLIT);
+    let first = floors.x + group.z * span;
     let count = min(first + span, counts.w);
 
     take_own(kv, local, group.y == 0u && group.z == 0u);
@@ -82,6 +102,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 dot(queries[d][3], k),
             );
         }
+        top = capped(top);
         if share == 0u {
             total = vec4<f32>(1.0);
             out0 = own_value_quad(mine);
@@ -105,7 +126,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     dot(queries[d][3], k),
                 );
             }
-            score = select(vec4<f32>(LOWEST), s, vec4<u32>(key) < counts);
+            score = select(vec4<f32>(LOWEST), capped(s), is_seen(key, floors, counts));
         }
         weights[local] = score;
         workgroupBarrier();
@@ -123,7 +144,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
         let rescale = exp(top - highest);
         top = highest;
-        weights[local] = select(vec4<f32>(), exp(score - highest), vec4<u32>(key) < counts);
+        weights[local] = select(vec4<f32>(), exp(score - highest), is_seen(key, floors, counts));
         workgroupBarrier();
         total *= rescale;
         out0 *= rescale.x;

@@ -8,6 +8,8 @@ struct Params {
     kv_heads: u32,
     span: u32,      // keys for which there is a split more …
     most: u32,      // … up to so many, at most WORKGROUP
+    window: u32,    // keys that the token attends to at most
+    angles_first: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -30,7 +32,7 @@ var<workgroup> sums: array<vec4<f32>, WORKGROUP>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let count = step.position + step.tokens;
+    let count = min(step.position + step.tokens, params.window);
     let splits = min((count + params.span - 1u) / params.span, params.most);
     let base = group.x * splits * PITCH;
     var found = vec4<f32>(0.0, -3.0e38, 0.0, 0.0);

@@ -1,6 +1,7 @@
 // Brings raw checkpoint elements from the staging buffer to where and how the kernels read them.
 //
 // FROM is an element type of the checkpoint's (weights/upload.rs numbers them); TO is 0 float32, 1 float16, 2 bfloat16.
+// PLUS_ONE: a float32 is one more than the element.
 // Rows of the target are padded with zeros. An invocation writes one word: one float32, or two of the others.
 // Everything is done on bits: a shader's floats may be rounded, flushed or clamped as the device likes, torch's are not.
 
@@ -186,7 +187,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let place = word % params.width;
     let to = params.to + row * params.step + place;
     if TO == 0u {
-        target_words[to] = element(row, place);
+        let bits = element(row, place);
+        target_words[to] = select(bits, bitcast<u32>(bitcast<f32>(bits) + 1.0), PLUS_ONE);
         return;
     }
     let a = element(row, place * 2u);

@@ -1,9 +1,10 @@
-// x[token] = table[ids[token]]. Where the table is split over several buffers, each part writes the tokens it holds.
+// x[token] = table[ids[token]] * scale. Where the table is split over several buffers, each part writes the tokens it holds.
 
 struct Params {
     rows: u32,      // rows of this part
     quads: u32,     // a row in quads
     first: u32,     // the part's first row in the whole table
+    scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -22,6 +23,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row = ids[token] - params.first;
     // An id before `first` wraps around and is past the end too.
     if row < params.rows {
-        x[token * params.quads + k] = widen(table[row * params.quads + k]);
+        x[token * params.quads + k] = widen(table[row * params.quads + k]) * params.scale;
     }
 }

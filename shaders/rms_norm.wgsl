@@ -1,4 +1,4 @@
-// y = x / rms(x) * weight, a workgroup a row. LAST: only the last token's row, written as row 0.
+// y = x / rms(x) * weight, a workgroup a row. LAST: only the last token's row, written as row 0. ADD: added to y.
 
 struct Params {
     width: u32,     // elements a row
@@ -24,6 +24,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let scale = inverseSqrt(sum_lanes(vec4<f32>(squares), local).x / f32(params.width) + params.eps);
     for (var k = local; k < params.quads; k += WORKGROUP) {
-        y[dest + k] = x[source + k] * scale * weight[k];
+        let v = x[source + k] * scale * weight[k];
+        if ADD {
+            y[dest + k] += v;
+        } else {
+            y[dest + k] = v;
+        }
     }
 }

@@ -1,12 +1,15 @@
 // Rotates the queries in place and the keys on their way into the cache; appends keys and values, as packed halves.
 //
-// A row of qkv is [queries | keys | values], a head HEAD_DIM long. An invocation takes two neighbouring elements of a
-// head's first half and their partners in the second half, so that it writes whole words of the cache.
+// A row of qkv is [queries | keys | values], a head HEAD_DIM long, of which the first ROTARY elements are rotated. An
+// invocation takes two neighbouring elements of the rotated part's first half and their partners in its second half, or
+// four neighbours of the rest, so that it writes whole words of the cache.
 
 struct Params {
     heads: u32,
     kv_heads: u32,
     stride: u32,    // a row of qkv
+    angles: u32,    // pairs of a token's angles
+    first: u32,     // of which this layer's come first
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -15,7 +18,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> values: array<u32>;
 @group(0) @binding(4) var<storage, read> step: Step;
 
-const HALF = HEAD_DIM / 2u;
+const HALF = ROTARY / 2u;
 const PER_HEAD = HEAD_DIM / 4u;
 
 @compute @workgroup_size(WORKGROUP)
@@ -26,31 +29,39 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if head >= params.heads + 2u * params.kv_heads || token >= step.tokens {
         return;
     }
-    let d = (i % PER_HEAD) * 2u;
+    var d = (i % PER_HEAD) * 2u;
+    let is_rotated = d < HALF;
+    let partner = select(2u, HALF, is_rotated);
+    if !is_rotated {
+        d = 2u * d;     // ROTARY + 4 * (i - ROTARY / 4)
+    }
     let at = token * params.stride + head * HEAD_DIM + d;
     let a = vec2<f32>(qkv[at], qkv[at + 1u]);
-    let b = vec2<f32>(qkv[at + HALF], qkv[at + HALF + 1u]);
+    let b = vec2<f32>(qkv[at + partner], qkv[at + partner + 1u]);
     // The word of this head, position and element in the cache, which lies as [position][kv head][element].
     let kv = (head - params.heads) % params.kv_heads;
-    let word = ((step.position + token) * params.kv_heads + kv) * HALF + d / 2u;
+    let word = ((step.position + token) * params.kv_heads + kv) * (HEAD_DIM / 2u) + d / 2u;
     if head >= params.heads + params.kv_heads {
         values[word] = pack_halves(a);
-        values[word + PER_HEAD] = pack_halves(b);
+        values[word + partner / 2u] = pack_halves(b);
         return;
     }
-    let r0 = step.rope[token * HALF + d];
-    let r1 = step.rope[token * HALF + d + 1u];
-    let cosine = vec2<f32>(r0.x, r1.x);
-    let sine = vec2<f32>(r0.y, r1.y);
+    var cosine = vec2<f32>(1.0);
+    var sine = vec2<f32>();
+    if is_rotated {
+        let r = token * params.angles + params.first + d;
+        cosine = vec2<f32>(step.rope[r].x, step.rope[r + 1u].x);
+        sine = vec2<f32>(step.rope[r].y, step.rope[r + 1u].y);
+    }
     let first = a * cosine - b * sine;
     let second = b * cosine + a * sine;
     if head >= params.heads {
         keys[word] = pack_halves(first);
-        keys[word + PER_HEAD] = pack_halves(second);
+        keys[word + partner / 2u] = pack_halves(second);
         return;
     }
     qkv[at] = first.x;
     qkv[at + 1u] = first.y;
-    qkv[at + HALF] = second.x;
-    qkv[at + HALF + 1u] = second.y;
+    qkv[at + partner] = second.x;
+    qkv[at + partner + 1u] = second.y;
 }

@@ -3,13 +3,16 @@ fn quad(at: u32) -> vec4<f32> {
     return vec4<f32>(qkv[at], qkv[at + 1u], qkv[at + 2u], qkv[at + 3u]);
 }
 
-// Quad `q` of the head at `at`. Its partners are half a head away, so HEAD_DIM is a multiple of 8 here.
+// Quad `q` of the head at `at`. Of the first ROTARY elements, a multiple of 8, each has its partner half of them away.
 fn rotated(at: u32, q: u32) -> vec4<f32> {
-    let half = HEAD_DIM / 8u;
-    let r = 4u * (q % half);
+    let half = ROTARY / 8u;
+    let mine = quad(at + 4u * q);
+    if q >= 2u * half {
+        return mine;
+    }
+    let r = params.angles_first + 4u * (q % max(half, 1u));
     let cosine = vec4<f32>(step.rope[r].x, step.rope[r + 1u].x, step.rope[r + 2u].x, step.rope[r + 3u].x);
     let sine = vec4<f32>(step.rope[r].y, step.rope[r + 1u].y, step.rope[r + 2u].y, step.rope[r + 3u].y);
-    let mine = quad(at + 4u * q);
     if q < half {
         return mine * cosine - quad(at + 4u * (q + half)) * sine;
     }

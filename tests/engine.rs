@@ -16,7 +16,22 @@ use layerline::weights::store::State;
 use native::{TOLERANCE, golden, ids, load, run};
 use serde_json::Value;
 
-const TINY: [&str; 7] = ["llama-f32", "llama-bf16-bias", "llama-f16", "llama-yarn", "llama-dynamic", "qwen2", "phi3"];
+/// Every one that there is.
+const TINY: [&str; 13] = [
+    "gemma2",
+    "gemma3",
+    "llama-bf16-bias",
+    "llama-dynamic",
+    "llama-f16",
+    "llama-f32",
+    "llama-yarn",
+    "mistral",
+    "olmo2",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+];
 
 fn folder(name: &str) -> String {
     format!("{}/tests/goldens/tiny/{name}", env!("CARGO_MANIFEST_DIR"))

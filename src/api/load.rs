@@ -104,7 +104,7 @@ async fn config(repo: &dyn Repo, options: &Options<'_>, abort: &Abort) -> Result
     };
     let overrides = options.text("config_overrides")?.unwrap_or_else(|| "{}".to_owned());
     let overrides = serde_json::from_str(&overrides).map_err(|_| options.wrong("config_overrides", "a JSON object"))?;
-    config.with_overrides(overrides, Family::of(&config).map_err(thrown)?.config_keys).map_err(thrown)
+    config.with_overrides(overrides, &Family::of(&config).map_err(thrown)?.config_keys()).map_err(thrown)
 }
 
 /// The tensors as files, a file each.

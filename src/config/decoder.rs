@@ -3,6 +3,7 @@
 //! transformers has a class a family; their keys are the same and their defaults differ, which [`DecoderDefaults`] holds.
 
 use super::fields::Fields;
+use super::rope::{RopePlace, RotaryHead};
 use super::{Activation, ConfigError, ModelConfig, RopeConfig, SpecialTokenIds};
 use crate::tensor::Dtype;
 
@@ -26,8 +27,13 @@ pub struct DecoderDefaults {
     pub head_dim: Option<usize>,
     pub max_position_embeddings: usize,
     pub rms_norm_eps: f64,
-    pub hidden_act: &'static str,
+    /// The key of the activation, and what it is without one.
+    pub hidden_act: (&'static str, &'static str),
     pub rope_theta: f64,
+    /// Whether configs may rotate a part of each head only.
+    pub partial_rotary: bool,
+    /// The base of layers with a window, where they have angles of their own.
+    pub rope_local_base_freq: Option<f64>,
     pub tie_word_embeddings: bool,
     pub bos_token_id: Option<u32>,
     pub eos_token_id: Option<u32>,
@@ -46,8 +52,10 @@ impl DecoderDefaults {
         head_dim: None,
         max_position_embeddings: 2048,
         rms_norm_eps: 1e-6,
-        hidden_act: "silu",
+        hidden_act: ("hidden_act", "silu"),
         rope_theta: 10_000.0,
+        partial_rotary: false,
+        rope_local_base_freq: None,
         tie_word_embeddings: false,
         bos_token_id: Some(1),
         eos_token_id: Some(2),
@@ -78,8 +86,10 @@ pub struct DecoderConfig {
     pub rms_norm_eps: f32,
     /// The gate's activation.
     pub hidden_act: Activation,
-    /// Rotary embeddings, over the whole head.
+    /// Rotary embeddings.
     pub rope: RopeConfig,
+    /// Those of layers with a window, where they have their own.
+    pub local_rope: Option<RopeConfig>,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
     /// Whether q, k, v and o have biases, where a family leaves it to the config.
@@ -107,11 +117,15 @@ impl DecoderConfig {
         "max_position_embeddings",
         "rms_norm_eps",
         "hidden_act",
+        "hidden_activation",
         "rope_theta",
+        "rope_local_base_freq",
         "rope_scaling",
         "rope_parameters",
         "partial_rotary_factor",
         "tie_word_embeddings",
+        "sliding_window",
+        "layer_types",
         "attention_bias",
         "mlp_bias",
         "initializer_range",
@@ -166,6 +180,13 @@ impl DecoderConfig {
         let attention = num_attention_heads.saturating_mul(head_dim);
         matrix("head_dim", attention, hidden_size)?;
 
+        let head = RotaryHead { dim: head_dim, may_be_partial: defaults.partial_rotary };
+        let parse = |place, theta| RopeConfig::parse(&fields, place, head, max_position_embeddings, theta);
+        let (rope, local_rope) = match defaults.rope_local_base_freq {
+            None => (parse(RopePlace::Everywhere, defaults.rope_theta)?, None),
+            Some(local) => (parse(RopePlace::Full, defaults.rope_theta)?, Some(parse(RopePlace::Sliding, local)?)),
+        };
+
         Ok(DecoderConfig {
             vocab_size,
             hidden_size,
@@ -177,7 +198,8 @@ impl DecoderConfig {
             max_position_embeddings,
             rms_norm_eps: eps(&fields, defaults.rms_norm_eps)?,
             hidden_act: activation(&fields, defaults.hidden_act)?,
-            rope: RopeConfig::parse(&fields, head_dim, max_position_embeddings, defaults.rope_theta)?,
+            rope,
+            local_rope,
             tie_word_embeddings: flag("tie_word_embeddings", defaults.tie_word_embeddings)?,
             attention_bias: flag("attention_bias", false)?,
             mlp_bias: flag("mlp_bias", false)?,
@@ -185,6 +207,33 @@ impl DecoderConfig {
             dtype: config.dtype()?,
             special: special_token_ids(&fields, defaults)?,
         })
+    }
+}
+
+impl DecoderConfig {
+    /// `sliding_window`, or what the family has where the config says nothing. A null is none.
+    pub fn sliding_window(raw: &ModelConfig, default: Option<usize>) -> Result<Option<usize>, ConfigError> {
+        let fields = raw.fields();
+        if fields.has("sliding_window") { fields.count("sliding_window") } else { Ok(default) }
+    }
+
+    /// Of each layer, to how many positions a token attends: to `window` in those that slide by `layer_types`, or by
+    /// `slides` where the config names no types.
+    pub fn windows(
+        &self,
+        raw: &ModelConfig,
+        window: Option<usize>,
+        slides: impl Fn(usize) -> bool,
+    ) -> Result<Vec<Option<usize>>, ConfigError> {
+        let fields = raw.fields();
+        let types = fields.texts("layer_types", self.num_hidden_layers)?;
+        let slides = |layer: usize| match types.as_ref().and_then(|types| types.get(layer)) {
+            None => Ok(slides(layer)),
+            Some(&"sliding_attention") => Ok(true),
+            Some(&"full_attention") => Ok(false),
+            Some(_) => Err(fields.unsupported("layer_types", "full_attention, sliding_attention")),
+        };
+        (0..self.num_hidden_layers).map(|layer| Ok(if slides(layer)? { window } else { None })).collect()
     }
 }
 
@@ -219,7 +268,7 @@ fn initializer_range(fields: &Fields<'_>) -> Result<f32, ConfigError> {
     if std > 0.0 { Ok(std as f32) } else { Err(fields.invalid("initializer_range", "a number of 0 or more")) }
 }
 
-fn activation(fields: &Fields<'_>, default: &str) -> Result<Activation, ConfigError> {
-    let name = fields.text("hidden_act")?.unwrap_or(default);
-    Activation::from_name(name).ok_or_else(|| fields.unsupported("hidden_act", Activation::NAMES))
+fn activation(fields: &Fields<'_>, (key, default): (&str, &str)) -> Result<Activation, ConfigError> {
+    let name = fields.text(key)?.unwrap_or(default);
+    Activation::from_name(name).ok_or_else(|| fields.unsupported(key, Activation::NAMES))
 }

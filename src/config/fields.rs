@@ -66,6 +66,22 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// A list of `length` strings.
+    pub(crate) fn texts(&self, key: &str, length: usize) -> Result<Option<Vec<&'a str>>, ConfigError> {
+        self.typed(key, &format!("a list of {length} strings"), |value| {
+            let list = value.as_array().filter(|list| list.len() == length)?;
+            list.iter().map(Value::as_str).collect()
+        })
+    }
+
+    /// A list of `length` zeros and ones.
+    pub(crate) fn switches(&self, key: &str, length: usize) -> Result<Option<Vec<bool>>, ConfigError> {
+        self.typed(key, &format!("a list of {length} zeros and ones"), |value| {
+            let list = value.as_array().filter(|list| list.len() == length)?;
+            list.iter().map(|value| integer(value).filter(|n| *n < 2).map(|n| n == 1)).collect()
+        })
+    }
+
     pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, ConfigError> {
         self.typed(key, "true or false", Value::as_bool)
     }

@@ -33,30 +33,72 @@ pub enum RopeScaling {
     Llama3 { factor: f64, low_freq_factor: f64, high_freq_factor: f64, original: usize },
 }
 
+/// In which layers a rope's parameters hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RopePlace {
+    /// In all.
+    Everywhere,
+    /// In those without a window, where those with one have a rope of their own.
+    Full,
+    /// In those with a window.
+    Sliding,
+}
+
+/// The heads that are rotated.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RotaryHead {
+    /// Elements.
+    pub dim: usize,
+    /// Whether the config may leave some of them as they are.
+    pub may_be_partial: bool,
+}
+
+impl RopePlace {
+    /// The rope's own object.
+    fn parameters<'a>(self, config: &Fields<'a>) -> Result<Option<Fields<'a>>, ConfigError> {
+        // The older key knows no layers with a rope of their own.
+        let scaling = config.object("rope_scaling")?.map(|rope| ("rope_scaling", rope));
+        let (key, rope) = match (self, scaling) {
+            (RopePlace::Everywhere | RopePlace::Full, Some(scaling)) => scaling,
+            _ => match config.object("rope_parameters")? {
+                Some(rope) => ("rope_parameters", rope),
+                None => return Ok(None),
+            },
+        };
+        match self {
+            RopePlace::Full if key == "rope_parameters" => rope.object("full_attention"),
+            RopePlace::Sliding => rope.object("sliding_attention"),
+            _ if rope.values().any(serde_json::Value::is_object) => {
+                Err(config.unsupported(key, "one set of parameters for all layers"))
+            }
+            _ => Ok(Some(rope)),
+        }
+    }
+
+    /// The key of the base beside it.
+    fn theta_key(self) -> &'static str {
+        if self == RopePlace::Sliding { "rope_local_base_freq" } else { "rope_theta" }
+    }
+}
+
 impl RopeConfig {
-    /// Reads the rope's keys of a config. `dim` is how many elements of a head are rotated, `theta` the base where the
-    /// config names none.
+    /// Reads a rope's keys of a config; `theta` is the base where it names none.
     pub(super) fn parse(
         config: &Fields<'_>,
-        dim: usize,
+        place: RopePlace,
+        head: RotaryHead,
         max_position_embeddings: usize,
         theta: f64,
     ) -> Result<RopeConfig, ConfigError> {
-        let scaling = match config.object("rope_scaling")? {
-            Some(scaling) => Some(scaling),
-            None => config.object("rope_parameters")?,
-        };
-        whole_head(config)?;
-        let top_theta = config.positive("rope_theta")?;
-        let Some(rope) = scaling else {
+        let parameters = place.parameters(config)?;
+        let top_theta = config.positive(place.theta_key())?;
+        let Some(rope) = parameters else {
             let theta = top_theta.unwrap_or(theta);
+            let dim = rotated(config, head)?;
             return Ok(RopeConfig { theta, dim, max_position_embeddings, scaling: RopeScaling::Default });
         };
-        if rope.values().any(serde_json::Value::is_object) {
-            let key = if config.get("rope_scaling").is_some() { "rope_scaling" } else { "rope_parameters" };
-            return Err(config.unsupported(key, "one set of parameters for all layers"));
-        }
-        whole_head(&rope)?;
+        let within = rope.get("partial_rotary_factor").is_some();
+        let dim = rotated(if within { &rope } else { config }, head)?;
         let theta = rope.positive("rope_theta")?.or(top_theta).unwrap_or(theta);
         let type_key = if rope.get("rope_type").is_some() { "rope_type" } else { "type" };
         let factor = || rope.positive("factor")?.map_or_else(|| Err(rope.invalid("factor", "a number above 0")), Ok);
@@ -180,12 +222,20 @@ impl RopeConfig {
     }
 }
 
-/// Rotating a part of each head only is for architectures that say which part.
-fn whole_head(fields: &Fields<'_>) -> Result<(), ConfigError> {
-    match fields.number("partial_rotary_factor")? {
-        Some(factor) if factor != 1.0 => Err(fields.unsupported("partial_rotary_factor", "1.0")),
-        _ => Ok(()),
+/// How many elements of each head are rotated, the first ones: all of them, but in architectures that say which.
+fn rotated(fields: &Fields<'_>, head: RotaryHead) -> Result<usize, ConfigError> {
+    let Some(factor) = fields.number("partial_rotary_factor")?.filter(|factor| *factor != 1.0) else {
+        return Ok(head.dim);
+    };
+    if !head.may_be_partial {
+        return Err(fields.unsupported("partial_rotary_factor", "1.0"));
     }
+    let dim = (head.dim as f64 * factor) as usize;
+    if !(0.0..1.0).contains(&factor) || dim == 0 || !dim.is_multiple_of(4) {
+        let expected = format!("a factor that makes a multiple of 4 of head_dim ({})", head.dim);
+        return Err(fields.invalid("partial_rotary_factor", expected));
+    }
+    Ok(dim)
 }
 
 fn yarn(rope: &Fields<'_>, original: usize, theta: f64, max: usize) -> Result<RopeScaling, ConfigError> {

@@ -190,7 +190,7 @@ async fn resolve(repo: &dyn Repo, config: &ModelConfig, options: &LoadOptions) -
     };
     if resolve::unties(&model.keys(), &catalog) {
         let untied = [("tie_word_embeddings".to_owned(), false.into())].into_iter().collect();
-        model = family.build(&config.with_overrides(untied, family.config_keys)?, options.task)?;
+        model = family.build(&config.with_overrides(untied, &family.config_keys())?, options.task)?;
     }
     let ignore = options.ignore_mismatched_sizes;
     let resolved = resolve::resolve(repo.id(), &model.keys(), model.weights(), catalog, ignore, options.seed)?;

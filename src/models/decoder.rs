@@ -1,14 +1,15 @@
-//! Decoders of gated, pre-normed layers: RMSNorm, rotary positions, grouped-query attention, a gated feed-forward layer.
+//! Decoders of gated layers: RMSNorm, rotary positions, grouped-query attention, a gated feed-forward layer.
 //!
-//! A family is a [`Description`] of one: which keys its config has, what its checkpoints call the weights. How a layer
-//! computes is here, once. Semantics: transformers' `modeling_llama.py` and its kin.
+//! A family is a [`Description`] of one: which keys its config has, what its checkpoints call the weights, which norms
+//! and windows its layers have. How a layer computes is here, once. Semantics: transformers' `modeling_llama.py` and
+//! its kin.
 
 use std::collections::BTreeMap;
 
 use super::{DecoderShape, HeadRows, Model, Task};
 use crate::Result;
-use crate::config::{DecoderConfig, ModelConfig};
-use crate::tensor::ops::{Attention, Linear, Ops, RmsNorm, Tensor, WeightId};
+use crate::config::{DecoderConfig, ModelConfig, RopeConfig};
+use crate::tensor::ops::{Attention, Linear, Ops, QkNorm, RmsNorm, Rotary, Tensor, WeightId};
 use crate::weights::init::Init;
 use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{BlockSpec, WeightSpecs};
@@ -26,13 +27,52 @@ pub struct Description {
     pub mlp_bias: bool,
     /// What the checkpoints call the weights.
     pub names: Names,
+    /// Of each layer, to how many positions a token attends, its own included; `None`: to all before it.
+    pub windows: Vec<Option<usize>>,
+    /// Of each layer, which rope rotates its heads: 0 the config's, 1 its local one; `None`: none does.
+    pub ropes: Vec<Option<usize>>,
+    /// Multiplies queries times keys.
+    pub scale: f32,
+    /// Scores s become `cap · tanh(s / cap)`.
+    pub attn_logit_softcapping: Option<f32>,
+    /// The same of the logits.
+    pub final_logit_softcapping: Option<f32>,
+    /// Multiplies the embeddings.
+    pub embedding_scale: f32,
+    /// Whether the checkpoints have the norms' weights less one.
+    pub norms_from_one: bool,
+    /// Whether norms of queries and keys are over all heads at once.
+    pub qk_norm_over_all: bool,
 }
 
-/// The modules' names: in a layer, and around the layers.
+impl Description {
+    /// What Llama is, from which the others differ in a few.
+    pub fn llama(config: DecoderConfig) -> Description {
+        Description {
+            qkv_bias: config.attention_bias,
+            output_bias: config.attention_bias,
+            mlp_bias: config.mlp_bias,
+            names: Names::LLAMA,
+            windows: vec![None; config.num_hidden_layers],
+            ropes: vec![Some(0); config.num_hidden_layers],
+            scale: 1.0 / (config.head_dim as f32).sqrt(),
+            attn_logit_softcapping: None,
+            final_logit_softcapping: None,
+            embedding_scale: 1.0,
+            norms_from_one: false,
+            qk_norm_over_all: false,
+            config,
+        }
+    }
+}
+
+/// The modules' names in a layer. A norm without a name isn't there.
 #[derive(Debug, Clone, Copy)]
 pub struct Names {
     /// q, k and v, or one module with all of them, one below the other.
     pub qkv: &'static [&'static str],
+    /// The norms of queries and of keys.
+    pub qk_norm: Option<[&'static str; 2]>,
     /// The attention's output.
     pub output: &'static str,
     /// Gate and up, or one module with both.
@@ -40,37 +80,63 @@ pub struct Names {
     /// The feed-forward layer's output.
     pub down: &'static str,
     /// The norm before the attention.
-    pub input_norm: &'static str,
+    pub input_norm: Option<&'static str>,
+    /// The norm of the attention's output.
+    pub output_norm: Option<&'static str>,
     /// The norm before the feed-forward layer.
-    pub post_norm: &'static str,
+    pub mlp_norm: Option<&'static str>,
+    /// The norm of the feed-forward layer's output.
+    pub down_norm: Option<&'static str>,
 }
 
 impl Names {
     /// Llama's, which most families have.
     pub const LLAMA: Names = Names {
         qkv: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+        qk_norm: None,
         output: "self_attn.o_proj",
         gate_up: &["mlp.gate_proj", "mlp.up_proj"],
         down: "mlp.down_proj",
-        input_norm: "input_layernorm",
-        post_norm: "post_attention_layernorm",
+        input_norm: Some("input_layernorm"),
+        output_norm: None,
+        mlp_norm: Some("post_attention_layernorm"),
+        down_norm: None,
     };
+
+    /// Norms before and after both halves of a layer.
+    pub const GEMMA: Names = Names {
+        output_norm: Some("post_attention_layernorm"),
+        mlp_norm: Some("pre_feedforward_layernorm"),
+        down_norm: Some("post_feedforward_layernorm"),
+        ..Names::LLAMA
+    };
+
+    /// … with the norms of queries and keys, as they are called wherever there are some.
+    #[must_use]
+    pub const fn with_qk_norm(self) -> Names {
+        Names { qk_norm: Some(["self_attn.q_norm", "self_attn.k_norm"]), ..self }
+    }
 }
 
 struct Layer {
-    input_norm: RmsNorm,
+    input_norm: Option<RmsNorm>,
     qkv: Linear,
+    qk_norm: Option<QkNorm>,
     attention: Attention,
     output: Linear,
-    post_norm: RmsNorm,
+    output_norm: Option<RmsNorm>,
+    mlp_norm: Option<RmsNorm>,
     gate_up: Linear,
     down: Linear,
+    down_norm: Option<RmsNorm>,
 }
 
 /// A decoder of some family.
 pub struct Decoder {
     config: DecoderConfig,
-    inv_freq: Vec<f32>,
+    ropes: Vec<Rope>,
+    embedding_scale: f32,
+    final_logit_softcapping: Option<f32>,
     specs: WeightSpecs,
     blocks: Vec<BlockSpec>,
     embedding: WeightId,
@@ -79,6 +145,12 @@ pub struct Decoder {
     /// None where the model is loaded for its hidden states.
     head: Option<Linear>,
     task: Task,
+}
+
+/// A rope, and its frequencies for a short context.
+struct Rope {
+    config: RopeConfig,
+    inv_freq: Vec<f32>,
 }
 
 /// Older checkpoints have each layer's rotary frequencies.
@@ -90,11 +162,16 @@ struct Declare {
     block: Vec<WeightId>,
     /// Of matrices that are initialised anew.
     std: f32,
+    norms_from_one: bool,
 }
 
 impl Declare {
     fn norm(&mut self, module: &str, width: usize, eps: f32) -> RmsNorm {
-        let weight = self.specs.vector(module, vec![(format!("{module}.weight"), width)], Init::Ones);
+        let pieces = vec![(format!("{module}.weight"), width)];
+        let weight = match self.norms_from_one {
+            true => self.specs.vector_plus_one(module, pieces, Init::Zeros),
+            false => self.specs.vector(module, pieces, Init::Ones),
+        };
         self.block.push(weight);
         RmsNorm { weight, eps }
     }
@@ -131,11 +208,16 @@ impl Decoder {
     /// # Errors
     /// Where the kernels can't take the config's sizes; `raw` is that config.
     pub fn new(description: Description, raw: &ModelConfig, task: Task) -> Result<Decoder> {
-        let Description { config, qkv_bias, output_bias, mlp_bias, names } = description;
+        let Description { config, qkv_bias, output_bias, mlp_bias, names, .. } = &description;
         if !config.head_dim.is_multiple_of(4) {
             return Err(raw.fields().unsupported("head_dim", "multiples of 4").into());
         }
-        let mut declare = Declare { specs: WeightSpecs::default(), block: Vec::new(), std: config.initializer_range };
+        let mut declare = Declare {
+            specs: WeightSpecs::default(),
+            block: Vec::new(),
+            std: config.initializer_range,
+            norms_from_one: description.norms_from_one,
+        };
         let mut blocks = Vec::new();
         let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
 
@@ -153,23 +235,41 @@ impl Decoder {
         let mut layers = Vec::new();
         let (q, kv) = (config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim);
         let wide = config.intermediate_size;
+        let (heads, kv_heads, head_dim) = (config.num_attention_heads, config.num_key_value_heads, config.head_dim);
+        let tables = 1 + usize::from(config.local_rope.is_some());
+        let rotary = |table| Rotary { table, tables, dim: config.rope.dim };
         for layer in 0..config.num_hidden_layers {
             let name = format!("{model}layers.{layer}");
             let parent = format!("{name}.");
+            let norm = |declare: &mut Declare, name: Option<&str>| {
+                name.map(|name| declare.norm(&format!("{parent}{name}"), hidden, eps))
+            };
             layers.push(Layer {
-                input_norm: declare.norm(&format!("{parent}{}", names.input_norm), hidden, eps),
-                qkv: declare.linear(&parent, names.qkv, &[q, kv, kv], hidden, qkv_bias),
+                input_norm: norm(&mut declare, names.input_norm),
+                qkv: declare.linear(&parent, names.qkv, &[q, kv, kv], hidden, *qkv_bias),
+                qk_norm: names.qk_norm.map(|[q_name, k_name]| {
+                    let each = !description.qk_norm_over_all;
+                    let (q_width, k_width) = if each { (head_dim, head_dim) } else { (q, kv) };
+                    let q = declare.norm(&format!("{parent}{q_name}"), q_width, eps);
+                    let k = declare.norm(&format!("{parent}{k_name}"), k_width, eps);
+                    QkNorm { q, k, heads, kv_heads, head_dim, each }
+                }),
                 attention: Attention {
                     layer,
-                    heads: config.num_attention_heads,
-                    kv_heads: config.num_key_value_heads,
-                    head_dim: config.head_dim,
-                    scale: 1.0 / (config.head_dim as f32).sqrt(),
+                    heads,
+                    kv_heads,
+                    head_dim,
+                    scale: description.scale,
+                    softcap: description.attn_logit_softcapping,
+                    window: description.windows.get(layer).copied().flatten(),
+                    rotary: description.ropes.get(layer).copied().flatten().map(rotary),
                 },
-                output: declare.linear(&parent, &[names.output], &[hidden], q, output_bias),
-                post_norm: declare.norm(&format!("{parent}{}", names.post_norm), hidden, eps),
-                gate_up: declare.linear(&parent, names.gate_up, &[wide, wide], hidden, mlp_bias),
-                down: declare.linear(&parent, &[names.down], &[hidden], wide, mlp_bias),
+                output: declare.linear(&parent, &[names.output], &[hidden], q, *output_bias),
+                output_norm: norm(&mut declare, names.output_norm),
+                mlp_norm: norm(&mut declare, names.mlp_norm),
+                gate_up: declare.linear(&parent, names.gate_up, &[wide, wide], hidden, *mlp_bias),
+                down: declare.linear(&parent, &[names.down], &[hidden], wide, *mlp_bias),
+                down_norm: norm(&mut declare, names.down_norm),
             });
             blocks.push(declare.finish(name, &[]));
         }
@@ -187,8 +287,23 @@ impl Decoder {
         let tied = head.filter(|head| head.weight == embedding).map(|head| head.weight);
         blocks.push(declare.finish(last, tied.as_slice()));
 
-        let inv_freq = config.rope.inv_freq(0);
-        Ok(Decoder { config, inv_freq, specs: declare.specs, blocks, embedding, layers, norm, head, task })
+        let rope = |config: RopeConfig| Rope { inv_freq: config.inv_freq(0), config };
+        let Description { config, embedding_scale, final_logit_softcapping, .. } = description;
+        let ropes = [Some(&config.rope), config.local_rope.as_ref()].into_iter().flatten().cloned().map(rope).collect();
+        let specs = declare.specs;
+        Ok(Decoder {
+            config,
+            ropes,
+            embedding_scale,
+            final_logit_softcapping,
+            specs,
+            blocks,
+            embedding,
+            layers,
+            norm,
+            head,
+            task,
+        })
     }
 }
 
@@ -216,6 +331,7 @@ impl Model for Decoder {
             layers: self.config.num_hidden_layers,
             kv_heads: self.config.num_key_value_heads,
             head_dim: self.config.head_dim,
+            angles: self.ropes.iter().map(|rope| rope.inv_freq.len()).sum(),
             max_position_embeddings: self.config.max_position_embeddings,
         }
     }
@@ -230,33 +346,58 @@ impl Model for Decoder {
 
     fn block(&self, ops: &mut dyn Ops, index: usize, input: Option<Tensor>, head: HeadRows) -> Result<Tensor> {
         let Some(x) = input else {
-            return ops.embed(self.embedding, self.config.hidden_size);
+            return ops.embed(self.embedding, self.config.hidden_size, self.embedding_scale);
         };
         let Some(layer) = index.checked_sub(1).and_then(|i| self.layers.get(i)) else {
             let x = match head {
                 HeadRows::Last => ops.rms_norm_last(x, &self.norm)?,
                 HeadRows::All => ops.rms_norm(x, &self.norm)?,
             };
-            return match &self.head {
-                Some(head) => ops.linear(x, head),
-                None => Ok(x),
+            let Some(head) = &self.head else { return Ok(x) };
+            let logits = ops.linear(x, head)?;
+            return match self.final_logit_softcapping {
+                Some(cap) => ops.softcap(logits, cap),
+                None => Ok(logits),
             };
         };
-        let qkv = ops.norm_linear(x, &layer.input_norm, &layer.qkv)?;
+        let mut qkv = match &layer.input_norm {
+            Some(norm) => ops.norm_linear(x, norm, &layer.qkv)?,
+            None => ops.linear(x, &layer.qkv)?,
+        };
+        if let Some(norm) = &layer.qk_norm {
+            qkv = ops.qk_norm(qkv, norm)?;
+        }
         let attended = ops.attention(qkv, &layer.attention)?;
-        let x = ops.add_linear(x, attended, &layer.output)?;
-        let gated = ops.norm_gated_linear(x, &layer.post_norm, &layer.gate_up, self.config.hidden_act)?;
-        ops.add_linear(x, gated, &layer.down)
+        let x = add_normed(ops, x, attended, &layer.output, layer.output_norm.as_ref())?;
+        let act = self.config.hidden_act;
+        let gated = match &layer.mlp_norm {
+            Some(norm) => ops.norm_gated_linear(x, norm, &layer.gate_up, act)?,
+            None => ops.gated_linear(x, &layer.gate_up, act)?,
+        };
+        add_normed(ops, x, gated, &layer.down, layer.down_norm.as_ref())
     }
 
     fn rope(&self, position: usize, length: usize, out: &mut Vec<f32>) {
-        let rope = &self.config.rope;
-        let stretched = rope.changes_beyond().is_some_and(|known| length > known).then(|| rope.inv_freq(length));
-        let scaling = rope.attention_scaling();
-        for inv_freq in stretched.as_ref().unwrap_or(&self.inv_freq) {
-            // The product is rounded to float32 as in torch, the functions are not.
-            let (sin, cos) = f64::from(position as f32 * inv_freq).sin_cos();
-            out.extend([cos as f32 * scaling, sin as f32 * scaling]);
+        for Rope { config, inv_freq } in &self.ropes {
+            let stretched =
+                config.changes_beyond().is_some_and(|known| length > known).then(|| config.inv_freq(length));
+            let scaling = config.attention_scaling();
+            for inv_freq in stretched.as_ref().unwrap_or(inv_freq) {
+                // The product is rounded to float32 as in torch, the functions are not.
+                let (sin, cos) = f64::from(position as f32 * inv_freq).sin_cos();
+                out.extend([cos as f32 * scaling, sin as f32 * scaling]);
+            }
         }
+    }
+}
+
+/// `y + linear(x)`, the sum's second part normalised where there is a norm.
+fn add_normed(ops: &mut dyn Ops, y: Tensor, x: Tensor, linear: &Linear, norm: Option<&RmsNorm>) -> Result<Tensor> {
+    match norm {
+        Some(norm) => {
+            let x = ops.linear(x, linear)?;
+            ops.add_rms_norm(y, x, norm)
+        }
+        None => ops.add_linear(y, x, linear),
     }
 }

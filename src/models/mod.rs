@@ -1,12 +1,18 @@
 //! Architectures: one file a family, which describes it; what families share is computed in one place.
 
 mod decoder;
+mod gemma2;
+mod gemma3;
 mod llama;
+mod mistral;
+mod olmo2;
 mod phi3;
 mod qwen2;
+mod qwen3;
+mod smollm3;
 
 use crate::Result;
-use crate::config::{ConfigError, ModelConfig};
+use crate::config::{ConfigError, DecoderConfig, ModelConfig};
 use crate::tensor::ops::{Ops, Tensor};
 use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{BlockSpec, WeightSpecs};
@@ -15,7 +21,17 @@ use decoder::Decoder;
 pub use decoder::{Description, Names};
 
 /// Every family that there is.
-const FAMILIES: [Family; 3] = [llama::FAMILY, phi3::FAMILY, qwen2::FAMILY];
+const FAMILIES: [Family; 9] = [
+    gemma2::FAMILY,
+    gemma3::FAMILY,
+    llama::FAMILY,
+    mistral::FAMILY,
+    olmo2::FAMILY,
+    phi3::FAMILY,
+    qwen2::FAMILY,
+    qwen3::FAMILY,
+    smollm3::FAMILY,
+];
 
 /// An architecture by the name that configs have for it.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +40,8 @@ pub struct Family {
     pub model_type: &'static str,
     /// What transformers' classes are called before `Model` and `ForCausalLM`.
     pub class_prefix: &'static str,
-    /// The config's keys that mean something to it.
-    pub config_keys: &'static [&'static str],
+    /// The config's keys that mean something to it, beyond [`DecoderConfig::KEYS`].
+    pub own_keys: &'static [&'static str],
     /// What a config says of the model.
     pub describe: fn(&ModelConfig) -> Result<Description, ConfigError>,
 }
@@ -48,6 +64,11 @@ impl Family {
     /// What is wrong with the config.
     pub fn build(&self, config: &ModelConfig, task: Task) -> Result<Box<dyn Model>> {
         Ok(Box::new(Decoder::new((self.describe)(config)?, config, task)?))
+    }
+
+    /// The config's keys that mean something to it.
+    pub fn config_keys(&self) -> Vec<&'static str> {
+        [DecoderConfig::KEYS, self.own_keys].concat()
     }
 
     /// What transformers calls the class of a model for this task.
@@ -82,6 +103,8 @@ pub struct DecoderShape {
     pub kv_heads: usize,
     /// Elements of a head.
     pub head_dim: usize,
+    /// Angles of a position, all ropes together.
+    pub angles: usize,
     /// The longest context the model was made for.
     pub max_position_embeddings: usize,
 }
@@ -106,7 +129,7 @@ pub trait Model {
     /// Computes block `index`. The first takes no input; the last gives its output for `all` rows or for the last one.
     fn block(&self, ops: &mut dyn Ops, index: usize, input: Option<Tensor>, head: HeadRows) -> Result<Tensor>;
 
-    /// Cosine and sine for each pair of rotated elements at `position`, when the context is `length` tokens long.
+    /// Cosine and sine for each pair of rotated elements of each rope at `position`, when the context is `length` tokens long.
     fn rope(&self, position: usize, length: usize, out: &mut Vec<f32>);
 }
 
@@ -168,7 +191,7 @@ mod tests {
         let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
         let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
         assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
-        let known = "model_type \"mamba\" is not supported. Supported: llama, phi3, qwen2";
+        let known = "model_type \"mamba\" is not supported. Supported: gemma2, gemma3_text, llama, mistral, olmo2, phi3, qwen2, qwen3, smollm3";
         assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
         let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");

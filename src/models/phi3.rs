@@ -11,6 +11,7 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
     rms_norm_eps: 1e-5,
     eos_token_id: Some(32_000),
     pad_token_id: Some(32_000),
+    partial_rotary: true,
     ..DecoderDefaults::LLAMA
 };
 
@@ -20,15 +21,17 @@ const NAMES: Names = Names { qkv: &["self_attn.qkv_proj"], gate_up: &["mlp.gate_
 pub const FAMILY: Family = Family {
     model_type: "phi3",
     class_prefix: "Phi3",
-    config_keys: DecoderConfig::KEYS,
+    own_keys: &["original_max_position_embeddings"],
     describe: |raw| {
         let config = DecoderConfig::parse(raw, &DEFAULTS)?;
-        if let Some(window) = raw.fields().count("sliding_window")?
-            && window < config.max_position_embeddings
-        {
-            let supported = "null, or a window no shorter than max_position_embeddings";
-            return Err(raw.fields().unsupported("sliding_window", supported));
-        }
-        Ok(Description { qkv_bias: false, output_bias: false, mlp_bias: false, names: NAMES, config })
+        let windows = vec![DecoderConfig::sliding_window(raw, None)?; config.num_hidden_layers];
+        Ok(Description {
+            qkv_bias: false,
+            output_bias: false,
+            mlp_bias: false,
+            names: NAMES,
+            windows,
+            ..Description::llama(config)
+        })
     },
 };

@@ -1,7 +1,7 @@
 //! Qwen2 and Qwen2.5. Semantics: transformers' `modeling_qwen2.py`.
 
-use super::{Description, Family, Names};
-use crate::config::{DecoderConfig, DecoderDefaults};
+use super::{Description, Family};
+use crate::config::{ConfigError, DecoderConfig, DecoderDefaults, ModelConfig};
 
 const DEFAULTS: DecoderDefaults = DecoderDefaults {
     vocab_size: 151_936,
@@ -13,16 +13,26 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
     ..DecoderDefaults::LLAMA
 };
 
+/// Qwen's keys beyond those of all decoders.
+pub(super) const KEYS: &[&str] = &["use_sliding_window", "max_window_layers"];
+
+/// Which layers have a window: none, unless it is switched on; then those from `max_window_layers` on.
+pub(super) fn windows(raw: &ModelConfig, config: &DecoderConfig) -> Result<Vec<Option<usize>>, ConfigError> {
+    let fields = raw.fields();
+    let on = fields.flag("use_sliding_window")?.unwrap_or(false);
+    let window = DecoderConfig::sliding_window(raw, Some(4096))?.filter(|_| on);
+    let first = fields.count_or_zero("max_window_layers")?.unwrap_or(28);
+    config.windows(raw, window, |layer| layer >= first)
+}
+
 /// `Qwen2ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "qwen2",
     class_prefix: "Qwen2",
-    config_keys: DecoderConfig::KEYS,
+    own_keys: KEYS,
     describe: |raw| {
-        if raw.fields().flag("use_sliding_window")? == Some(true) {
-            return Err(raw.fields().unsupported("use_sliding_window", "false"));
-        }
         let config = DecoderConfig::parse(raw, &DEFAULTS)?;
-        Ok(Description { qkv_bias: true, output_bias: false, mlp_bias: false, names: Names::LLAMA, config })
+        let windows = windows(raw, &config)?;
+        Ok(Description { qkv_bias: true, output_bias: false, mlp_bias: false, windows, ..Description::llama(config) })
     },
 };

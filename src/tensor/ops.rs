@@ -50,7 +50,18 @@ pub struct RmsNorm {
     pub eps: f32,
 }
 
-/// Causal self-attention with rotary positions over a layer's cache.
+/// Which rotations a layer's queries and keys get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotary {
+    /// Which of the model's tables of angles.
+    pub table: usize,
+    /// How many tables the model has.
+    pub tables: usize,
+    /// The first elements of a head, so many, are rotated: a multiple of 4.
+    pub dim: usize,
+}
+
+/// Causal self-attention over a layer's cache.
 #[derive(Debug, Clone, Copy)]
 pub struct Attention {
     /// Which cache.
@@ -63,18 +74,44 @@ pub struct Attention {
     pub head_dim: usize,
     /// Multiplies the scores.
     pub scale: f32,
+    /// A score s becomes `softcap · tanh(s / softcap)`.
+    pub softcap: Option<f32>,
+    /// A token attends to so many positions, the last of which is its own; without it, to all up to its own.
+    pub window: Option<usize>,
+    /// How queries and keys are rotated; without it they aren't.
+    pub rotary: Option<Rotary>,
+}
+
+/// RMSNorm of queries and of keys: of each head by itself, or of all heads as one row.
+#[derive(Debug, Clone, Copy)]
+pub struct QkNorm {
+    /// `[width]`, or `[heads * head_dim]`
+    pub q: RmsNorm,
+    /// `[width]`, or `[kv_heads * head_dim]`
+    pub k: RmsNorm,
+    /// Query heads.
+    pub heads: usize,
+    /// Key heads.
+    pub kv_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// Whether each head is normalised by itself.
+    pub each: bool,
 }
 
 /// The ops. Every method fails only where the call itself is wrong for the device.
 pub trait Ops {
-    /// Rows of `table` (`[vocabulary, width]`) by the ids of the tokens that run.
-    fn embed(&mut self, table: WeightId, width: usize) -> Result<Tensor>;
+    /// Rows of `table` (`[vocabulary, width]`) by the ids of the tokens that run, times `scale`.
+    fn embed(&mut self, table: WeightId, width: usize, scale: f32) -> Result<Tensor>;
 
     /// Normalises each row.
     fn rms_norm(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor>;
 
     /// Normalises the last token's row alone, as the head needs it.
     fn rms_norm_last(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor>;
+
+    /// `y + rms_norm(x)`; `y` is used up.
+    fn add_rms_norm(&mut self, y: Tensor, x: Tensor, norm: &RmsNorm) -> Result<Tensor>;
 
     /// A projection.
     fn linear(&mut self, x: Tensor, linear: &Linear) -> Result<Tensor>;
@@ -85,6 +122,12 @@ pub trait Ops {
     /// `f(gate) · up`, x holding gates and then ups.
     fn gate(&mut self, x: Tensor, f: Activation) -> Result<Tensor>;
 
+    /// `cap · tanh(x / cap)`; `x` is used up.
+    fn softcap(&mut self, x: Tensor, cap: f32) -> Result<Tensor>;
+
+    /// Normalises queries and keys; `qkv`, which holds queries, keys and values, is used up.
+    fn qk_norm(&mut self, qkv: Tensor, norm: &QkNorm) -> Result<Tensor>;
+
     /// Rotates queries and keys, appends keys and values to the cache, attends. `qkv` holds queries, keys and values.
     fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor>;
 
@@ -92,6 +135,12 @@ pub trait Ops {
     fn norm_linear(&mut self, x: Tensor, norm: &RmsNorm, linear: &Linear) -> Result<Tensor> {
         let normed = self.rms_norm(x, norm)?;
         self.linear(normed, linear)
+    }
+
+    /// `gate(linear(x))`, `gate_up` giving gates and then ups.
+    fn gated_linear(&mut self, x: Tensor, gate_up: &Linear, f: Activation) -> Result<Tensor> {
+        let both = self.linear(x, gate_up)?;
+        self.gate(both, f)
     }
 
     /// `gate(linear(rms_norm(x)))`, `gate_up` giving gates and then ups.

@@ -24,6 +24,8 @@ pub struct Layout {
     pub stride: usize,
     /// The element.
     pub storage: Storage,
+    /// Whether each element is one more than in the checkpoint.
+    pub plus_one: bool,
     /// One part a buffer, in order.
     pub parts: Vec<Part>,
 }
@@ -49,7 +51,7 @@ impl Layout {
             });
         }
         let parts = (0..rows).step_by(fit).map(|first| Part { first, rows: fit.min(rows - first) }).collect();
-        Ok(Layout { rows, cols, stride, storage, parts })
+        Ok(Layout { rows, cols, stride, storage, plus_one: spec.plus_one, parts })
     }
 
     /// Bytes that `rows` rows take on the device. Vectors are padded to a whole quad.

@@ -25,6 +25,8 @@ pub struct WeightSpec {
     pub pieces: Vec<Piece>,
     /// Elements of a row; 1 for a vector, which is kept in float32.
     pub cols: usize,
+    /// Whether the checkpoint has the elements less one: those of norms that count from one.
+    pub plus_one: bool,
 }
 
 impl WeightSpec {
@@ -71,12 +73,21 @@ impl WeightSpecs {
     /// A matrix of one or more tensors `[rows, cols]`, one below the other.
     pub fn matrix(&mut self, name: &str, pieces: Vec<(String, usize)>, cols: usize, init: Init) -> WeightId {
         let pieces = pieces.into_iter().map(|(tensor, rows)| Piece { tensor, rows, init }).collect();
-        self.add(WeightSpec { name: name.to_owned(), pieces, cols })
+        self.add(WeightSpec { name: name.to_owned(), pieces, cols, plus_one: false })
     }
 
     /// A vector of one or more tensors, one after the other.
     pub fn vector(&mut self, name: &str, pieces: Vec<(String, usize)>, init: Init) -> WeightId {
         self.matrix(name, pieces, 1, init)
+    }
+
+    /// A vector whose elements are one more than the checkpoint's.
+    pub fn vector_plus_one(&mut self, name: &str, pieces: Vec<(String, usize)>, init: Init) -> WeightId {
+        let id = self.vector(name, pieces, init);
+        if let Some(spec) = self.weights.last_mut() {
+            spec.plus_one = true;
+        }
+        id
     }
 
     /// Every tensor that the checkpoint should have: its name, its shape as torch has it, and what it is without one.

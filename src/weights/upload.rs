@@ -26,7 +26,7 @@ pub fn cast_kernel(extent: &Extent, layout: &Layout) -> Option<Kernel> {
         (extent.dtype, to),
         (Dtype::F32, Storage::F32) | (Dtype::F16, Storage::F16 | Storage::F16Packed) | (Dtype::BF16, Storage::Bf16)
     );
-    if same && layout.stride == layout.cols && !extent.transposed {
+    if same && layout.stride == layout.cols && !extent.transposed && !layout.plus_one {
         return None;
     }
     let to = match to {
@@ -39,7 +39,12 @@ pub fn cast_kernel(extent: &Extent, layout: &Layout) -> Option<Kernel> {
         source: Source::Cast,
         storage: None,
         reduction: None,
-        constants: vec![Constant::U32("WORKGROUP", WORKGROUP), Constant::U32("FROM", from), Constant::U32("TO", to)],
+        constants: vec![
+            Constant::U32("WORKGROUP", WORKGROUP),
+            Constant::U32("FROM", from),
+            Constant::U32("TO", to),
+            Constant::Bool("PLUS_ONE", layout.plus_one),
+        ],
     })
 }
 

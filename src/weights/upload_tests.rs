@@ -49,7 +49,7 @@ impl Case {
         let cols = self.tensors[0].shape[1];
         let part = |first: usize| Part { first, rows: self.part.min(rows - first) };
         let parts = (0..rows).step_by(self.part).map(part).collect();
-        Layout { rows, cols, stride: cols.next_multiple_of(4), storage: self.storage, parts }
+        Layout { rows, cols, stride: cols.next_multiple_of(4), storage: self.storage, plus_one: false, parts }
     }
 
     /// Plans, uploads as the loader does, and gives the device's words, part after part.

@@ -57,7 +57,7 @@ pub async fn load_with(
     options: LoadOptions,
 ) -> layerline::Result<Engine> {
     let config = ModelConfig::open(&*repo).await?;
-    let config = config.with_overrides(overrides, Family::of(&config)?.config_keys)?;
+    let config = config.with_overrides(overrides, &Family::of(&config)?.config_keys())?;
     let generation = GenerationConfig::open(&*repo, &config).await?;
     Engine::load(repo, &config, generation, options).await
 }

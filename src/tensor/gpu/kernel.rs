@@ -71,8 +71,10 @@ pub enum Source {
     LinearMatDirect,
     LinearVec,
     LinearVecOctets,
+    QkNorm,
     RmsNorm,
     RopeAppend,
+    Softcap,
 }
 
 impl Source {
@@ -91,8 +93,10 @@ impl Source {
             Source::LinearMatDirect => "linear_mat_direct",
             Source::LinearVec => "linear_vec",
             Source::LinearVecOctets => "linear_vec_octets",
+            Source::QkNorm => "qk_norm",
             Source::RmsNorm => "rms_norm",
             Source::RopeAppend => "rope_append",
+            Source::Softcap => "softcap",
         }
     }
 
@@ -109,13 +113,15 @@ impl Source {
             Source::LinearMat => include_str!("../../../shaders/linear_mat.wgsl"),
             Source::LinearMatDirect => include_str!("../../../shaders/linear_mat_direct.wgsl"),
             Source::LinearVec | Source::LinearVecOctets => include_str!("../../../shaders/linear_vec.wgsl"),
+            Source::QkNorm => include_str!("../../../shaders/qk_norm.wgsl"),
             Source::RmsNorm => include_str!("../../../shaders/rms_norm.wgsl"),
             Source::RopeAppend => include_str!("../../../shaders/rope_append.wgsl"),
+            Source::Softcap => include_str!("../../../shaders/softcap.wgsl"),
         }
     }
 
     const fn reads_step(self) -> bool {
-        !matches!(self, Source::Argmax | Source::Cast | Source::LinearVec | Source::LinearVecOctets)
+        !matches!(self, Source::Argmax | Source::Cast | Source::LinearVec | Source::LinearVecOctets | Source::QkNorm)
     }
 
     const fn packs_halves(self) -> bool {

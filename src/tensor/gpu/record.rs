@@ -9,7 +9,7 @@ use super::device::GpuError;
 use super::kernel::{Constant, Kernel, MANY_ROWS, Reduction, Source, Storage, Tiles, Tuning, Vector};
 use crate::Result;
 use crate::config::Activation;
-use crate::tensor::ops::{Attention, Linear, Ops, RmsNorm, Rows, Tensor, WeightId};
+use crate::tensor::ops::{Attention, Linear, Ops, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId};
 use crate::weights::layout::Layout;
 
 /// A buffer by its role.
@@ -61,7 +61,7 @@ pub enum Grid {
         /// Rows that one workgroup along y takes.
         per_group: u32,
     },
-    /// `x` by `y` for each `span` keys, up to `most` times.
+    /// `x` by `y` for each `span` of the last `window` keys, up to `most` times.
     Split {
         /// Workgroups along x.
         x: u32,
@@ -71,6 +71,8 @@ pub enum Grid {
         span: u32,
         /// Workgroups along z at most.
         most: u32,
+        /// Keys at most.
+        window: u32,
     },
 }
 
@@ -81,7 +83,7 @@ impl Grid {
             Grid::Fixed(x) => [x, 1, 1],
             Grid::PerTokens { x, tokens } => [x, running.tokens.div_ceil(tokens), 1],
             Grid::PerRows { x, rows, per_group } => [x, (running.tokens * rows).div_ceil(per_group), 1],
-            Grid::Split { x, y, span, most } => [x, y, running.keys.div_ceil(span).min(most)],
+            Grid::Split { x, y, span, most, window } => [x, y, running.keys.min(window).div_ceil(span).min(most)],
         }
     }
 }
@@ -183,6 +185,34 @@ struct VecArgs<'a> {
     add_to: Option<Tensor>,
 }
 
+/// How many elements of a head are rotated.
+fn rotated(attention: &Attention) -> u32 {
+    attention.rotary.map_or(0, |rotary| rotary.dim as u32)
+}
+
+/// Keys that a token attends to at most.
+fn window(attention: &Attention) -> u32 {
+    attention.window.and_then(|window| u32::try_from(window).ok()).unwrap_or(u32::MAX)
+}
+
+/// Where a layer's angles lie in [`BufferName::Step`], in pairs of cosine and sine.
+struct Angles {
+    /// Pairs of a token, all tables together.
+    pairs: u32,
+    /// The first of this layer's.
+    first: u32,
+}
+
+impl Angles {
+    fn of(attention: &Attention) -> Angles {
+        let pairs = |rotary: Rotary, tables: usize| (tables * rotary.dim / 2) as u32;
+        attention.rotary.map_or(Angles { pairs: 0, first: 0 }, |rotary| Angles {
+            pairs: pairs(rotary, rotary.tables),
+            first: pairs(rotary, rotary.table),
+        })
+    }
+}
+
 impl<'a> Recorder<'a> {
     /// Records for a model whose weights lie as `layouts` says.
     pub fn new(mode: Mode, tuning: &'a Tuning, layouts: &'a [Layout], activations: &'a mut Activations) -> Self {
@@ -259,8 +289,11 @@ impl<'a> Recorder<'a> {
         Constant::U32("WORKGROUP", self.tuning.workgroup)
     }
 
-    fn norm(&mut self, x: Tensor, norm: &RmsNorm, last: bool) -> Result<Tensor> {
-        let y = self.allocate(x.width, if last { Rows::Last } else { x.rows });
+    fn norm(&mut self, x: Tensor, norm: &RmsNorm, last: bool, add_to: Option<Tensor>) -> Result<Tensor> {
+        let y = match add_to {
+            Some(y) => y,
+            None => self.allocate(x.width, if last { Rows::Last } else { x.rows }),
+        };
         let quads = stride(x.width) / 4;
         let kernel = Kernel {
             source: Source::RmsNorm,
@@ -270,6 +303,7 @@ impl<'a> Recorder<'a> {
                 self.workgroup(),
                 Constant::U32("LANES", self.tuning.workgroup),
                 Constant::Bool("LAST", last),
+                Constant::Bool("ADD", add_to.is_some()),
             ],
         };
         self.push(
@@ -402,7 +436,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn attend(&mut self, source: Source, split: bool, qkv: Tensor, y: Tensor, attention: &Attention, grid: Grid) {
-        let Attention { layer, heads, kv_heads, head_dim, scale } = *attention;
+        let Attention { layer, heads, kv_heads, head_dim, scale, softcap, .. } = *attention;
         let workgroup = self.tuning.attention.max((head_dim as u32 / 4).next_power_of_two());
         self.push(
             Kernel {
@@ -412,10 +446,21 @@ impl<'a> Recorder<'a> {
                 constants: vec![
                     Constant::U32("WORKGROUP", workgroup),
                     Constant::U32("HEAD_DIM", head_dim as u32),
+                    Constant::U32("ROTARY", rotated(attention)),
+                    Constant::Bool("SOFTCAP", softcap.is_some()),
                     Constant::Bool("SPLIT", split),
                 ],
             },
-            vec![heads as u32, kv_heads as u32, stride(qkv.width) as u32, stride(y.width) as u32, scale.to_bits()],
+            vec![
+                heads as u32,
+                kv_heads as u32,
+                stride(qkv.width) as u32,
+                stride(y.width) as u32,
+                scale.to_bits(),
+                window(attention),
+                softcap.unwrap_or_default().to_bits(),
+                Angles::of(attention).first,
+            ],
             vec![
                 BufferName::Activation(qkv.id),
                 BufferName::Keys(layer),
@@ -440,16 +485,21 @@ impl<'a> Recorder<'a> {
         };
         let (span, most) = (splits.span, splits.most(x * y));
         let parts = self.allocate(heads * most as usize * (head_dim + 4), Rows::Last);
-        self.attend(Source::AttentionSplit, true, qkv, parts, attention, Grid::Split { x, y, span, most });
+        let window = window(attention);
+        self.attend(Source::AttentionSplit, true, qkv, parts, attention, Grid::Split { x, y, span, most, window });
         let workgroup = 256.max((head_dim as u32 / 4).next_power_of_two());
         self.push(
             Kernel {
                 source: Source::AttentionMerge,
                 storage: None,
                 reduction: None,
-                constants: vec![Constant::U32("WORKGROUP", workgroup), Constant::U32("HEAD_DIM", head_dim as u32)],
+                constants: vec![
+                    Constant::U32("WORKGROUP", workgroup),
+                    Constant::U32("HEAD_DIM", head_dim as u32),
+                    Constant::U32("ROTARY", rotated(attention)),
+                ],
             },
-            vec![heads as u32, kv_heads as u32, span, most],
+            vec![heads as u32, kv_heads as u32, span, most, window, Angles::of(attention).first],
             vec![
                 BufferName::Activation(parts.id),
                 BufferName::Activation(attended.id),
@@ -465,7 +515,7 @@ impl<'a> Recorder<'a> {
 }
 
 impl Ops for Recorder<'_> {
-    fn embed(&mut self, table: WeightId, width: usize) -> Result<Tensor> {
+    fn embed(&mut self, table: WeightId, width: usize, scale: f32) -> Result<Tensor> {
         let layout = self.layout(table)?;
         let x = self.allocate(width, Rows::All);
         let quads = (layout.stride / 4) as u32;
@@ -477,7 +527,7 @@ impl Ops for Recorder<'_> {
                     reduction: None,
                     constants: vec![self.workgroup()],
                 },
-                vec![part.rows as u32, quads, part.first as u32],
+                vec![part.rows as u32, quads, part.first as u32, scale.to_bits()],
                 vec![BufferName::Weight(table, index), BufferName::Ids, BufferName::Activation(x.id), BufferName::Step],
                 self.per_token(quads.div_ceil(self.tuning.workgroup)),
             );
@@ -486,11 +536,15 @@ impl Ops for Recorder<'_> {
     }
 
     fn rms_norm(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
-        self.norm(x, norm, false)
+        self.norm(x, norm, false, None)
     }
 
     fn rms_norm_last(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
-        self.norm(x, norm, true)
+        self.norm(x, norm, true, None)
+    }
+
+    fn add_rms_norm(&mut self, y: Tensor, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
+        self.norm(x, norm, false, Some(y))
     }
 
     fn linear(&mut self, x: Tensor, linear: &Linear) -> Result<Tensor> {
@@ -518,12 +572,50 @@ impl Ops for Recorder<'_> {
         Ok(y)
     }
 
+    fn softcap(&mut self, x: Tensor, cap: f32) -> Result<Tensor> {
+        let rows = if x.rows == Rows::Last { 1 } else { u32::MAX };
+        let groups = (x.width as u32).div_ceil(self.tuning.workgroup);
+        self.push(
+            Kernel { source: Source::Softcap, storage: None, reduction: None, constants: vec![self.workgroup()] },
+            vec![x.width as u32, stride(x.width) as u32, rows, cap.to_bits()],
+            vec![BufferName::Activation(x.id), BufferName::Step],
+            if self.one_row(x) { Grid::Fixed(groups) } else { self.per_token(groups) },
+        );
+        Ok(x)
+    }
+
+    fn qk_norm(&mut self, qkv: Tensor, norm: &QkNorm) -> Result<Tensor> {
+        let QkNorm { q, k, heads, kv_heads, head_dim, each } = *norm;
+        let [(q_groups, q_width), (k_groups, k_width)] =
+            [heads, kv_heads].map(|heads| if each { (heads, head_dim) } else { (1, heads * head_dim) });
+        self.push(
+            Kernel {
+                source: Source::QkNorm,
+                storage: None,
+                reduction: Some(Reduction::Workgroup),
+                constants: vec![self.workgroup(), Constant::U32("LANES", self.tuning.workgroup)],
+            },
+            vec![
+                q_width as u32,
+                k_width as u32,
+                q_groups as u32,
+                stride(qkv.width) as u32,
+                q.eps.to_bits(),
+                k.eps.to_bits(),
+            ],
+            vec![BufferName::Activation(qkv.id), BufferName::Weight(q.weight, 0), BufferName::Weight(k.weight, 0)],
+            self.per_token((q_groups + k_groups) as u32),
+        );
+        Ok(qkv)
+    }
+
     fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor> {
         let Attention { layer, heads, kv_heads, head_dim, .. } = *attention;
-        // One token's kernel rotates whole quads, each with its partners half a head away.
-        if self.mode == Mode::Decode && head_dim.is_multiple_of(8) {
+        // One token's kernel rotates whole quads, each with its partners half of what is rotated away.
+        if self.mode == Mode::Decode && rotated(attention).is_multiple_of(8) {
             return Ok(self.attend_alone(qkv, attention));
         }
+        let angles = Angles::of(attention);
         let quarters = ((heads + 2 * kv_heads) * head_dim / 4) as u32;
         let workgroup = self.tuning.workgroup;
         self.push(
@@ -531,9 +623,13 @@ impl Ops for Recorder<'_> {
                 source: Source::RopeAppend,
                 storage: None,
                 reduction: None,
-                constants: vec![self.workgroup(), Constant::U32("HEAD_DIM", head_dim as u32)],
+                constants: vec![
+                    self.workgroup(),
+                    Constant::U32("HEAD_DIM", head_dim as u32),
+                    Constant::U32("ROTARY", rotated(attention)),
+                ],
             },
-            vec![heads as u32, kv_heads as u32, stride(qkv.width) as u32],
+            vec![heads as u32, kv_heads as u32, stride(qkv.width) as u32, angles.pairs, angles.first],
             vec![BufferName::Activation(qkv.id), BufferName::Keys(layer), BufferName::Values(layer), BufferName::Step],
             self.per_token(quarters.div_ceil(workgroup)),
         );
@@ -549,6 +645,14 @@ impl Ops for Recorder<'_> {
         }
         let normed = self.rms_norm(x, norm)?;
         self.linear(normed, linear)
+    }
+
+    fn gated_linear(&mut self, x: Tensor, gate_up: &Linear, f: Activation) -> Result<Tensor> {
+        if self.one_row(x) && self.layout(gate_up.weight)?.parts.len() == 1 {
+            return self.vector_product(x, gate_up, VecArgs { norm: None, gate: Some(f), add_to: None });
+        }
+        let both = self.linear(x, gate_up)?;
+        self.gate(both, f)
     }
 
     fn norm_gated_linear(&mut self, x: Tensor, norm: &RmsNorm, gate_up: &Linear, f: Activation) -> Result<Tensor> {

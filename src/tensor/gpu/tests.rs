@@ -12,7 +12,7 @@ use super::kernel::{Reduction, Splits, Storage, Tiles, Tuning, Vector};
 use super::program::{Pipelines, Program};
 use super::record::{Activations, BufferName, Mode, Recorder, Running, stride};
 use crate::config::Activation;
-use crate::tensor::ops::{Attention, Linear, Ops, RmsNorm, Rows, Tensor, WeightId};
+use crate::tensor::ops::{Attention, Linear, Ops, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId};
 use crate::weights::init::Init;
 use crate::weights::layout::Layout;
 use crate::weights::spec::{WeightSpec, WeightSpecs};
@@ -422,12 +422,19 @@ async fn gated() {
                 let norm = RmsNorm { weight: case.weight(random, inputs, 1, Storage::F32), eps: 1e-6 };
                 let x = random.values(tokens * inputs);
                 let linear = Linear { weight, bias: None, inputs, outputs: 2 * wide };
+                let normed = f != Gelu;
                 let ran = case
-                    .run(&x, inputs, 0, &[], &[], |ops, x| ops.norm_gated_linear(x, &norm, &linear, f).unwrap())
+                    .run(&x, inputs, 0, &[], &[], |ops, x| match normed {
+                        true => ops.norm_gated_linear(x, &norm, &linear, f).unwrap(),
+                        false => ops.gated_linear(x, &linear, f).unwrap(),
+                    })
                     .await;
                 let mut expected = Vec::new();
                 for row in x.chunks(inputs) {
-                    let row = rms(row, &case.weights[1].values, norm.eps);
+                    let row = match normed {
+                        true => rms(row, &case.weights[1].values, norm.eps),
+                        false => row.iter().map(|v| f64::from(*v)).collect(),
+                    };
                     let rows: Vec<&[f32]> = case.weights[0].values.chunks(inputs).collect();
                     for o in 0..wide {
                         let ((gate, a), (up, b)) = (dot(&row, rows[o]), dot(&row, rows[o + wide]));
@@ -456,10 +463,62 @@ async fn norms() {
             close("rms_norm", &all.y, &bound(rows().flatten().collect()));
             let last = case.run(&x, width, 0, &[], &[], |ops, x| ops.rms_norm_last(x, &norm).unwrap()).await;
             close("rms_norm_last", &last.y, &bound(rows().next_back().unwrap()));
+            let added = case.run(&x, width, 0, &[], &[], |ops, x| {
+                let y = ops.rms_norm(x, &norm).unwrap();
+                ops.add_rms_norm(y, x, &norm).unwrap()
+            });
+            close("add_rms_norm", &added.await.y, &bound(rows().flatten().map(|y| 2.0 * y).collect()));
         }
     }
 }
 device_test!(rms_norm_equals_float64, norms());
+
+async fn qk_norms() {
+    let random = &mut Random(7);
+    for device in devices().await {
+        for (heads, kv_heads, head_dim, tokens) in [(6, 2, 12, 5), (9, 3, 64, 1), (2, 1, 256, 37)] {
+            for each in [true, false] {
+                let mut case = Case::new(&device, tokens, Mode::Prefill);
+                let widths = [heads, kv_heads].map(|heads| if each { head_dim } else { heads * head_dim });
+                let [q, k] =
+                    widths.map(|width| RmsNorm { weight: case.weight(random, width, 1, Storage::F32), eps: 1e-5 });
+                let norm = QkNorm { q, k, heads, kv_heads, head_dim, each };
+                let width = (heads + 2 * kv_heads) * head_dim;
+                let x = random.values(tokens * width);
+                let ran = case.run(&x, width, 0, &[], &[], |ops, x| ops.qk_norm(x, &norm).unwrap()).await;
+                let mut expected = Vec::new();
+                for row in x.chunks(width) {
+                    let (queries, rest) = row.split_at(heads * head_dim);
+                    let (keys, values) = rest.split_at(kv_heads * head_dim);
+                    for (part, (norm, width)) in [queries, keys].into_iter().zip([q, k].into_iter().zip(widths)) {
+                        let weight = &case.weights[norm.weight.0].values;
+                        expected.extend(part.chunks(width).flat_map(|group| rms(group, weight, norm.eps)));
+                    }
+                    expected.extend(values.iter().map(|v| f64::from(*v)));
+                }
+                let expected: Vec<_> = expected.into_iter().map(|y| (y, 4e-6 * y.abs() + 1e-7)).collect();
+                close(&format!("{norm:?} of {tokens}"), &ran.y, &expected);
+            }
+        }
+    }
+}
+device_test!(qk_norm_equals_float64, qk_norms());
+
+async fn soft_caps() {
+    let random = &mut Random(8);
+    for device in devices().await {
+        for (mode, tokens) in MODES {
+            let (width, cap) = (131, 3.0);
+            let x: Vec<f32> = random.values(tokens * width).into_iter().map(|v| 40.0 * v).collect();
+            let case = Case::new(&device, tokens, mode);
+            let ran = case.run(&x, width, 0, &[], &[], |ops, x| ops.softcap(x, cap).unwrap()).await;
+            let cap = f64::from(cap);
+            let expected: Vec<_> = x.iter().map(|v| (cap * (f64::from(*v) / cap).tanh(), 1e-5)).collect();
+            close(&format!("softcap {mode:?} {tokens}"), &ran.y, &expected);
+        }
+    }
+}
+device_test!(softcap_equals_float64, soft_caps());
 
 async fn embed() {
     let random = &mut Random(4);
@@ -470,10 +529,10 @@ async fn embed() {
                 let ids = [0, vocab as u32 - 1, 7, 7, 130, 64];
                 let mut case = Case::new(&device, ids.len(), Mode::Prefill);
                 let table = case.weight(random, vocab, width, storage);
-                let ran = case.run(&[], width, 0, &[], &ids, |ops, _| ops.embed(table, width).unwrap()).await;
+                let ran = case.run(&[], width, 0, &[], &ids, |ops, _| ops.embed(table, width, 2.0).unwrap()).await;
                 let rows: Vec<&[f32]> = case.weights[0].values.chunks(width).collect();
                 let expected: Vec<_> =
-                    ids.iter().flat_map(|id| rows[*id as usize]).map(|v| (f64::from(*v), 0.0)).collect();
+                    ids.iter().flat_map(|id| rows[*id as usize]).map(|v| (2.0 * f64::from(*v), 0.0)).collect();
                 close(&format!("{storage:?} {vocab}"), &ran.y, &expected);
                 if gpu.capabilities().max_storage_buffer_binding_size < 100_000 && vocab == 1000 {
                     assert!(case.weights[0].layout.parts.len() > 1, "the table must be split for this test");
@@ -488,8 +547,20 @@ async fn attend() {
     let random = &mut Random(5);
     let mut sample = Sample(0);
     for device in devices().await {
-        for (heads, kv_heads, head_dim) in [(6, 2, 12), (9, 3, 64), (4, 4, 20), (2, 1, 256), (7, 1, 8)] {
-            let attention = Attention { layer: 0, heads, kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() };
+        // Heads, their sizes, the rope, the window and the soft cap: each in every form once.
+        let whole = |dim| Some(Rotary { table: 0, tables: 1, dim });
+        for (heads, kv_heads, head_dim, rotary, window, softcap) in [
+            (6, 2, 12, whole(12), None, None),
+            (9, 3, 64, whole(64), None, None),
+            (4, 4, 20, None, Some(16), None),
+            (2, 1, 256, whole(256), Some(64), Some(0.7)),
+            (7, 1, 8, whole(8), None, Some(1.5)),
+            (6, 2, 16, Some(Rotary { table: 1, tables: 2, dim: 16 }), Some(1), None),
+            (4, 2, 24, Some(Rotary { table: 0, tables: 2, dim: 16 }), Some(35), None),
+            (4, 2, 24, Some(Rotary { table: 0, tables: 1, dim: 12 }), None, None),
+        ] {
+            let scale = 1.0 / (head_dim as f32).sqrt();
+            let attention = Attention { layer: 0, heads, kv_heads, head_dim, scale, softcap, window, rotary };
             for tokens in [1, 37, 130] {
                 if sample.skips(7) {
                     continue;
@@ -514,11 +585,13 @@ device_test!(attention_equals_float64, attend());
 
 /// Runs a case over a random cache and checks what was appended and what was attended to.
 async fn attention_case(mut case: Case, random: &mut Random, attention: Attention) {
-    let Attention { heads, kv_heads, head_dim, scale, .. } = attention;
+    let Attention { heads, kv_heads, head_dim, scale, softcap, window, rotary, .. } = attention;
     let (tokens, position) = (case.tokens, case.position);
     let width = (heads + 2 * kv_heads) * head_dim;
     let qkv = random.values(tokens * width);
-    let angles: Vec<f64> = (0..tokens * head_dim / 2).map(|_| random.next() * 3.0).collect();
+    let half = rotary.map_or(0, |rotary| rotary.dim / 2);
+    let (table, tables) = rotary.map_or((0, 1), |rotary| (rotary.table, rotary.tables));
+    let angles: Vec<f64> = (0..tokens * tables * half).map(|_| random.next() * 3.0).collect();
     let pairs: Vec<f32> = angles.iter().flat_map(|a| [a.cos() as f32, a.sin() as f32]).collect();
     let before = position * kv_heads * head_dim;
     case.cache = [0, 1].map(|_| random.values(before).into_iter().map(|v| kept(v, Storage::F16)).collect());
@@ -526,13 +599,13 @@ async fn attention_case(mut case: Case, random: &mut Random, attention: Attentio
     let ran = case.run(&qkv, width, bytes, &pairs, &[], |ops, x| ops.attention(x, &attention).unwrap()).await;
 
     let rotate = |token: usize, head: usize| -> Vec<f64> {
-        let half = head_dim / 2;
         let at = |d: usize| f64::from(qkv[token * width + head * head_dim + d]);
-        let turn = |d: usize| angles[token * half + d % half];
+        let turn = |d: usize| angles[(token * tables + table) * half + d % half];
         (0..head_dim)
-            .map(|d| match d < half {
-                true => at(d) * turn(d).cos() - at(d + half) * turn(d).sin(),
-                false => at(d) * turn(d).cos() + at(d - half) * turn(d).sin(),
+            .map(|d| match d {
+                _ if d < half => at(d) * turn(d).cos() - at(d + half) * turn(d).sin(),
+                _ if d < 2 * half => at(d) * turn(d).cos() + at(d - half) * turn(d).sin(),
+                _ => at(d),
             })
             .collect()
     };
@@ -560,18 +633,20 @@ async fn attention_case(mut case: Case, random: &mut Random, attention: Attentio
                 from[first..first + head_dim].iter().map(|v| f64::from(*v)).collect()
             };
             let score = |key| cached(&ran.keys, key).iter().zip(&q).map(|(k, q)| k * q).sum::<f64>() * f64::from(scale);
-            let scores: Vec<f64> = (0..=position + token).map(score).collect();
+            let first = window.map_or(0, |window| (position + token + 1).saturating_sub(window));
+            let capped = |s: f64| softcap.map_or(s, |cap| f64::from(cap) * (s / f64::from(cap)).tanh());
+            let scores: Vec<f64> = (first..=position + token).map(|key| capped(score(key))).collect();
             let top = scores.iter().copied().fold(f64::MIN, f64::max);
             let weights: Vec<f64> = scores.iter().map(|s| (s - top).exp()).collect();
             let sum: f64 = weights.iter().sum();
             let mut y = vec![0.0; head_dim];
             for (key, weight) in weights.iter().enumerate() {
-                y.iter_mut().zip(cached(&ran.values, key)).for_each(|(y, v)| *y += weight / sum * v);
+                y.iter_mut().zip(cached(&ran.values, first + key)).for_each(|(y, v)| *y += weight / sum * v);
             }
             expected.extend(y.into_iter().map(|y| (y, 2e-5)));
         }
     }
-    close(&format!("attention {heads}/{kv_heads}×{head_dim} of {tokens} at {position}"), &ran.y, &expected);
+    close(&format!("{attention:?} of {tokens} at {position}"), &ran.y, &expected);
 }
 
 async fn next_token() {

@@ -1,0 +1,30 @@
+//! Gemma 3, the text models. Semantics: transformers' `modeling_gemma3.py`.
+
+use super::{Description, Family, Names, gemma2};
+use crate::config::{DecoderConfig, DecoderDefaults};
+
+const DEFAULTS: DecoderDefaults = DecoderDefaults {
+    vocab_size: 262_208,
+    max_position_embeddings: 131_072,
+    rope_theta: 1_000_000.0,
+    rope_local_base_freq: Some(10_000.0),
+    ..gemma2::DEFAULTS
+};
+
+/// `Gemma3ForCausalLM` and its base.
+pub const FAMILY: Family = Family {
+    model_type: "gemma3_text",
+    class_prefix: "Gemma3",
+    own_keys: &["query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping", "sliding_window_pattern"],
+    describe: |raw| {
+        let config = DecoderConfig::parse(raw, &DEFAULTS)?;
+        let pattern = raw.fields().count("sliding_window_pattern")?.unwrap_or(6);
+        // Where a window says nothing it is shorter than none: a layer's type decides its rope, too.
+        let window = DecoderConfig::sliding_window(raw, Some(4096))?;
+        let slides = config.windows(raw, Some(1), |layer| !(layer + 1).is_multiple_of(pattern))?;
+        let windows = slides.iter().map(|slides| slides.and(window)).collect();
+        let ropes = slides.iter().map(|slides| Some(usize::from(slides.is_some()))).collect();
+        let names = Names::GEMMA.with_qk_norm();
+        Ok(Description { names, windows, ropes, ..gemma2::describe(raw, config, [None, None])? })
+    },
+};

@@ -1,0 +1,25 @@
+//! Mistral. Semantics: transformers' `modeling_mistral.py`.
+
+use super::{Description, Family};
+use crate::config::{DecoderConfig, DecoderDefaults};
+
+const DEFAULTS: DecoderDefaults = DecoderDefaults {
+    intermediate_size: 14_336,
+    num_key_value_heads: Some(8),
+    max_position_embeddings: 4096 * 32,
+    ..DecoderDefaults::LLAMA
+};
+
+/// `MistralForCausalLM` and its base.
+pub const FAMILY: Family = Family {
+    model_type: "mistral",
+    class_prefix: "Mistral",
+    own_keys: &[],
+    describe: |raw| {
+        let config = DecoderConfig::parse(raw, &DEFAULTS)?;
+        // It has no layers of other types, whatever the config says.
+        let window = DecoderConfig::sliding_window(raw, Some(4096))?;
+        let windows = vec![window; config.num_hidden_layers];
+        Ok(Description { qkv_bias: false, output_bias: false, mlp_bias: false, windows, ..Description::llama(config) })
+    },
+};

@@ -1,0 +1,28 @@
+//! Qwen3. Semantics: transformers' `modeling_qwen3.py`.
+
+use super::{Description, Family, Names, qwen2};
+use crate::config::{DecoderConfig, DecoderDefaults};
+
+const DEFAULTS: DecoderDefaults = DecoderDefaults {
+    vocab_size: 151_936,
+    intermediate_size: 22_016,
+    num_key_value_heads: Some(32),
+    head_dim: Some(128),
+    max_position_embeddings: 32_768,
+    bos_token_id: None,
+    eos_token_id: None,
+    ..DecoderDefaults::LLAMA
+};
+
+/// `Qwen3ForCausalLM` and its base.
+pub const FAMILY: Family = Family {
+    model_type: "qwen3",
+    class_prefix: "Qwen3",
+    own_keys: qwen2::KEYS,
+    describe: |raw| {
+        let config = DecoderConfig::parse(raw, &DEFAULTS)?;
+        let windows = qwen2::windows(raw, &config)?;
+        let names = Names::LLAMA.with_qk_norm();
+        Ok(Description { mlp_bias: false, names, windows, ..Description::llama(config) })
+    },
+};
