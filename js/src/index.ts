@@ -9,6 +9,7 @@ export {
 } from "./cache.js";
 export type { CacheDirOptions, CacheOptions } from "./cache_options.js";
 export { AutoConfig, type GenerationConfig, type PretrainedConfig } from "./config.js";
+export type { ConfigOverrides } from "./config_overrides.js";
 export type { AdapterStats, Device, LayerInfo, ModelStats, ProgressInfo } from "./engine.js";
 export { type Env, env, type WasmPaths } from "./env.js";
 export { ERROR_CODES, type ErrorCode, LayerlineError } from "./errors.js";
@@ -18,7 +19,6 @@ export { load_sharded_checkpoint } from "./load_sharded_checkpoint.js";
 export type { IncompatibleKeys, LoadingInfo } from "./loading_info.js";
 export { type BaseModelOutput, type CausalLMOutput, type ModelInputs, PreTrainedModel } from "./model.js";
 export type {
-  ConfigOverrides,
   DType,
   ModelOptions,
   PretrainedModelOptions,

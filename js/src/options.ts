@@ -1,5 +1,6 @@
 import { CACHE_KEYS, type CacheOptions, engine_cache_options } from "./cache_options.js";
 import type { PretrainedConfig } from "./config.js";
+import { type ConfigOverrides, OVERRIDES } from "./config_overrides.js";
 import type { EngineLoadOptions, HubOptions, ProgressInfo } from "./engine.js";
 import { env } from "./env.js";
 import { LayerlineError } from "./errors.js";
@@ -59,30 +60,6 @@ export interface ModelOptions {
   worker?: boolean | null;
 }
 
-/** Keys of a config that options of `from_pretrained` can replace. */
-export interface ConfigOverrides {
-  vocab_size?: number;
-  hidden_size?: number;
-  intermediate_size?: number;
-  num_hidden_layers?: number;
-  num_attention_heads?: number;
-  num_key_value_heads?: number;
-  head_dim?: number;
-  max_position_embeddings?: number;
-  rms_norm_eps?: number;
-  hidden_act?: string;
-  rope_theta?: number;
-  rope_scaling?: Record<string, unknown> | null;
-  rope_parameters?: Record<string, unknown>;
-  tie_word_embeddings?: boolean;
-  attention_bias?: boolean;
-  mlp_bias?: boolean;
-  initializer_range?: number;
-  bos_token_id?: number | null;
-  eos_token_id?: number | number[] | null;
-  pad_token_id?: number | null;
-}
-
 /** Options of `AutoModel.from_pretrained` and its kin. */
 export interface PretrainedModelOptions extends PretrainedOptions, ModelOptions, ConfigOverrides {
   /** A config to take instead of the repo's: an object, or where another one's config.json is. */
@@ -128,30 +105,6 @@ const LOADED_KEYS = [
   "ignore_mismatched_sizes",
   "output_loading_info",
 ];
-
-/** The keys of {@link ConfigOverrides}; the compiler checks that none is missing. */
-const OVERRIDES: Record<keyof ConfigOverrides, true> = {
-  vocab_size: true,
-  hidden_size: true,
-  intermediate_size: true,
-  num_hidden_layers: true,
-  num_attention_heads: true,
-  num_key_value_heads: true,
-  head_dim: true,
-  max_position_embeddings: true,
-  rms_norm_eps: true,
-  hidden_act: true,
-  rope_theta: true,
-  rope_scaling: true,
-  rope_parameters: true,
-  tie_word_embeddings: true,
-  attention_bias: true,
-  mlp_bias: true,
-  initializer_range: true,
-  bos_token_id: true,
-  eos_token_id: true,
-  pad_token_id: true,
-};
 
 const DTYPES: Record<string, NonNullable<EngineLoadOptions["dtype"]>> = {
   auto: "auto",

@@ -157,7 +157,7 @@ impl Engine {
             return Err(error.into());
         }
         Ok(Engine {
-            class,
+            class: class.to_owned(),
             model,
             info,
             gpu,

@@ -50,7 +50,7 @@ pub(super) fn describe(
 /// `Gemma2ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "gemma2",
-    class_prefix: "Gemma2",
+    classes: ["Gemma2Model", "Gemma2ForCausalLM"],
     own_keys: &["query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"],
     describe: |raw| {
         let config = DecoderConfig::parse(raw, &DEFAULTS)?;

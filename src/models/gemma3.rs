@@ -14,7 +14,7 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
 /// `Gemma3ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "gemma3_text",
-    class_prefix: "Gemma3",
+    classes: ["Gemma3TextModel", "Gemma3ForCausalLM"],
     own_keys: &["query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping", "sliding_window_pattern"],
     describe: |raw| {
         let config = DecoderConfig::parse(raw, &DEFAULTS)?;

@@ -6,7 +6,7 @@ use crate::config::{DecoderConfig, DecoderDefaults};
 /// `LlamaForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "llama",
-    class_prefix: "Llama",
+    classes: ["LlamaModel", "LlamaForCausalLM"],
     own_keys: &[],
     describe: |raw| Ok(Description::llama(DecoderConfig::parse(raw, &DecoderDefaults::LLAMA)?)),
 };

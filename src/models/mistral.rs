@@ -13,7 +13,7 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
 /// `MistralForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "mistral",
-    class_prefix: "Mistral",
+    classes: ["MistralModel", "MistralForCausalLM"],
     own_keys: &[],
     describe: |raw| {
         let config = DecoderConfig::parse(raw, &DEFAULTS)?;

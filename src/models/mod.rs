@@ -38,8 +38,8 @@ const FAMILIES: [Family; 9] = [
 pub struct Family {
     /// The config's `model_type`.
     pub model_type: &'static str,
-    /// What transformers' classes are called before `Model` and `ForCausalLM`.
-    pub class_prefix: &'static str,
+    /// What transformers calls the classes: the base, and the one with a head.
+    pub classes: [&'static str; 2],
     /// The config's keys that mean something to it, beyond [`DecoderConfig::KEYS`].
     pub own_keys: &'static [&'static str],
     /// What a config says of the model.
@@ -72,10 +72,11 @@ impl Family {
     }
 
     /// What transformers calls the class of a model for this task.
-    pub fn class_name(&self, task: Task) -> String {
+    pub fn class_name(&self, task: Task) -> &'static str {
+        let [base, causal_lm] = self.classes;
         match task {
-            Task::Base => format!("{}Model", self.class_prefix),
-            Task::CausalLm => format!("{}ForCausalLM", self.class_prefix),
+            Task::Base => base,
+            Task::CausalLm => causal_lm,
         }
     }
 }
@@ -159,10 +160,16 @@ mod tests {
             let config = ModelConfig::from_json("a/b: config.json", case["config"].to_string().as_bytes()).unwrap();
             let (name, expected) = (&case["name"], &case["expected"]);
             let family = Family::of(&config).unwrap();
-            let Description { config: found, qkv_bias, output_bias, mlp_bias, .. } =
+            let Description { config: found, qkv_bias, output_bias, mlp_bias, windows, .. } =
                 (family.describe)(&config).unwrap();
             assert_eq!(found.hidden_act, Activation::from_name(expected["hidden_act"].as_str().unwrap()).unwrap());
-            assert_eq!(found.rope.theta, expected["rope_theta"].as_f64().unwrap(), "{name}");
+            let ropes: Vec<_> = [Some(&found.rope), found.local_rope.as_ref()].into_iter().flatten().collect();
+            assert_eq!(ropes.len(), expected["ropes"].as_array().unwrap().len(), "{name}");
+            for (found, expected) in ropes.into_iter().zip(expected["ropes"].as_array().unwrap()) {
+                assert_eq!(found.theta, expected[0].as_f64().unwrap(), "{name}");
+                let kind = format!("{:?}", found.scaling).to_lowercase();
+                assert!(kind.starts_with(expected[1].as_str().unwrap()), "{name}: {kind}");
+            }
             assert_eq!(found.rms_norm_eps, expected["rms_norm_eps"].as_f64().unwrap() as f32, "{name}");
             let found = json!({
                 "vocab_size": found.vocab_size, "hidden_size": found.hidden_size,
@@ -172,7 +179,7 @@ mod tests {
                 "tie_word_embeddings": found.tie_word_embeddings,
                 "bos_token_id": found.special.bos, "eos_token_id": found.special.eos.first(),
                 "pad_token_id": found.special.pad,
-                "biases": [qkv_bias, output_bias, mlp_bias],
+                "biases": [qkv_bias, output_bias, mlp_bias], "windows": windows,
             });
             for (key, value) in found.as_object().unwrap() {
                 let expected = match &expected[key] {
@@ -184,6 +191,55 @@ mod tests {
             seen.insert(family.model_type);
         }
         assert!(FAMILIES.iter().all(|family| seen.contains(family.model_type)), "{seen:?}");
+    }
+
+    #[test]
+    fn what_a_family_cant_be_is_said_by_its_key() {
+        for (model_type, keys, expected) in [
+            ("mistral", json!({"sliding_window": 0}), "`sliding_window` is 0, expected a positive integer"),
+            ("mistral", json!({"sliding_window": "4k"}), "`sliding_window` is \"4k\", expected a positive integer"),
+            ("qwen3", json!({"use_sliding_window": 1}), "`use_sliding_window` is 1, expected true or false"),
+            ("qwen2", json!({"layer_types": ["full_attention"]}), "expected a list of 2 strings"),
+            ("qwen2", json!({"layer_types": ["full_attention", 7]}), "expected a list of 2 strings"),
+            (
+                "gemma2",
+                json!({"layer_types": ["full_attention", "linear_attention"]}),
+                "is not supported. Supported: full_attention, sliding_attention",
+            ),
+            ("smollm3", json!({"no_rope_layers": [1]}), "`no_rope_layers` is [1], expected a list of 2 zeros and ones"),
+            ("smollm3", json!({"no_rope_layers": [1, 2]}), "expected a list of 2 zeros and ones"),
+            ("smollm3", json!({"no_rope_layer_interval": 0}), "expected a positive integer"),
+            ("gemma3_text", json!({"sliding_window_pattern": 0}), "expected a positive integer"),
+            ("gemma2", json!({"query_pre_attn_scalar": 0}), "expected a finite number above 0"),
+            ("gemma2", json!({"attn_logit_softcapping": -50.0}), "expected a finite number above 0"),
+            ("gemma2", json!({"use_bidirectional_attention": true}), "a decoder's attention is causal"),
+            ("gemma2", json!({"hidden_activation": "swish2"}), "`hidden_activation` is \"swish2\""),
+            ("gemma3_text", json!({"rope_local_base_freq": -1}), "expected a finite number above 0"),
+            ("gemma3_text", json!({"rope_parameters": {"full_attention": 7}}), "`rope_parameters.full_attention`"),
+            (
+                "qwen3",
+                json!({"rope_parameters": {"full_attention": {"rope_type": "default"}}}),
+                "one set of parameters for all layers",
+            ),
+            ("phi3", json!({"partial_rotary_factor": 0.01}), "a multiple of 4 of head_dim"),
+            ("phi3", json!({"partial_rotary_factor": 1.5}), "a multiple of 4 of head_dim"),
+            ("llama", json!({"partial_rotary_factor": 0.5}), "Supported: 1.0"),
+        ] {
+            let mut config = json!({"model_type": model_type, "num_hidden_layers": 2});
+            config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+            let config = ModelConfig::from_json("a/b: config.json", config.to_string().as_bytes()).unwrap();
+            let error = (Family::of(&config).unwrap().describe)(&config).unwrap_err();
+            let message = error.to_string();
+            assert!(message.starts_with("a/b: config.json: ") && message.contains(expected), "{message}\n{expected}");
+        }
+    }
+
+    #[test]
+    fn the_packages_overrides_are_the_families_keys() {
+        let text = include_str!("../../js/src/config_overrides.ts");
+        let theirs: BTreeSet<&str> = text.lines().filter_map(|line| line.trim().strip_suffix(": true,")).collect();
+        let ours = FAMILIES.iter().flat_map(Family::config_keys).collect();
+        assert_eq!(theirs, ours);
     }
 
     #[test]

@@ -18,7 +18,7 @@ const NAMES: Names = Names { input_norm: None, mlp_norm: None, ..Names::GEMMA }.
 /// `Olmo2ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "olmo2",
-    class_prefix: "Olmo2",
+    classes: ["Olmo2Model", "Olmo2ForCausalLM"],
     own_keys: &[],
     describe: |raw| {
         let config = DecoderConfig::parse(raw, &DEFAULTS)?;

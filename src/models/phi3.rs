@@ -20,7 +20,7 @@ const NAMES: Names = Names { qkv: &["self_attn.qkv_proj"], gate_up: &["mlp.gate_
 /// `Phi3ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "phi3",
-    class_prefix: "Phi3",
+    classes: ["Phi3Model", "Phi3ForCausalLM"],
     own_keys: &["original_max_position_embeddings"],
     describe: |raw| {
         let config = DecoderConfig::parse(raw, &DEFAULTS)?;

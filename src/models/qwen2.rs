@@ -28,7 +28,7 @@ pub(super) fn windows(raw: &ModelConfig, config: &DecoderConfig) -> Result<Vec<O
 /// `Qwen2ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "qwen2",
-    class_prefix: "Qwen2",
+    classes: ["Qwen2Model", "Qwen2ForCausalLM"],
     own_keys: KEYS,
     describe: |raw| {
         let config = DecoderConfig::parse(raw, &DEFAULTS)?;

@@ -17,7 +17,7 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
 /// `Qwen3ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "qwen3",
-    class_prefix: "Qwen3",
+    classes: ["Qwen3Model", "Qwen3ForCausalLM"],
     own_keys: qwen2::KEYS,
     describe: |raw| {
         let config = DecoderConfig::parse(raw, &DEFAULTS)?;

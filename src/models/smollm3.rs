@@ -21,7 +21,7 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
 /// `SmolLM3ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "smollm3",
-    class_prefix: "SmolLM3",
+    classes: ["SmolLM3Model", "SmolLM3ForCausalLM"],
     own_keys: &["no_rope_layers", "no_rope_layer_interval", "use_sliding_window"],
     describe: |raw| {
         let config = DecoderConfig::parse(raw, &DEFAULTS)?;

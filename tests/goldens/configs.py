@@ -10,6 +10,8 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
+from measure import line, write_json
+
 CASES = {
     "nothing but the type": {},
     "SmolLM2-135M-Instruct, as v4 saved it": {
@@ -54,6 +56,93 @@ CASES = {
     },
     "qwen2 and nothing else": {"model_type": "qwen2"},
     "phi3 and nothing else": {"model_type": "phi3"},
+    "phi3, a part of each head rotated, a window": {
+        "model_type": "phi3",
+        "hidden_size": 3072,
+        "num_attention_heads": 24,
+        "num_key_value_heads": 8,
+        "partial_rotary_factor": 0.75,
+        "rope_theta": 10000.0,
+        "rope_scaling": {"type": "longrope", "short_factor": [1.0] * 48, "long_factor": [2.0] * 48},
+        "original_max_position_embeddings": 4096,
+        "max_position_embeddings": 131072,
+        "sliding_window": 262144,
+        "tie_word_embeddings": True,
+        "pad_token_id": 199999,
+        "vocab_size": 200064,
+    },
+    "mistral and nothing else": {"model_type": "mistral"},
+    "mistral without a window": {"model_type": "mistral", "sliding_window": None, "num_key_value_heads": 4},
+    "qwen2 with windows from layer 3 on": {
+        "model_type": "qwen2",
+        "use_sliding_window": True,
+        "sliding_window": 512,
+        "max_window_layers": 3,
+        "num_hidden_layers": 6,
+    },
+    "qwen2 with layer types": {
+        "model_type": "qwen2",
+        "use_sliding_window": True,
+        "num_hidden_layers": 3,
+        "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+    },
+    "qwen3 and nothing else": {"model_type": "qwen3"},
+    "Qwen3-0.6B, as v4 saved it": {
+        "model_type": "qwen3",
+        "attention_bias": False,
+        "bos_token_id": 151643,
+        "eos_token_id": 151645,
+        "head_dim": 128,
+        "hidden_size": 1024,
+        "intermediate_size": 3072,
+        "max_position_embeddings": 40960,
+        "max_window_layers": 28,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 28,
+        "num_key_value_heads": 8,
+        "rope_scaling": None,
+        "rope_theta": 1000000,
+        "sliding_window": None,
+        "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16",
+        "use_sliding_window": False,
+        "vocab_size": 151936,
+    },
+    "smollm3 and nothing else": {"model_type": "smollm3"},
+    "smollm3 with windows": {
+        "model_type": "smollm3",
+        "use_sliding_window": True,
+        "sliding_window": 64,
+        "num_hidden_layers": 5,
+        "no_rope_layers": [1, 0, 1, 1, 0],
+    },
+    "olmo2 and nothing else": {"model_type": "olmo2"},
+    "gemma2 and nothing else": {"model_type": "gemma2"},
+    "gemma3_text and nothing else": {"model_type": "gemma3_text"},
+    "gemma-3-1b-it, as v4 saved it": {
+        "model_type": "gemma3_text",
+        "attn_logit_softcapping": None,
+        "bos_token_id": 2,
+        "cache_implementation": "hybrid",
+        "eos_token_id": [1, 106],
+        "final_logit_softcapping": None,
+        "head_dim": 256,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "hidden_size": 1152,
+        "intermediate_size": 6912,
+        "max_position_embeddings": 32768,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 26,
+        "num_key_value_heads": 1,
+        "query_pre_attn_scalar": 256,
+        "rope_local_base_freq": 10000,
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+        "rope_theta": 1000000,
+        "sliding_window": 512,
+        "sliding_window_pattern": 6,
+        "torch_dtype": "bfloat16",
+        "vocab_size": 262144,
+    },
     "generation keys of old": {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": 20, "max_length": 4096},
 }
 
@@ -95,6 +184,21 @@ def biases(config):
     return [any(name.endswith(ending) for name in names) for ending in endings]
 
 
+def windows(config):
+    """Of each layer, to how many positions a token attends; null: to all."""
+    window = getattr(config, "sliding_window", None)
+    types = getattr(config, "layer_types", None)
+    sliding = [kind == "sliding_attention" for kind in types] if types else [True] * config.num_hidden_layers
+    return [window if slides else None for slides in sliding]
+
+
+def ropes(config):
+    """[theta, type] of each of the model's ropes, those of layers without a window first."""
+    rope = config.rope_parameters
+    each = [rope["full_attention"], rope["sliding_attention"]] if "full_attention" in rope else [rope]
+    return [line([one["rope_theta"], one["rope_type"]]) for one in each]
+
+
 def main():
     cases = []
     for name, keys in CASES.items():
@@ -105,13 +209,14 @@ def main():
         expected = {key: getattr(config, key, None) for key in MODEL_KEYS}
         expected["head_dim"] = expected["head_dim"] or config.hidden_size // config.num_attention_heads
         expected["biases"] = biases(config)
-        expected["rope_theta"] = config.rope_parameters["rope_theta"]
+        expected["hidden_act"] = expected["hidden_act"] or config.hidden_activation
+        expected["ropes"] = ropes(config)
+        expected["windows"] = line(windows(config))
         expected["dtype"] = None if config.dtype is None else str(config.dtype)
         expected["generation"] = {key: getattr(generation, key) for key in GENERATION_KEYS}
         cases.append({"name": name, "config": keys, "expected": expected})
     made_by = {"torch": torch.__version__, "transformers": transformers.__version__}
-    path = pathlib.Path(__file__).with_suffix(".json")
-    path.write_text(json.dumps({"made_by": made_by, "cases": cases}, indent=1) + "\n")
+    write_json(pathlib.Path(__file__).with_suffix(".json"), {"made_by": made_by, "cases": cases})
 
 
 main()

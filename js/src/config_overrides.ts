@@ -1,0 +1,75 @@
+/** Keys of a config that options of `from_pretrained` can replace. */
+export interface ConfigOverrides {
+  vocab_size?: number;
+  hidden_size?: number;
+  intermediate_size?: number;
+  num_hidden_layers?: number;
+  num_attention_heads?: number;
+  num_key_value_heads?: number;
+  head_dim?: number;
+  max_position_embeddings?: number;
+  rms_norm_eps?: number;
+  hidden_act?: string;
+  rope_theta?: number;
+  rope_scaling?: Record<string, unknown> | null;
+  rope_parameters?: Record<string, unknown>;
+  tie_word_embeddings?: boolean;
+  attention_bias?: boolean;
+  mlp_bias?: boolean;
+  initializer_range?: number;
+  bos_token_id?: number | null;
+  eos_token_id?: number | number[] | null;
+  pad_token_id?: number | null;
+  sliding_window?: number | null;
+  layer_types?: ("full_attention" | "sliding_attention")[];
+  hidden_activation?: string;
+  partial_rotary_factor?: number;
+  rope_local_base_freq?: number;
+  original_max_position_embeddings?: number;
+  use_sliding_window?: boolean;
+  max_window_layers?: number;
+  no_rope_layers?: (0 | 1)[];
+  no_rope_layer_interval?: number;
+  query_pre_attn_scalar?: number;
+  attn_logit_softcapping?: number | null;
+  final_logit_softcapping?: number | null;
+  sliding_window_pattern?: number;
+}
+
+/** The keys of {@link ConfigOverrides}; the compiler checks that none is missing. */
+export const OVERRIDES: Record<keyof ConfigOverrides, true> = {
+  vocab_size: true,
+  hidden_size: true,
+  intermediate_size: true,
+  num_hidden_layers: true,
+  num_attention_heads: true,
+  num_key_value_heads: true,
+  head_dim: true,
+  max_position_embeddings: true,
+  rms_norm_eps: true,
+  hidden_act: true,
+  rope_theta: true,
+  rope_scaling: true,
+  rope_parameters: true,
+  tie_word_embeddings: true,
+  attention_bias: true,
+  mlp_bias: true,
+  initializer_range: true,
+  bos_token_id: true,
+  eos_token_id: true,
+  pad_token_id: true,
+  sliding_window: true,
+  layer_types: true,
+  hidden_activation: true,
+  partial_rotary_factor: true,
+  rope_local_base_freq: true,
+  original_max_position_embeddings: true,
+  use_sliding_window: true,
+  max_window_layers: true,
+  no_rope_layers: true,
+  no_rope_layer_interval: true,
+  query_pre_attn_scalar: true,
+  attn_logit_softcapping: true,
+  final_logit_softcapping: true,
+  sliding_window_pattern: true,
+};
