@@ -17,7 +17,7 @@ use native::{TOLERANCE, golden, ids, load, run};
 use serde_json::Value;
 
 /// Every one that there is.
-const TINY: [&str; 13] = [
+const TINY: [&str; 15] = [
     "gemma2",
     "gemma3",
     "llama-bf16-bias",
@@ -28,7 +28,9 @@ const TINY: [&str; 13] = [
     "mistral",
     "olmo2",
     "phi3",
+    "phi3-partial",
     "qwen2",
+    "qwen2-windows",
     "qwen3",
     "smollm3",
 ];
