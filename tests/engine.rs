@@ -194,6 +194,28 @@ fn a_decoded_token_is_few_dispatches_and_makes_nothing_new_on_the_device() {
     });
 }
 
+/// On a software device, which doesn't share one token's attention out.
+#[test]
+fn what_a_family_does_not_need_costs_it_no_dispatch() {
+    for (name, a_layer, beside) in [
+        ("llama-bf16-bias", 5, 5),
+        ("mistral", 5, 5),
+        ("phi3-partial", 5, 5),
+        ("qwen3", 5, 5),
+        ("smollm3", 5, 5),
+        ("olmo2", 7, 5),
+        ("gemma2", 7, 6),
+        ("gemma3", 7, 5),
+    ] {
+        run(|options| async move {
+            let engine = load(Rc::new(DirectoryRepo::new(folder(name))), options).await.unwrap();
+            engine.generate(&[1, 2, 3], &greedy(2), &mut |_| true, &Abort::new()).await.unwrap();
+            let dispatches = engine.timings().dispatches.get() as usize;
+            assert_eq!(dispatches, a_layer * engine.shape().layers + beside, "{name}");
+        });
+    }
+}
+
 #[test]
 fn tensors_of_another_shape_are_named() {
     let read = |path: &str| std::fs::read(Path::new(&folder("llama-yarn")).join(path)).unwrap();
