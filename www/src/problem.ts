@@ -10,7 +10,8 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   GATED_REPO: "Accept the repo's terms on the Hub, then give a token of your account (under Advanced).",
   UNAUTHORIZED: "The token was not accepted. Check it, or leave it empty for a public repo.",
   NETWORK: "Check the endpoint (under Advanced) and your connection, then load again.",
-  UNSUPPORTED_MODEL_TYPE: "Llama, Qwen2 and Phi-3 work. Try another repo.",
+  UNSUPPORTED_MODEL_TYPE:
+    "Llama, Mistral, Qwen2, Qwen3, SmolLM3, OLMo 2, Gemma 2, Gemma 3 (text) and Phi-3 work. Try another repo.",
   FILE_CHANGED: "Load again to get the new version as a whole.",
   OUT_OF_MEMORY: "Close other tabs that use the GPU, or try a smaller model.",
   DEVICE_LOST: "The GPU was reset. Load the model again.",
