@@ -632,7 +632,8 @@ impl Ops for Recorder<'_> {
     }
 
     fn qk_norm_attention(&mut self, qkv: Tensor, norm: &QkNorm, attention: &Attention) -> Result<Tensor> {
-        if self.alone(attention) && norm.q.eps == norm.k.eps {
+        // Software would compile the larger kernel for seconds, to save a dispatch that costs it next to nothing.
+        if self.alone(attention) && self.tuning.splits.is_some() && norm.q.eps == norm.k.eps {
             return Ok(self.attend_alone(qkv, Some(norm), attention));
         }
         let qkv = self.qk_norm(qkv, norm)?;

@@ -612,6 +612,10 @@ async fn attention_case(mut case: Case, random: &mut Random, attention: Attentio
         None => ops.attention(x, &attention).unwrap(),
     });
     let ran = ran.await;
+    let split = case.mode == Mode::Decode && case.tuning.as_ref().is_some_and(|tuning| tuning.splits.is_some());
+    if split && rotary.is_none_or(|rotary| rotary.dim.is_multiple_of(8)) {
+        assert_eq!(ran.dispatches, 2, "norms, rotations and the cache are part of one token's attention");
+    }
     let normed: Vec<f64> = match &norm {
         Some(norm) => qkv.chunks(width).flat_map(|row| qk_normed(row, norm, &case.weights)).collect(),
         None => qkv.iter().map(|v| f64::from(*v)).collect(),
