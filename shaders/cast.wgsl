@@ -188,7 +188,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let to = params.to + row * params.step + place;
     if TO == 0u {
         let bits = element(row, place);
-        target_words[to] = select(bits, bitcast<u32>(bitcast<f32>(bits) + 1.0), PLUS_ONE);
+        target_words[to] = select(bits, bitcast<u32>(bitcast<f32>(bits) + 1.0), PLUS_ONE && place < params.cols);
         return;
     }
     let a = element(row, place * 2u);

@@ -41,6 +41,8 @@ struct Case {
     tensors: Vec<Stored>,
     storage: Storage,
     part: usize,
+    /// Whether each element is to be one more.
+    plus_one: bool,
 }
 
 impl Case {
@@ -49,7 +51,8 @@ impl Case {
         let cols = self.tensors[0].shape[1];
         let part = |first: usize| Part { first, rows: self.part.min(rows - first) };
         let parts = (0..rows).step_by(self.part).map(part).collect();
-        Layout { rows, cols, stride: cols.next_multiple_of(4), storage: self.storage, plus_one: false, parts }
+        let (storage, plus_one) = (self.storage, self.plus_one);
+        Layout { rows, cols, stride: cols.next_multiple_of(4), storage, plus_one, parts }
     }
 
     /// Plans, uploads as the loader does, and gives the device's words, part after part.
@@ -176,7 +179,8 @@ async fn casts() {
         turned.bytes = transposed(shape[0], shape[1], dtype.size().unwrap() as usize, tensor.data());
         for storage in [Storage::F32, Storage::F16Packed, Storage::Bf16] {
             // Both orders in one weight, which saves reading twice.
-            let case = Case { tensors: vec![stored.clone(), turned.clone()], storage, part: shape[0] + 1 };
+            let case =
+                Case { tensors: vec![stored.clone(), turned.clone()], storage, part: shape[0] + 1, plus_one: false };
             let found = case.elements(gpu).await;
             let (float, size) = match storage {
                 Storage::F32 => ("float32", 4),
@@ -232,7 +236,7 @@ async fn random_bits() {
         let expected = |storage| bytes.chunks(size).map(move |b| kept(value(b), storage));
         for storage in [Storage::F32, Storage::F16Packed, Storage::Bf16] {
             let tensor = Stored { dtype, shape, order: Order::RowMajor, bytes: bytes.clone() };
-            let found = Case { tensors: vec![tensor], storage, part: 61 }.elements(gpu).await;
+            let found = Case { tensors: vec![tensor], storage, part: 61, plus_one: false }.elements(gpu).await;
             for ((found, expected), element) in found.iter().zip(expected(storage)).zip(bytes.chunks(size)) {
                 assert_eq!(*found, expected, "{dtype} {element:02x?} as {storage:?}: {found:08x} for {expected:08x}");
             }
@@ -272,7 +276,7 @@ async fn orders() {
                         tensors.push(Stored { dtype, shape: [rows, cols], order, bytes });
                     }
                 }
-                let found = Case { tensors, storage, part }.elements(gpu).await;
+                let found = Case { tensors, storage, part, plus_one: false }.elements(gpu).await;
                 assert_eq!(found, expected, "{rows}x{cols} in parts of {part} as {storage:?}");
             }
         }
@@ -280,6 +284,26 @@ async fn orders() {
 }
 
 device_test!(both_orders_over_pieces_and_parts, orders());
+
+async fn plus_one() {
+    for (gpu, _) in &devices().await {
+        let values: Vec<f32> = random_bytes(11, 201).iter().map(|byte| f32::from(*byte) / 77.0 - 1.6).collect();
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16] {
+            let as_stored = |v: &f32| match dtype {
+                Dtype::F32 => (v.to_le_bytes().to_vec(), *v),
+                Dtype::F16 => (f16::from_f32(*v).to_le_bytes().to_vec(), f16::from_f32(*v).to_f32()),
+                _ => (bf16::from_f32(*v).to_le_bytes().to_vec(), bf16::from_f32(*v).to_f32()),
+            };
+            let (bytes, kept): (Vec<_>, Vec<_>) = values.iter().map(as_stored).unzip();
+            let tensor = Stored { dtype, shape: [67, 3], order: Order::RowMajor, bytes: bytes.concat() };
+            let case = Case { tensors: vec![tensor], storage: Storage::F32, part: 30, plus_one: true };
+            let expected: Vec<u32> = kept.iter().map(|v| (v + 1.0).to_bits()).collect();
+            assert_eq!(case.elements(gpu).await, expected, "{dtype}");
+        }
+    }
+}
+
+device_test!(norms_that_count_from_one_get_it_and_padding_does_not, plus_one());
 
 /// Columns of 1.2 MB: one staging buffer holds one, one request six.
 #[cfg(not(target_arch = "wasm32"))]
@@ -291,7 +315,7 @@ async fn large() {
         let value = |row: usize, col: usize| ((row + col * 7) % 1021) as f32;
         let bytes = (0..cols).flat_map(|col| (0..rows).flat_map(move |row| value(row, col).to_le_bytes())).collect();
         let tensor = Stored { dtype: Dtype::F32, shape: [rows, cols], order: Order::ColumnMajor, bytes };
-        let found = Case { tensors: vec![tensor], storage, part: 100_000 }.elements(gpu).await;
+        let found = Case { tensors: vec![tensor], storage, part: 100_000, plus_one: false }.elements(gpu).await;
         let mut expected = (0..rows).flat_map(|row| (0..cols).map(move |col| kept(value(row, col), storage)));
         assert_eq!(found.len(), rows * cols);
         assert!(found.iter().all(|bits| Some(*bits) == expected.next()));
