@@ -144,7 +144,8 @@ impl Model {
     /// What the model costs and has done so far. Sizes are bytes.
     pub fn stats(&self) -> Result<Object, JsValue> {
         let engine = self.engine()?;
-        let capabilities = engine.gpu().capabilities();
+        let gpu = engine.gpu();
+        let capabilities = gpu.capabilities();
         let adapter = object(&[
             ("vendor", capabilities.vendor.as_str().into()),
             ("architecture", capabilities.architecture.as_str().into()),
@@ -152,7 +153,7 @@ impl Model {
             ("shader_f16", capabilities.shader_f16.into()),
             ("subgroups", capabilities.subgroups.into()),
         ])?;
-        let (usages, timings) = (engine.gpu().usages(), engine.timings());
+        let (usages, timings) = (gpu.usages(), engine.timings());
         let resident: u64 = engine.blocks().iter().map(|block| block.resident_bytes).sum();
         let encoded = f64::from(timings.encoded.get()).max(1.0);
         object(&[
@@ -161,6 +162,7 @@ impl Model {
             ("gpu_bytes", (usages.bytes() as f64).into()),
             ("peak_gpu_bytes", (usages.peak_bytes() as f64).into()),
             ("gpu_buffers", usages.buffers().into()),
+            ("device_losses", engine.device_losses().into()),
             ("weight_bytes", (engine.weight_bytes() as f64).into()),
             ("resident_bytes", (resident as f64).into()),
             ("fetched_bytes", (self.traffic.bytes() as f64).into()),
