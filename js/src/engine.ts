@@ -47,6 +47,8 @@ export interface ModelStats {
   /** The most that they ever were. */
   peak_gpu_bytes: number;
   gpu_buffers: number;
+  /** GPU devices that were lost, and replaced. */
+  device_losses: number;
   /** The weights of the whole model, as they lie on the device. */
   weight_bytes: number;
   /** The weights that are on their device by now. */

@@ -13,7 +13,7 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   UNSUPPORTED_MODEL_TYPE: "Llama, Qwen2 and Phi-3 work. Try another repo.",
   FILE_CHANGED: "Load again to get the new version as a whole.",
   OUT_OF_MEMORY: "Close other tabs that use the GPU, or try a smaller model.",
-  DEVICE_LOST: "The GPU was reset. Load the model again.",
+  DEVICE_LOST: "The GPU was reset several times over. Close what else uses it, and load the model again.",
   CHAT_TEMPLATE: "Start a new chat; the model's template doesn't take this order of messages.",
   WORKER_UNAVAILABLE: "Reload the page.",
   WASM_UNAVAILABLE: "Reload the page.",

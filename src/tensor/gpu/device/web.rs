@@ -357,18 +357,23 @@ pub struct Readback {
 impl Readback {
     /// The bytes, when they are there.
     pub async fn bytes(self) -> Result<Vec<u8>, GpuError> {
-        let refused = |e: &JsValue| GpuError::Refused { what: "mapAsync", message: words(e) };
-        if let Err(error) = self.mapped.await {
-            // Nearly always the device is lost, which is told at about the same time.
-            select(JsFuture::from(self.gpu.0.device.lost()), Timer::new(LOSS_IS_TOLD)).await;
-            self.gpu.alive()?;
-            return Err(refused(&error));
+        let mapped = match self.mapped.await {
+            Ok(_) => self.buffer.raw.get_mapped_range_with_f64_and_f64(0.0, self.size as f64),
+            Err(error) => Err(error),
+        };
+        match mapped {
+            Ok(range) => {
+                let bytes = Uint8Array::new(&range).to_vec();
+                self.buffer.raw.unmap();
+                Ok(bytes)
+            }
+            Err(error) => {
+                // Nearly always the device is lost, which is told at about the same time.
+                select(JsFuture::from(self.gpu.0.device.lost()), Timer::new(LOSS_IS_TOLD)).await;
+                self.gpu.alive()?;
+                Err(GpuError::Refused { what: "mapAsync", message: words(&error) })
+            }
         }
-        let range =
-            self.buffer.raw.get_mapped_range_with_f64_and_f64(0.0, self.size as f64).map_err(|e| refused(&e))?;
-        let bytes = Uint8Array::new(&range).to_vec();
-        self.buffer.raw.unmap();
-        Ok(bytes)
     }
 }
 
