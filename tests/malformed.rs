@@ -278,8 +278,8 @@ proptest! {
     }
 
     #[test]
-    fn changed_configs(changes in changes(), which in 0..4usize) {
-        let name = ["llama-yarn", "llama-dynamic", "phi3", "qwen2"][which];
+    fn changed_configs(changes in changes(), which in 0..8usize) {
+        let name = ["llama-yarn", "llama-dynamic", "phi3", "qwen2", "mistral", "smollm3", "gemma2", "gemma3"][which];
         let json = changed(genuine(&format!("tiny/{name}/config.json")), &changes);
         if let Ok(config) = ModelConfig::from_json("config.json", &json) {
             let _ = Family::of(&config).and_then(|family| (family.describe)(&config));
