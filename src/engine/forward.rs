@@ -139,9 +139,12 @@ impl Runner {
         let loader = self.loader();
         let mut encoder = self.gpu.encoder();
         for block in 0..if head { blocks } else { blocks.saturating_sub(1) } {
-            if loader.state(block) != State::Resident {
+            for needed in self.offload.reads_of(block) {
+                if loader.state(*needed) == State::Resident {
+                    continue;
+                }
                 encoder.submit();
-                match select(pin!(loader.ready(block)), pin!(abort.aborted())).await {
+                match select(pin!(loader.ready(*needed)), pin!(abort.aborted())).await {
                     Either::Left((ready, _)) => ready?,
                     Either::Right(_) => return Err(GenerationError::Aborted.into()),
                 }
@@ -151,20 +154,34 @@ impl Runner {
             let running = session.running;
             let program = session.program(self, mode, ending, block).await?;
             program.encode(&mut encoder.pass(), running);
+            let passing = || self.offload.reads_of(block).iter().filter(|block| self.offload.is_offloaded(**block));
+            if passing().next().is_some() {
+                // The device goes through what is submitted before it gives memory back.
+                encoder.submit();
+                session.unlink_block(block);
+                passing().for_each(|block| loader.evict(*block));
+                encoder = self.gpu.encoder();
+            }
         }
         Ok(encoder)
     }
 
     /// Links every block's decode program, so that the token loop creates nothing.
     pub(super) async fn link_decode(&self, session: &mut Session) -> Result<()> {
+        if !self.offload.is_none() {
+            return Ok(());
+        }
         for block in 0..self.model.blocks().len() {
             session.program(self, Mode::Decode, Ending::Greedy, block).await?;
         }
         Ok(())
     }
 
-    /// One token through all blocks: one encoder, one pass.
-    pub(super) fn decode(&self, session: &Session) -> Result<Encoder> {
+    /// One token through all blocks: one encoder, one pass, where all blocks are on the device.
+    pub(super) async fn decode(&self, session: &mut Session, abort: &Abort) -> Result<Encoder> {
+        if !self.offload.is_none() {
+            return self.run(session, Mode::Decode, Ending::Greedy, true, abort).await;
+        }
         let mut encoder = self.gpu.encoder();
         let mut pass = encoder.pass();
         for block in 0..self.model.blocks().len() {

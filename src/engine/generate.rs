@@ -103,7 +103,7 @@ impl Runner {
         let mut step_ms = AHEAD_MS;
         let result = loop {
             while pending.len() < ahead && submitted < text.most {
-                let encoder = self.step(session, text.prompt + submitted - 1)?;
+                let encoder = self.step(session, text.prompt + submitted - 1, text.abort).await?;
                 pending.push_back(self.read_id(session, encoder)?);
                 submitted += 1;
             }
@@ -157,15 +157,15 @@ impl Runner {
                 return Ok(());
             }
             self.gpu.write(&session.ids, 0, &id.to_le_bytes())?;
-            encoder = self.step(session, text.prompt + text.new.len() - 1)?;
+            encoder = self.step(session, text.prompt + text.new.len() - 1, text.abort).await?;
         }
     }
 
     /// Encodes one token at `position`.
-    fn step(&self, session: &mut Session, position: usize) -> Result<Encoder> {
+    async fn step(&self, session: &mut Session, position: usize, abort: &Abort) -> Result<Encoder> {
         let start = now_ms();
         self.begin(session, position, position + 1, None, 1)?;
-        let encoder = self.decode(session)?;
+        let encoder = self.decode(session, abort).await?;
         self.timings.encoded.set(self.timings.encoded.get() + 1);
         self.timings.encode_ms.set(self.timings.encode_ms.get() + now_ms() - start);
         Ok(encoder)

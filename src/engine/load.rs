@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use futures_util::lock::Mutex;
 
+use super::offload::Offload;
 use super::runner::Runner;
 use super::{Engine, Timings};
 use crate::Result;
@@ -12,6 +13,7 @@ use crate::checkpoint::{Catalog, CatalogOptions};
 use crate::config::{GenerationConfig, ModelConfig};
 use crate::hub::{Abort, Repo};
 use crate::models::{Family, Model, Task};
+use crate::placement::{Device, DeviceMap, MaxMemory};
 use crate::tensor::Dtype;
 use crate::tensor::gpu::device::{Gpu, GpuOptions};
 use crate::tensor::gpu::kernel::Storage;
@@ -64,6 +66,8 @@ pub struct LoadOptions {
     pub dtype: WeightDtype,
     /// Stream all weights in at once, in the background, rather than each layer when an input first reaches it.
     pub prefetch: bool,
+    /// Where weights live.
+    pub placement: Placement,
     /// What is asked of the device.
     pub gpu: GpuOptions,
     /// Runs the background's work.
@@ -74,6 +78,15 @@ pub struct LoadOptions {
     pub abort: Abort,
 }
 
+/// Where weights live: as a map says, or as it is inferred for the memory that there is.
+#[derive(Debug, Clone, Default)]
+pub struct Placement {
+    /// Modules and their devices; none: inferred.
+    pub device_map: Option<DeviceMap>,
+    /// Bytes of weights that each device takes; none: all are on the GPU.
+    pub max_memory: Option<MaxMemory>,
+}
+
 /// Where every weight of a model comes from.
 #[derive(Clone)]
 pub(super) struct Sources {
@@ -81,6 +94,12 @@ pub(super) struct Sources {
     pub files: Vec<WeightFile>,
     /// By the model's names.
     pub catalog: Catalog,
+}
+
+/// How weights are to lie on a device, and which.
+pub(super) struct Wishes {
+    pub dtype: WeightDtype,
+    pub placement: Placement,
 }
 
 /// How weights come in beside the caller's work.
@@ -98,6 +117,7 @@ impl Background {
         gpu: &Gpu,
         model: &dyn Model,
         layouts: &Rc<Vec<Layout>>,
+        offload: &Offload,
         sources: &Sources,
     ) -> Result<Loader> {
         let repo = sources.files.first().map(|file| file.repo.id()).unwrap_or_default();
@@ -108,13 +128,14 @@ impl Background {
             blocks: model.blocks().to_vec(),
             fetches,
             store: Store::new(model.weights(), layouts.clone()),
+            held: offload.devices.iter().map(|device| *device == Device::Cpu).collect(),
             spawn: self.spawn.clone(),
             progress: self.progress.clone(),
             abort: self.abort.clone(),
         })
         .await?;
         if self.prefetch {
-            (0..model.blocks().len()).for_each(|block| loader.request(block));
+            offload.resident().into_iter().for_each(|block| loader.request(block));
         }
         Ok(loader)
     }
@@ -143,10 +164,11 @@ impl Engine {
         files.push(WeightFile { repo: Rc::new(new), path: init::FILE.to_owned() });
 
         let class = Family::of(config)?.class_name(options.task).to_owned();
-        let LoadOptions { spawn, progress, abort, prefetch, gpu: device, .. } = options;
+        let LoadOptions { spawn, progress, abort, prefetch, gpu: device, placement, .. } = options;
         let background = Background { spawn, progress, abort, prefetch };
         let (sources, timings) = (Sources { files, catalog }, Rc::new(Timings::default()));
-        let runner = Runner::new(gpu, model.clone(), dtype, &sources, &background, timings.clone()).await?;
+        let wishes = Wishes { dtype, placement };
+        let runner = Runner::new(gpu, model.clone(), &wishes, &sources, &background, timings.clone()).await?;
         Ok(Engine {
             class,
             model,
@@ -154,7 +176,7 @@ impl Engine {
             sources: RefCell::new(sources),
             background,
             device,
-            dtype,
+            wishes,
             runner: RefCell::new(Rc::new(runner)),
             recovering: Mutex::default(),
             device_losses: Cell::new(0),

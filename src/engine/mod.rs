@@ -3,6 +3,7 @@
 mod forward;
 mod generate;
 mod load;
+mod offload;
 mod recorded;
 mod recover;
 mod replace;
@@ -18,6 +19,7 @@ use crate::Result;
 use crate::config::GenerationConfig;
 use crate::generation::GenerationError;
 use crate::models::{DecoderShape, Model, Task};
+use crate::placement::{Device, DeviceMap};
 use crate::tensor::gpu::device::{Gpu, GpuOptions};
 use crate::tensor::gpu::kernel::Storage;
 use crate::tensor::ops::WeightId;
@@ -27,10 +29,10 @@ use crate::weights::loader::Loader;
 use crate::weights::spec::BlockSpec;
 use crate::weights::store::State;
 
-use load::{Background, Sources};
+use load::{Background, Sources, Wishes};
 use runner::Runner;
 
-pub use load::{LoadOptions, WeightDtype, WeightsSource};
+pub use load::{LoadOptions, Placement, WeightDtype, WeightsSource};
 pub use replace::IncompatibleKeys;
 
 /// How long recent work took; for measurements.
@@ -53,9 +55,9 @@ pub struct Engine {
     info: LoadingInfo,
     sources: RefCell<Sources>,
     background: Background,
-    /// What is asked of a device, and in which precision weights lie there.
+    /// What is asked of a device, and how weights are to lie there.
     device: GpuOptions,
-    dtype: WeightDtype,
+    wishes: Wishes,
     runner: RefCell<Rc<Runner>>,
     recovering: Mutex<()>,
     device_losses: Cell<u32>,
@@ -69,6 +71,8 @@ pub struct Engine {
 pub struct BlockState {
     /// The module's name.
     pub name: String,
+    /// Where it lives.
+    pub device: Device,
     /// How far its weights have come.
     pub state: State,
     /// Bytes of its weights on the device when all are there.
@@ -101,6 +105,11 @@ impl Engine {
     /// The device that the model is on.
     pub fn gpu(&self) -> Gpu {
         self.runner().gpu.clone()
+    }
+
+    /// Modules and their devices.
+    pub fn device_map(&self) -> DeviceMap {
+        self.runner().offload.map.clone()
     }
 
     /// How many devices have been lost.
@@ -141,6 +150,7 @@ impl Engine {
         let bytes = |spec: &BlockSpec, of: &dyn Fn(usize) -> u64| spec.weights.iter().map(|id| of(id.0)).sum();
         let one = |(index, spec): (usize, &BlockSpec)| BlockState {
             name: spec.name.clone(),
+            device: runner.offload.devices.get(index).copied().unwrap_or(Device::Gpu),
             state: loader.state(index),
             bytes: bytes(spec, &|id| runner.layouts.get(id).map_or(0, Layout::total_bytes)),
             resident_bytes: bytes(spec, &|id| store.resident_bytes(WeightId(id))),

@@ -56,7 +56,7 @@ impl Engine {
         let gpu = Gpu::request_again(&self.device).await?;
         let sources = self.sources.borrow().clone();
         let (model, timings) = (self.model.clone(), self.timings.clone());
-        let runner = Runner::new(gpu, model, self.dtype, &sources, &self.background, timings).await?;
+        let runner = Runner::new(gpu, model, &self.wishes, &sources, &self.background, timings).await?;
         self.runner.replace(Rc::new(runner));
         Ok(())
     }

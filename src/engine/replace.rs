@@ -69,7 +69,8 @@ impl Engine {
                 *own = info;
             }
         }
-        let loader = self.background.loader(&runner.gpu, &*self.model, &runner.layouts, &sources).await?;
+        let (layouts, offload) = (&runner.layouts, &runner.offload);
+        let loader = self.background.loader(&runner.gpu, &*self.model, layouts, offload, &sources).await?;
         session.unlink();
         runner.set_loader(loader);
         *self.sources.borrow_mut() = sources;

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use futures_util::lock::Mutex;
 
 use super::Timings;
-use super::load::{Background, Sources, WeightDtype, lay_out};
+use super::load::{Background, Sources, Wishes, lay_out};
+use super::offload::Offload;
 use super::recorded::Recorded;
 use super::session::Session;
 use crate::Result;
@@ -22,6 +23,7 @@ pub(super) struct Runner {
     pub model: Rc<dyn Model>,
     pub gpu: Gpu,
     pub layouts: Rc<Vec<Layout>>,
+    pub offload: Offload,
     pub recorded: Recorded,
     pub pipelines: Pipelines,
     pub session: Mutex<Session>,
@@ -35,15 +37,16 @@ impl Runner {
     pub async fn new(
         gpu: Gpu,
         model: Rc<dyn Model>,
-        dtype: WeightDtype,
+        wishes: &Wishes,
         sources: &Sources,
         background: &Background,
         timings: Rc<Timings>,
     ) -> Result<Runner> {
-        let layouts = Rc::new(lay_out(&*model, &sources.catalog, &gpu, dtype)?);
+        let layouts = Rc::new(lay_out(&*model, &sources.catalog, &gpu, wishes.dtype)?);
+        let offload = Offload::plan(&*model, &layouts, &wishes.placement)?;
         let recorded = Recorded::new(&*model, &Tuning::of(gpu.capabilities()), &layouts)?;
         let session = Mutex::new(Session::new(&gpu, &model.shape(), &recorded)?);
-        let loader = background.loader(&gpu, &*model, &layouts, sources).await?;
+        let loader = background.loader(&gpu, &*model, &layouts, &offload, sources).await?;
         // The last thing that can fail.
         let mut pipelines = Pipelines::default();
         if let Err(error) = pipelines.compile(&gpu, recorded.kernels()).await {
@@ -51,7 +54,7 @@ impl Runner {
             return Err(error.into());
         }
         let loader = RefCell::new(loader);
-        Ok(Runner { model, gpu, layouts, recorded, pipelines, session, timings, loader })
+        Ok(Runner { model, gpu, layouts, offload, recorded, pipelines, session, timings, loader })
     }
 
     /// The weights' loader.
@@ -64,11 +67,12 @@ impl Runner {
         self.loader.replace(loader).retire();
     }
 
-    /// Waits until every weight is on the device.
+    /// Waits until every weight that stays on the device is there.
     pub async fn ready(&self) -> Result<()> {
+        let blocks = self.offload.resident();
         loop {
             let loader = self.loader();
-            let ready = loader.all_ready().await;
+            let ready = loader.all_ready(&blocks).await;
             if loader.is(&self.loader()) {
                 return ready;
             }

@@ -91,6 +91,11 @@ impl Session {
         self.programs.clear();
     }
 
+    /// Forgets a block's linked programs.
+    pub fn unlink_block(&mut self, block: usize) {
+        self.programs.retain(|(_, _, linked), _| *linked != block);
+    }
+
     /// A block's program, linked when its weights are there for the first time.
     pub async fn program(&mut self, runner: &Runner, mode: Mode, ending: Ending, block: usize) -> Result<&Program> {
         let key = (mode, ending == Ending::Output, block);

@@ -38,8 +38,8 @@ pub enum PlacementError {
     },
     /// The GPU can't hold what has to be there at a time.
     #[error(
-        "the GPU is given {budget} bytes (max_memory), but {needed} must be there at a time: two of the largest offloaded \
-         layers"
+        "the GPU is given {budget} bytes of weights (max_memory), but {needed} must be there at a time: what stays, and \
+         the largest module that comes and goes"
     )]
     NoRoom {
         /// What `max_memory` says.
