@@ -38,6 +38,12 @@ var<workgroup> weights: array<vec4<f32>, WORKGROUP>;
 var<workgroup> tops: array<vec4<f32>, WORKGROUP / RUN>;
 var<workgroup> sums: array<array<vec4<f32>, 4>, WORKGROUP>;
 
+// 1/rms of the four rows' queries and of the token's own key, or 1 where they have no norm.
+struct Norms {
+    queries: vec4<f32>,
+    key: f32,
+}
+
 fn halves(q: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(q.x), unpack2x16float(q.y));
 }
@@ -74,11 +80,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let first = floors.x + group.z * span;
     let count = min(first + span, counts.w);
 
-    take_own(kv, local, group.y == 0u && group.z == 0u);
+    let norms = norms_of(head, kv, local);
+    take_own(kv, local, norms.key, group.y == 0u && group.z == 0u);
     for (var i = local; i < QUADS * 4u; i += WORKGROUP) {
         let lane = i % 4u;
         let at = token[lane] * params.q_stride + head[lane] * HEAD_DIM;
-        queries[i / 4u][lane] = params.scale * query(at, i / 4u);
+        var scale = params.scale;
+        if QK_NORM != 0u {
+            scale *= norms.queries[lane];
+        }
+        queries[i / 4u][lane] = scale * query(at, i / 4u);
     }
     workgroupBarrier();
 

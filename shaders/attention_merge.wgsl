@@ -1,5 +1,5 @@
 // Puts together what the workgroups of a split attention have found, each for its own keys: a workgroup a query head. Then
-// nobody reads the cache any more, and the token's key and value are appended.
+// nobody reads the cache any more, and the token's key and value are appended; QK_NORM is as for tokens_one.wgsl.
 //
 // Of each they left [sum of weighted values | sum of weights, the score that both are relative to, 0, 0].
 
@@ -19,19 +19,63 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> keys: array<vec2<u32>>;
 @group(0) @binding(5) var<storage, read_write> values: array<vec2<u32>>;
 @group(0) @binding(6) var<storage, read> step: Step;
+@group(0) @binding(7) var<storage, read> k_norm: array<f32>;
 
 const QUADS = HEAD_DIM / 4u;
 const PITCH = QUADS + 1u;
 // Invocations that share a quad of the output, each with its own splits.
 const SHARES = WORKGROUP / QUADS;
+// Sums that one invocation adds up.
+const RUN = 8u;
 
 var<workgroup> tops: array<f32, WORKGROUP>;
 var<workgroup> weights: array<f32, WORKGROUP>;
 var<workgroup> totals: array<f32, WORKGROUP>;
 var<workgroup> sums: array<vec4<f32>, WORKGROUP>;
 
+// The quad of a key at `at` times its norm's weights.
+fn weighted(at: u32) -> vec4<f32> {
+    let v = quad(at);
+    if QK_NORM == 0u {
+        return v;
+    }
+    let w = select(at % HEAD_DIM, at - params.heads * HEAD_DIM, QK_NORM == 2u);
+    return v * vec4<f32>(k_norm[w], k_norm[w + 1u], k_norm[w + 2u], k_norm[w + 3u]);
+}
+
+// 1/rms of a key, or 1 where it has no norm.
+fn norm_of(kv: u32, local: u32) -> f32 {
+    if QK_NORM == 0u {
+        return 1.0;
+    }
+    let over_all = QK_NORM == 2u;
+    let first = (params.heads + select(kv, 0u, over_all)) * HEAD_DIM;
+    let width = HEAD_DIM * select(1u, params.kv_heads, over_all);
+    var k = 0.0;
+    for (var d = 4u * local; d < width; d += 4u * WORKGROUP) {
+        k += square(first + d);
+    }
+    // Neither has anything else to hold yet.
+    totals[local] = k;
+    workgroupBarrier();
+    if local < WORKGROUP / RUN {
+        k = 0.0;
+        for (var i = 0u; i < RUN; i++) {
+            k += totals[local * RUN + i];
+        }
+        weights[local] = k;
+    }
+    workgroupBarrier();
+    k = 0.0;
+    for (var i = 0u; i < WORKGROUP / RUN; i++) {
+        k += weights[i];
+    }
+    return inverseSqrt(k / f32(width) + bitcast<f32>(QK_EPS));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let norm = norm_of(min(group.x, params.kv_heads - 1u), local);
     let count = min(step.position + step.tokens, params.window);
     let splits = min((count + params.span - 1u) / params.span, params.most);
     let base = group.x * splits * PITCH;
@@ -74,7 +118,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let kv = group.x;
     if kv < params.kv_heads {
         let at = (step.position * params.kv_heads + kv) * QUADS + local;
-        keys[at] = packed(rotated((params.heads + kv) * HEAD_DIM, local));
+        keys[at] = packed(norm * rotated((params.heads + kv) * HEAD_DIM, local));
         values[at] = packed(quad((params.heads + params.kv_heads + kv) * HEAD_DIM + 4u * local));
     }
 }

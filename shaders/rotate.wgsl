@@ -4,9 +4,10 @@ fn quad(at: u32) -> vec4<f32> {
 }
 
 // Quad `q` of the head at `at`. Of the first ROTARY elements, a multiple of 8, each has its partner half of them away.
+// Where the head is normalised, 1/rms is common to all of it and left to the caller; `weighted` has the norm's weights.
 fn rotated(at: u32, q: u32) -> vec4<f32> {
     let half = ROTARY / 8u;
-    let mine = quad(at + 4u * q);
+    let mine = weighted(at + 4u * q);
     if q >= 2u * half {
         return mine;
     }
@@ -14,9 +15,15 @@ fn rotated(at: u32, q: u32) -> vec4<f32> {
     let cosine = vec4<f32>(step.rope[r].x, step.rope[r + 1u].x, step.rope[r + 2u].x, step.rope[r + 3u].x);
     let sine = vec4<f32>(step.rope[r].y, step.rope[r + 1u].y, step.rope[r + 2u].y, step.rope[r + 3u].y);
     if q < half {
-        return mine * cosine - quad(at + 4u * (q + half)) * sine;
+        return mine * cosine - weighted(at + 4u * (q + half)) * sine;
     }
-    return mine * cosine + quad(at + 4u * (q - half)) * sine;
+    return mine * cosine + weighted(at + 4u * (q - half)) * sine;
+}
+
+// The square of a quad's length.
+fn square(at: u32) -> f32 {
+    let v = quad(at);
+    return dot(v, v);
 }
 
 fn packed(v: vec4<f32>) -> vec2<u32> {

@@ -17,7 +17,7 @@ use native::{TOLERANCE, golden, ids, load, run};
 use serde_json::Value;
 
 /// Every one that there is.
-const TINY: [&str; 13] = [
+const TINY: [&str; 15] = [
     "gemma2",
     "gemma3",
     "llama-bf16-bias",
@@ -28,7 +28,9 @@ const TINY: [&str; 13] = [
     "mistral",
     "olmo2",
     "phi3",
+    "phi3-partial",
     "qwen2",
+    "qwen2-windows",
     "qwen3",
     "smollm3",
 ];
@@ -190,6 +192,28 @@ fn a_decoded_token_is_few_dispatches_and_makes_nothing_new_on_the_device() {
         let dispatches = engine.timings().dispatches.get() as usize;
         assert!(dispatches <= 6 * layers + 5, "{dispatches} dispatches for {layers} layers");
     });
+}
+
+/// On a software device, which doesn't share one token's attention out.
+#[test]
+fn what_a_family_does_not_need_costs_it_no_dispatch() {
+    for (name, a_layer, beside) in [
+        ("llama-bf16-bias", 5, 5),
+        ("mistral", 5, 5),
+        ("phi3-partial", 5, 5),
+        ("qwen3", 5, 5),
+        ("smollm3", 5, 5),
+        ("olmo2", 7, 5),
+        ("gemma2", 7, 6),
+        ("gemma3", 7, 5),
+    ] {
+        run(|options| async move {
+            let engine = load(Rc::new(DirectoryRepo::new(folder(name))), options).await.unwrap();
+            engine.generate(&[1, 2, 3], &greedy(2), &mut |_| true, &Abort::new()).await.unwrap();
+            let dispatches = engine.timings().dispatches.get() as usize;
+            assert_eq!(dispatches, a_layer * engine.shape().layers + beside, "{name}");
+        });
+    }
 }
 
 #[test]

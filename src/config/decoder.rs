@@ -218,7 +218,7 @@ impl DecoderConfig {
     }
 
     /// Of each layer, to how many positions a token attends: to `window` in those that slide by `layer_types`, or by
-    /// `slides` where the config names no types.
+    /// `slides` where the config names no types. There must be a window where one slides.
     pub fn windows(
         &self,
         raw: &ModelConfig,
@@ -230,10 +230,22 @@ impl DecoderConfig {
         let slides = |layer: usize| match types.as_ref().and_then(|types| types.get(layer)) {
             None => Ok(slides(layer)),
             Some(&"sliding_attention") => Ok(true),
-            Some(&"full_attention") => Ok(false),
+            // transformers reads the older name as well.
+            Some(&"full_attention" | &"attention") => Ok(false),
             Some(_) => Err(fields.unsupported("layer_types", "full_attention, sliding_attention")),
         };
-        (0..self.num_hidden_layers).map(|layer| Ok(if slides(layer)? { window } else { None })).collect()
+        let window = |layer| match (slides(layer)?, window) {
+            (false, _) => Ok(None),
+            (true, Some(window)) => Ok(Some(window)),
+            // It is there, so it is switched off.
+            (true, None) if fields.get("sliding_window").is_some() => {
+                Err(fields.invalid("use_sliding_window", format!("true, since layer {layer} has a window")))
+            }
+            (true, None) => {
+                Err(fields.invalid("sliding_window", format!("a number, since layer {layer} has a window")))
+            }
+        };
+        (0..self.num_hidden_layers).map(window).collect()
     }
 }
 

@@ -74,11 +74,11 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A list of `length` zeros and ones.
+    /// The first `length` of a list of zeros and ones.
     #[cfg(feature = "engine")]
     pub(crate) fn switches(&self, key: &str, length: usize) -> Result<Option<Vec<bool>>, ConfigError> {
-        self.typed(key, &format!("a list of {length} zeros and ones"), |value| {
-            let list = value.as_array().filter(|list| list.len() == length)?;
+        self.typed(key, &format!("a list of at least {length} zeros and ones"), |value| {
+            let list = value.as_array()?.get(..length)?;
             list.iter().map(|value| integer(value).filter(|n| *n < 2).map(|n| n == 1)).collect()
         })
     }

@@ -360,14 +360,14 @@ impl Model for Decoder {
                 None => Ok(logits),
             };
         };
-        let mut qkv = match &layer.input_norm {
+        let qkv = match &layer.input_norm {
             Some(norm) => ops.norm_linear(x, norm, &layer.qkv)?,
             None => ops.linear(x, &layer.qkv)?,
         };
-        if let Some(norm) = &layer.qk_norm {
-            qkv = ops.qk_norm(qkv, norm)?;
-        }
-        let attended = ops.attention(qkv, &layer.attention)?;
+        let attended = match &layer.qk_norm {
+            Some(norm) => ops.qk_norm_attention(qkv, norm, &layer.attention)?,
+            None => ops.attention(qkv, &layer.attention)?,
+        };
         let x = add_normed(ops, x, attended, &layer.output, layer.output_norm.as_ref())?;
         let act = self.config.hidden_act;
         let gated = match &layer.mlp_norm {

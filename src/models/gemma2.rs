@@ -21,26 +21,29 @@ pub(super) const DEFAULTS: DecoderDefaults = DecoderDefaults {
     ..DecoderDefaults::LLAMA
 };
 
-/// What Gemma 2 and 3 have in common, with soft caps where the config names them or `caps` (of scores, of logits) does.
+/// A soft cap: the config's, where it names one, be it null.
+fn cap(raw: &ModelConfig, key: &str, default: Option<f64>) -> Result<Option<f32>, ConfigError> {
+    let fields = raw.fields();
+    let cap = if fields.has(key) { fields.positive(key)? } else { default };
+    Ok(cap.map(|cap| cap as f32))
+}
+
+/// What Gemma 2 and 3 have in common; `logits_cap` is for logits, where the config says nothing.
 pub(super) fn describe(
     raw: &ModelConfig,
     config: DecoderConfig,
-    caps: [Option<f64>; 2],
+    logits_cap: Option<f64>,
 ) -> Result<Description, ConfigError> {
     let fields = raw.fields();
     if fields.flag("use_bidirectional_attention")? == Some(true) {
         return Err(fields.unsupported("use_bidirectional_attention", "false: a decoder's attention is causal"));
     }
-    let cap = |key, default: Option<f64>| -> Result<Option<f32>, ConfigError> {
-        Ok(if fields.has(key) { fields.positive(key)? } else { default }.map(|cap| cap as f32))
-    };
     let scalar = fields.positive("query_pre_attn_scalar")?.unwrap_or(256.0);
     Ok(Description {
         mlp_bias: false,
         names: Names::GEMMA,
-        scale: 1.0 / scalar.sqrt() as f32,
-        attn_logit_softcapping: cap("attn_logit_softcapping", caps[0])?,
-        final_logit_softcapping: cap("final_logit_softcapping", caps[1])?,
+        scale: scalar.sqrt().recip() as f32,
+        final_logit_softcapping: cap(raw, "final_logit_softcapping", logits_cap)?,
         embedding_scale: (config.hidden_size as f32).sqrt(),
         norms_from_one: true,
         ..Description::llama(config)
@@ -56,6 +59,7 @@ pub const FAMILY: Family = Family {
         let config = DecoderConfig::parse(raw, &DEFAULTS)?;
         let window = DecoderConfig::sliding_window(raw, Some(4096))?;
         let windows = config.windows(raw, window, |layer| layer.is_multiple_of(2))?;
-        Ok(Description { windows, ..describe(raw, config, [Some(50.0), Some(30.0)])? })
+        let attn_logit_softcapping = cap(raw, "attn_logit_softcapping", Some(50.0))?;
+        Ok(Description { windows, attn_logit_softcapping, ..describe(raw, config, Some(30.0))? })
     },
 };

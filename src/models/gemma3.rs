@@ -15,16 +15,15 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
 pub const FAMILY: Family = Family {
     model_type: "gemma3_text",
     classes: ["Gemma3TextModel", "Gemma3ForCausalLM"],
-    own_keys: &["query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping", "sliding_window_pattern"],
+    // attn_logit_softcapping, which its config has too, means nothing to transformers' attention.
+    own_keys: &["query_pre_attn_scalar", "final_logit_softcapping", "sliding_window_pattern"],
     describe: |raw| {
         let config = DecoderConfig::parse(raw, &DEFAULTS)?;
         let pattern = raw.fields().count("sliding_window_pattern")?.unwrap_or(6);
-        // Where a window says nothing it is shorter than none: a layer's type decides its rope, too.
         let window = DecoderConfig::sliding_window(raw, Some(4096))?;
-        let slides = config.windows(raw, Some(1), |layer| !(layer + 1).is_multiple_of(pattern))?;
-        let windows = slides.iter().map(|slides| slides.and(window)).collect();
-        let ropes = slides.iter().map(|slides| Some(usize::from(slides.is_some()))).collect();
+        let windows = config.windows(raw, window, |layer| !(layer + 1).is_multiple_of(pattern))?;
+        let ropes = windows.iter().map(|window| Some(usize::from(window.is_some()))).collect();
         let names = Names::GEMMA.with_qk_norm();
-        Ok(Description { names, windows, ropes, ..gemma2::describe(raw, config, [None, None])? })
+        Ok(Description { names, windows, ropes, ..gemma2::describe(raw, config, None)? })
     },
 };

@@ -160,8 +160,20 @@ mod tests {
             let config = ModelConfig::from_json("a/b: config.json", case["config"].to_string().as_bytes()).unwrap();
             let (name, expected) = (&case["name"], &case["expected"]);
             let family = Family::of(&config).unwrap();
-            let Description { config: found, qkv_bias, output_bias, mlp_bias, windows, .. } =
-                (family.describe)(&config).unwrap();
+            let description = (family.describe)(&config).unwrap();
+            for (key, found) in [
+                ("embedding_scale", Some(description.embedding_scale)),
+                ("scale", Some(description.scale)),
+                ("attn_logit_softcapping", description.attn_logit_softcapping),
+                ("final_logit_softcapping", description.final_logit_softcapping),
+            ] {
+                let expected = expected[key].as_f64().map(|value| value as f32);
+                let off = |found: f32, expected: f32| (found - expected).abs() / expected;
+                let close = found.zip(expected).map_or(found == expected, |(a, b)| off(a, b) <= f32::EPSILON);
+                assert!(close, "{name}: {key}: {found:?} instead of {expected:?}");
+            }
+            let Description { config: found, qkv_bias, output_bias, mlp_bias, windows, ropes: layer_ropes, .. } =
+                description;
             assert_eq!(found.hidden_act, Activation::from_name(expected["hidden_act"].as_str().unwrap()).unwrap());
             let ropes: Vec<_> = [Some(&found.rope), found.local_rope.as_ref()].into_iter().flatten().collect();
             assert_eq!(ropes.len(), expected["ropes"].as_array().unwrap().len(), "{name}");
@@ -179,7 +191,7 @@ mod tests {
                 "tie_word_embeddings": found.tie_word_embeddings,
                 "bos_token_id": found.special.bos, "eos_token_id": found.special.eos.first(),
                 "pad_token_id": found.special.pad,
-                "biases": [qkv_bias, output_bias, mlp_bias], "windows": windows,
+                "biases": [qkv_bias, output_bias, mlp_bias], "windows": windows, "layer_ropes": layer_ropes,
             });
             for (key, value) in found.as_object().unwrap() {
                 let expected = match &expected[key] {
@@ -206,8 +218,25 @@ mod tests {
                 json!({"layer_types": ["full_attention", "linear_attention"]}),
                 "is not supported. Supported: full_attention, sliding_attention",
             ),
-            ("smollm3", json!({"no_rope_layers": [1]}), "`no_rope_layers` is [1], expected a list of 2 zeros and ones"),
-            ("smollm3", json!({"no_rope_layers": [1, 2]}), "expected a list of 2 zeros and ones"),
+            ("smollm3", json!({"no_rope_layers": [1]}), "`no_rope_layers` is [1], expected a list of at least 2 zeros"),
+            ("smollm3", json!({"no_rope_layers": [1, 2]}), "expected a list of at least 2 zeros and ones"),
+            ("smollm3", json!({"no_rope_layers": "1"}), "expected a list of at least 2 zeros and ones"),
+            // transformers fails on these once a prompt comes.
+            (
+                "smollm3",
+                json!({"layer_types": ["full_attention", "sliding_attention"]}),
+                "`sliding_window` is missing, expected a number, since layer 1 has a window",
+            ),
+            (
+                "qwen3",
+                json!({"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}),
+                "`use_sliding_window` is missing, expected true, since layer 0 has a window",
+            ),
+            ("gemma2", json!({"sliding_window": null}), "`sliding_window` is null, expected a number"),
+            ("gemma3_text", json!({"sliding_window": null}), "`sliding_window` is null, expected a number"),
+            ("phi3", json!({"sliding_window": 0}), "`sliding_window` is 0, expected a positive integer"),
+            ("qwen2", json!({"max_window_layers": -1}), "`max_window_layers` is -1, expected an integer of 0 or more"),
+            ("qwen2", json!({"layer_types": "full_attention"}), "expected a list of 2 strings"),
             ("smollm3", json!({"no_rope_layer_interval": 0}), "expected a positive integer"),
             ("gemma3_text", json!({"sliding_window_pattern": 0}), "expected a positive integer"),
             ("gemma2", json!({"query_pre_attn_scalar": 0}), "expected a finite number above 0"),

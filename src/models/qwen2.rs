@@ -22,7 +22,7 @@ pub(super) fn windows(raw: &ModelConfig, config: &DecoderConfig) -> Result<Vec<O
     let on = fields.flag("use_sliding_window")?.unwrap_or(false);
     let window = DecoderConfig::sliding_window(raw, Some(4096))?.filter(|_| on);
     let first = fields.count_or_zero("max_window_layers")?.unwrap_or(28);
-    config.windows(raw, window, |layer| layer >= first)
+    config.windows(raw, window, |layer| window.is_some() && layer >= first)
 }
 
 /// `Qwen2ForCausalLM` and its base.

@@ -31,8 +31,10 @@ pub const FAMILY: Family = Family {
         // In spite of its name it is 1 where positions are rotated.
         let rotated: Vec<bool> = fields.switches("no_rope_layers", layers)?.unwrap_or_else(every);
         let on = fields.flag("use_sliding_window")?.unwrap_or(false);
-        let window = DecoderConfig::sliding_window(raw, None)?.filter(|_| on);
-        let windows = config.windows(raw, window, |layer| rotated.get(layer) == Some(&false))?;
+        // The switch means nothing to layers whose types are named.
+        let window = DecoderConfig::sliding_window(raw, None)?;
+        let slides = |layer| on && window.is_some() && rotated.get(layer) == Some(&false);
+        let windows = config.windows(raw, window, slides)?;
         let ropes = rotated.into_iter().map(|rotated| rotated.then_some(0)).collect();
         Ok(Description { windows, ropes, ..Description::llama(config) })
     },

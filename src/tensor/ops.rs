@@ -131,6 +131,12 @@ pub trait Ops {
     /// Rotates queries and keys, appends keys and values to the cache, attends. `qkv` holds queries, keys and values.
     fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor>;
 
+    /// `attention(qk_norm(qkv))`
+    fn qk_norm_attention(&mut self, qkv: Tensor, norm: &QkNorm, attention: &Attention) -> Result<Tensor> {
+        let qkv = self.qk_norm(qkv, norm)?;
+        self.attention(qkv, attention)
+    }
+
     /// `linear(rms_norm(x))`
     fn norm_linear(&mut self, x: Tensor, norm: &RmsNorm, linear: &Linear) -> Result<Tensor> {
         let normed = self.rms_norm(x, norm)?;

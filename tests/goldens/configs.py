@@ -116,9 +116,30 @@ CASES = {
         "num_hidden_layers": 5,
         "no_rope_layers": [1, 0, 1, 1, 0],
     },
+    "smollm3 with layer types, whose windows need no switch, and a list for more layers than there are": {
+        "model_type": "smollm3",
+        "sliding_window": 64,
+        "num_hidden_layers": 3,
+        "layer_types": ["sliding_attention", "attention", "full_attention"],
+        "no_rope_layers": [1, 0, 1, 1],
+    },
     "olmo2 and nothing else": {"model_type": "olmo2"},
     "gemma2 and nothing else": {"model_type": "gemma2"},
+    "gemma2 without caps": {
+        "model_type": "gemma2",
+        "query_pre_attn_scalar": 144,
+        "attn_logit_softcapping": None,
+        "final_logit_softcapping": None,
+        "num_hidden_layers": 3,
+    },
     "gemma3_text and nothing else": {"model_type": "gemma3_text"},
+    "gemma3_text with caps, of which one counts": {
+        "model_type": "gemma3_text",
+        "attn_logit_softcapping": 50.0,
+        "final_logit_softcapping": 30.0,
+        "num_hidden_layers": 7,
+        "sliding_window_pattern": 3,
+    },
     "gemma-3-1b-it, as v4 saved it": {
         "model_type": "gemma3_text",
         "attn_logit_softcapping": None,
@@ -176,10 +197,9 @@ GENERATION_KEYS = [
 ]
 
 
-def biases(config):
+def biases(model):
     """Whether q, o and gate have biases."""
-    with torch.device("meta"):
-        names = AutoModelForCausalLM.from_config(config).state_dict()
+    names = model.state_dict()
     endings = [("q_proj.bias", "qkv_proj.bias"), ("o_proj.bias",), ("gate_proj.bias", "gate_up_proj.bias")]
     return [any(name.endswith(ending) for name in names) for ending in endings]
 
@@ -199,6 +219,26 @@ def ropes(config):
     return [line([one["rope_theta"], one["rope_type"]]) for one in each]
 
 
+def layer_ropes(config):
+    """Of each layer, which of the ropes rotates its heads; null: none."""
+    if config.model_type == "gemma3_text":
+        return [int(kind == "sliding_attention") for kind in config.layer_types]
+    rotated = getattr(config, "no_rope_layers", None) or [1] * config.num_hidden_layers
+    return [0 if rotates else None for rotates in rotated[: config.num_hidden_layers]]
+
+
+def scales(model):
+    """What multiplies embeddings and scores, and the caps of scores and logits."""
+    config, attention = model.config, model.model.layers[0].self_attn
+    return {
+        "embedding_scale": getattr(model.model.embed_tokens, "scalar_embed_scale", 1.0),
+        "scale": attention.scaling,
+        # Gemma 3's attention has the attribute, but doesn't use it.
+        "attn_logit_softcapping": attention.attn_logit_softcapping if config.model_type == "gemma2" else None,
+        "final_logit_softcapping": getattr(config, "final_logit_softcapping", None),
+    }
+
+
 def main():
     cases = []
     for name, keys in CASES.items():
@@ -208,10 +248,14 @@ def main():
         generation = GenerationConfig.from_model_config(dict(keys))
         expected = {key: getattr(config, key, None) for key in MODEL_KEYS}
         expected["head_dim"] = expected["head_dim"] or config.hidden_size // config.num_attention_heads
-        expected["biases"] = biases(config)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+        expected["biases"] = biases(model)
+        expected |= scales(model)
         expected["hidden_act"] = expected["hidden_act"] or config.hidden_activation
         expected["ropes"] = ropes(config)
         expected["windows"] = line(windows(config))
+        expected["layer_ropes"] = line(layer_ropes(config))
         expected["dtype"] = None if config.dtype is None else str(config.dtype)
         expected["generation"] = {key: getattr(generation, key) for key in GENERATION_KEYS}
         cases.append({"name": name, "config": keys, "expected": expected})

@@ -87,12 +87,37 @@ VARIANTS = {
         ),
         dtype=torch.float16,
     ),
-    # A window of 16 positions, which the long prompt goes beyond.
+    # Windows of 16 positions, which the long prompt goes beyond, from the second layer on.
+    "qwen2-windows": dict(
+        model_type="qwen2",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=3, num_attention_heads=6,
+            num_key_value_heads=2, tie_word_embeddings=True, use_sliding_window=True, sliding_window=16,
+            max_window_layers=1,
+        ),
+        rope=dict(rope_type="default", rope_theta=1_000_000.0),
+        dtype=torch.float16,
+    ),
+    # Half of each head rotated; windows.
+    "phi3-partial": dict(
+        model_type="phi3",
+        config=dict(
+            vocab_size=131, hidden_size=96, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, tie_word_embeddings=False, original_max_position_embeddings=64, pad_token_id=0,
+            sliding_window=16, eos_token_id=2,
+        ),
+        rope=dict(
+            rope_type="longrope", rope_theta=10_000.0, partial_rotary_factor=0.5, short_factor=[1.0, 1.1, 1.2, 1.3],
+            long_factor=[1.5, 2.0, 2.5, 3.0], original_max_position_embeddings=64,
+        ),
+        dtype=torch.bfloat16,
+    ),
+    # Windows in all layers; head_dim that isn't hidden / heads.
     "mistral": dict(
         model_type="mistral",
         config=dict(
             vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
-            num_key_value_heads=2, head_dim=20, sliding_window=16, tie_word_embeddings=False,
+            num_key_value_heads=2, head_dim=24, sliding_window=16, tie_word_embeddings=False,
         ),
         rope=dict(rope_type="default", rope_theta=10_000.0),
         dtype=torch.bfloat16,
@@ -105,27 +130,29 @@ VARIANTS = {
             num_key_value_heads=2, head_dim=16, tie_word_embeddings=True,
         ),
         rope=dict(rope_type="default", rope_theta=1_000_000.0),
-        dtype=torch.bfloat16,
+        dtype=torch.float16,
     ),
-    # Every fourth layer without positions.
+    # With and without positions, each with and without a window.
     "smollm3": dict(
         model_type="smollm3",
         config=dict(
-            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=4, num_attention_heads=6,
-            num_key_value_heads=2, tie_word_embeddings=True, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=4, num_attention_heads=9,
+            num_key_value_heads=3, tie_word_embeddings=True, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+            no_rope_layers=[1, 0, 1, 0], sliding_window=16,
+            layer_types=["full_attention", "sliding_attention", "sliding_attention", "full_attention"],
         ),
         rope=dict(rope_type="default", rope_theta=2_000_000.0),
         dtype=torch.bfloat16,
     ),
-    # Norms after attention and feed-forward, none before; q and k normalised over all heads.
+    # Norms after attention and feed-forward, none before; q and k normalised over all heads; biases.
     "olmo2": dict(
         model_type="olmo2",
         config=dict(
-            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
-            num_key_value_heads=2, tie_word_embeddings=False, eos_token_id=2,
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=9,
+            num_key_value_heads=3, attention_bias=True, tie_word_embeddings=False, eos_token_id=2,
         ),
         rope=dict(rope_type="default", rope_theta=500_000.0),
-        dtype=torch.bfloat16,
+        dtype=torch.float32,
     ),
     # Norms on both sides, weights that count from 1, scaled embeddings, soft caps on scores and logits, windows in
     # every other layer.
@@ -133,18 +160,20 @@ VARIANTS = {
         model_type="gemma2",
         config=dict(
             vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
-            num_key_value_heads=2, head_dim=20, query_pre_attn_scalar=24, sliding_window=16, tie_word_embeddings=False, attn_logit_softcapping=4.0,
-            final_logit_softcapping=12.0,
+            num_key_value_heads=2, head_dim=24, query_pre_attn_scalar=20, sliding_window=16, tie_word_embeddings=False,
+            attn_logit_softcapping=4.0, final_logit_softcapping=12.0,
         ),
         rope=dict(rope_type="default", rope_theta=10_000.0),
         dtype=torch.bfloat16,
     ),
-    # The same without caps, q and k normalised, and a rope of its own for the layers with a window.
+    # The same without caps (whatever it says of scores), q and k normalised, and a rope of its own for the layers with a
+    # window.
     "gemma3": dict(
         model_type="gemma3_text",
         config=dict(
             vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=3, num_attention_heads=6,
-            num_key_value_heads=2, head_dim=20, query_pre_attn_scalar=24, sliding_window=16, tie_word_embeddings=False,
+            num_key_value_heads=2, head_dim=24, query_pre_attn_scalar=20, sliding_window=16, tie_word_embeddings=False,
+            attn_logit_softcapping=0.5,
             layer_types=["sliding_attention", "full_attention", "sliding_attention"],
         ),
         rope=dict(

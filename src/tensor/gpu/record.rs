@@ -185,6 +185,20 @@ struct VecArgs<'a> {
     add_to: Option<Tensor>,
 }
 
+/// Which of its forms attention takes.
+struct Form<'a> {
+    source: Source,
+    split: bool,
+    norm: Option<&'a QkNorm>,
+}
+
+/// The norm of queries and keys as the kernels of one token know it.
+fn norm_constants(norm: Option<&QkNorm>) -> [Constant; 2] {
+    let kind = norm.map_or(0, |norm| if norm.each { 1 } else { 2 });
+    let eps = norm.map_or(0, |norm| norm.q.eps.to_bits());
+    [Constant::U32("QK_NORM", kind), Constant::U32("QK_EPS", eps)]
+}
+
 /// How many elements of a head are rotated.
 fn rotated(attention: &Attention) -> u32 {
     attention.rotary.map_or(0, |rotary| rotary.dim as u32)
@@ -435,22 +449,31 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    fn attend(&mut self, source: Source, split: bool, qkv: Tensor, y: Tensor, attention: &Attention, grid: Grid) {
+    fn attend(&mut self, form: Form<'_>, qkv: Tensor, y: Tensor, attention: &Attention, grid: Grid) {
+        let Form { source, split, norm } = form;
         let Attention { layer, heads, kv_heads, head_dim, scale, softcap, .. } = *attention;
         let workgroup = self.tuning.attention.max((head_dim as u32 / 4).next_power_of_two());
+        let mut constants = vec![
+            Constant::U32("WORKGROUP", workgroup),
+            Constant::U32("HEAD_DIM", head_dim as u32),
+            Constant::U32("ROTARY", rotated(attention)),
+            Constant::Bool("SOFTCAP", softcap.is_some()),
+            Constant::Bool("SPLIT", split),
+        ];
+        constants.extend(norm_constants(norm));
+        let mut buffers = vec![
+            BufferName::Activation(qkv.id),
+            BufferName::Keys(layer),
+            BufferName::Values(layer),
+            BufferName::Activation(y.id),
+            BufferName::Step,
+        ];
+        if source != Source::Attention {
+            let unused = BufferName::Activation(qkv.id);
+            buffers.extend(norm.map_or([unused; 2], |norm| [norm.q, norm.k].map(|n| BufferName::Weight(n.weight, 0))));
+        }
         self.push(
-            Kernel {
-                source,
-                storage: None,
-                reduction: None,
-                constants: vec![
-                    Constant::U32("WORKGROUP", workgroup),
-                    Constant::U32("HEAD_DIM", head_dim as u32),
-                    Constant::U32("ROTARY", rotated(attention)),
-                    Constant::Bool("SOFTCAP", softcap.is_some()),
-                    Constant::Bool("SPLIT", split),
-                ],
-            },
+            Kernel { source, storage: None, reduction: None, constants },
             vec![
                 heads as u32,
                 kv_heads as u32,
@@ -461,44 +484,42 @@ impl<'a> Recorder<'a> {
                 softcap.unwrap_or_default().to_bits(),
                 Angles::of(attention).first,
             ],
-            vec![
-                BufferName::Activation(qkv.id),
-                BufferName::Keys(layer),
-                BufferName::Values(layer),
-                BufferName::Activation(y.id),
-                BufferName::Step,
-            ],
+            buffers,
             grid,
         );
     }
 
-    /// One token's attention, which rotates and appends too: by a workgroup for each four query heads that share a key
+    /// Whether one token runs, and its kernel can rotate: whole quads, each with its partners half of what is rotated away.
+    fn alone(&self, attention: &Attention) -> bool {
+        self.mode == Mode::Decode && rotated(attention).is_multiple_of(8)
+    }
+
+    /// One token's attention, which normalises, rotates and appends too: by a workgroup for each four query heads that share a key
     /// head, or by several for their shares of the keys, put together by a second kernel.
-    fn attend_alone(&mut self, qkv: Tensor, attention: &Attention) -> Tensor {
+    fn attend_alone(&mut self, qkv: Tensor, norm: Option<&QkNorm>, attention: &Attention) -> Tensor {
         let Attention { heads, kv_heads, head_dim, .. } = *attention;
         let (x, y) = (kv_heads as u32, ((heads / kv_heads) as u32).div_ceil(ATTENTION_ROWS));
         let attended = self.allocate(heads * head_dim, qkv.rows);
         let Some(splits) = self.tuning.splits else {
             let grid = Grid::PerRows { x, rows: y, per_group: 1 };
-            self.attend(Source::AttentionAppend, false, qkv, attended, attention, grid);
+            let form = Form { source: Source::AttentionAppend, split: false, norm };
+            self.attend(form, qkv, attended, attention, grid);
             return attended;
         };
         let (span, most) = (splits.span, splits.most(x * y));
         let parts = self.allocate(heads * most as usize * (head_dim + 4), Rows::Last);
         let window = window(attention);
-        self.attend(Source::AttentionSplit, true, qkv, parts, attention, Grid::Split { x, y, span, most, window });
+        let form = Form { source: Source::AttentionSplit, split: true, norm };
+        self.attend(form, qkv, parts, attention, Grid::Split { x, y, span, most, window });
         let workgroup = 256.max((head_dim as u32 / 4).next_power_of_two());
+        let mut constants = vec![
+            Constant::U32("WORKGROUP", workgroup),
+            Constant::U32("HEAD_DIM", head_dim as u32),
+            Constant::U32("ROTARY", rotated(attention)),
+        ];
+        constants.extend(norm_constants(norm));
         self.push(
-            Kernel {
-                source: Source::AttentionMerge,
-                storage: None,
-                reduction: None,
-                constants: vec![
-                    Constant::U32("WORKGROUP", workgroup),
-                    Constant::U32("HEAD_DIM", head_dim as u32),
-                    Constant::U32("ROTARY", rotated(attention)),
-                ],
-            },
+            Kernel { source: Source::AttentionMerge, storage: None, reduction: None, constants },
             vec![heads as u32, kv_heads as u32, span, most, window, Angles::of(attention).first],
             vec![
                 BufferName::Activation(parts.id),
@@ -507,6 +528,7 @@ impl<'a> Recorder<'a> {
                 BufferName::Keys(attention.layer),
                 BufferName::Values(attention.layer),
                 BufferName::Step,
+                norm.map_or(BufferName::Activation(qkv.id), |norm| BufferName::Weight(norm.k.weight, 0)),
             ],
             Grid::Fixed(heads as u32),
         );
@@ -609,11 +631,18 @@ impl Ops for Recorder<'_> {
         Ok(qkv)
     }
 
+    fn qk_norm_attention(&mut self, qkv: Tensor, norm: &QkNorm, attention: &Attention) -> Result<Tensor> {
+        if self.alone(attention) && norm.q.eps == norm.k.eps {
+            return Ok(self.attend_alone(qkv, Some(norm), attention));
+        }
+        let qkv = self.qk_norm(qkv, norm)?;
+        self.attention(qkv, attention)
+    }
+
     fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor> {
         let Attention { layer, heads, kv_heads, head_dim, .. } = *attention;
-        // One token's kernel rotates whole quads, each with its partners half of what is rotated away.
-        if self.mode == Mode::Decode && rotated(attention).is_multiple_of(8) {
-            return Ok(self.attend_alone(qkv, attention));
+        if self.alone(attention) {
+            return Ok(self.attend_alone(qkv, None, attention));
         }
         let angles = Angles::of(attention);
         let quarters = ((heads + 2 * kv_heads) * head_dim / 4) as u32;
@@ -635,7 +664,7 @@ impl Ops for Recorder<'_> {
         );
         let y = self.allocate(heads * head_dim, qkv.rows);
         let grid = Grid::PerRows { x: kv_heads as u32, rows: (heads / kv_heads) as u32, per_group: ATTENTION_ROWS };
-        self.attend(Source::Attention, false, qkv, y, attention, grid);
+        self.attend(Form { source: Source::Attention, split: false, norm: None }, qkv, y, attention, grid);
         Ok(y)
     }
 

@@ -473,6 +473,19 @@ async fn norms() {
 }
 device_test!(rms_norm_equals_float64, norms());
 
+/// A row of qkv whose queries and keys are normalised.
+fn qk_normed(row: &[f32], norm: &QkNorm, weights: &[Weight]) -> Vec<f64> {
+    let (queries, rest) = row.split_at(norm.heads * norm.head_dim);
+    let (keys, values) = rest.split_at(norm.kv_heads * norm.head_dim);
+    let mut normed = Vec::new();
+    for (part, RmsNorm { weight, eps }) in [(queries, norm.q), (keys, norm.k)] {
+        let weight = &weights[weight.0].values;
+        normed.extend(part.chunks(weight.len()).flat_map(|group| rms(group, weight, eps)));
+    }
+    normed.extend(values.iter().map(|v| f64::from(*v)));
+    normed
+}
+
 async fn qk_norms() {
     let random = &mut Random(7);
     for device in devices().await {
@@ -486,17 +499,8 @@ async fn qk_norms() {
                 let width = (heads + 2 * kv_heads) * head_dim;
                 let x = random.values(tokens * width);
                 let ran = case.run(&x, width, 0, &[], &[], |ops, x| ops.qk_norm(x, &norm).unwrap()).await;
-                let mut expected = Vec::new();
-                for row in x.chunks(width) {
-                    let (queries, rest) = row.split_at(heads * head_dim);
-                    let (keys, values) = rest.split_at(kv_heads * head_dim);
-                    for (part, (norm, width)) in [queries, keys].into_iter().zip([q, k].into_iter().zip(widths)) {
-                        let weight = &case.weights[norm.weight.0].values;
-                        expected.extend(part.chunks(width).flat_map(|group| rms(group, weight, norm.eps)));
-                    }
-                    expected.extend(values.iter().map(|v| f64::from(*v)));
-                }
-                let expected: Vec<_> = expected.into_iter().map(|y| (y, 4e-6 * y.abs() + 1e-7)).collect();
+                let expected = x.chunks(width).flat_map(|row| qk_normed(row, &norm, &case.weights));
+                let expected: Vec<_> = expected.map(|y| (y, 4e-6 * y.abs() + 1e-7)).collect();
                 close(&format!("{norm:?} of {tokens}"), &ran.y, &expected);
             }
         }
@@ -547,17 +551,19 @@ async fn attend() {
     let random = &mut Random(5);
     let mut sample = Sample(0);
     for device in devices().await {
-        // Heads, their sizes, the rope, the window and the soft cap: each in every form once.
+        // Heads, their sizes, the rope, the window, the soft cap and the norms, of each head or of all: each in every form
+        // once.
         let whole = |dim| Some(Rotary { table: 0, tables: 1, dim });
-        for (heads, kv_heads, head_dim, rotary, window, softcap) in [
-            (6, 2, 12, whole(12), None, None),
-            (9, 3, 64, whole(64), None, None),
-            (4, 4, 20, None, Some(16), None),
-            (2, 1, 256, whole(256), Some(64), Some(0.7)),
-            (7, 1, 8, whole(8), None, Some(1.5)),
-            (6, 2, 16, Some(Rotary { table: 1, tables: 2, dim: 16 }), Some(1), None),
-            (4, 2, 24, Some(Rotary { table: 0, tables: 2, dim: 16 }), Some(35), None),
-            (4, 2, 24, Some(Rotary { table: 0, tables: 1, dim: 12 }), None, None),
+        for (heads, kv_heads, head_dim, rotary, window, softcap, each) in [
+            (6, 2, 12, whole(12), None, None, None),
+            (9, 3, 64, whole(64), None, None, None),
+            (4, 4, 20, None, Some(16), None, Some(false)),
+            (2, 1, 256, whole(256), Some(64), Some(0.7), Some(true)),
+            (7, 1, 8, whole(8), None, Some(1.5), None),
+            (6, 2, 16, Some(Rotary { table: 1, tables: 2, dim: 16 }), Some(1), None, None),
+            (4, 2, 24, Some(Rotary { table: 0, tables: 2, dim: 16 }), Some(35), None, Some(true)),
+            (4, 2, 24, Some(Rotary { table: 0, tables: 1, dim: 12 }), None, None, Some(true)),
+            (20, 5, 32, whole(32), None, None, Some(false)),
         ] {
             let scale = 1.0 / (head_dim as f32).sqrt();
             let attention = Attention { layer: 0, heads, kv_heads, head_dim, scale, softcap, window, rotary };
@@ -565,7 +571,7 @@ async fn attend() {
                 if sample.skips(7) {
                     continue;
                 }
-                attention_case(Case::new(&device, tokens, Mode::Prefill), random, attention).await;
+                attention_case(Case::new(&device, tokens, Mode::Prefill), random, attention, each).await;
             }
             let tuning = Tuning::of(device.0.capabilities());
             let split = Some(Splits { span: 9, groups: 7 * kv_heads as u32 });
@@ -576,7 +582,7 @@ async fn attend() {
                 let mut case = Case::new(&device, 1, Mode::Decode);
                 case.position = position;
                 case.tuning = Some(Tuning { splits, ..tuning.clone() });
-                attention_case(case, random, attention).await;
+                attention_case(case, random, attention, each).await;
             }
         }
     }
@@ -584,7 +590,7 @@ async fn attend() {
 device_test!(attention_equals_float64, attend());
 
 /// Runs a case over a random cache and checks what was appended and what was attended to.
-async fn attention_case(mut case: Case, random: &mut Random, attention: Attention) {
+async fn attention_case(mut case: Case, random: &mut Random, attention: Attention, each: Option<bool>) {
     let Attention { heads, kv_heads, head_dim, scale, softcap, window, rotary, .. } = attention;
     let (tokens, position) = (case.tokens, case.position);
     let width = (heads + 2 * kv_heads) * head_dim;
@@ -596,10 +602,23 @@ async fn attention_case(mut case: Case, random: &mut Random, attention: Attentio
     let before = position * kv_heads * head_dim;
     case.cache = [0, 1].map(|_| random.values(before).into_iter().map(|v| kept(v, Storage::F16)).collect());
     let bytes = (position + tokens) * kv_heads * head_dim * 2;
-    let ran = case.run(&qkv, width, bytes, &pairs, &[], |ops, x| ops.attention(x, &attention).unwrap()).await;
+    let norm = each.map(|each| {
+        let widths = [heads, kv_heads].map(|heads| if each { head_dim } else { heads * head_dim });
+        let [q, k] = widths.map(|width| RmsNorm { weight: case.weight(random, width, 1, Storage::F32), eps: 1e-3 });
+        QkNorm { q, k, heads, kv_heads, head_dim, each }
+    });
+    let ran = case.run(&qkv, width, bytes, &pairs, &[], |ops, x| match &norm {
+        Some(norm) => ops.qk_norm_attention(x, norm, &attention).unwrap(),
+        None => ops.attention(x, &attention).unwrap(),
+    });
+    let ran = ran.await;
+    let normed: Vec<f64> = match &norm {
+        Some(norm) => qkv.chunks(width).flat_map(|row| qk_normed(row, norm, &case.weights)).collect(),
+        None => qkv.iter().map(|v| f64::from(*v)).collect(),
+    };
 
     let rotate = |token: usize, head: usize| -> Vec<f64> {
-        let at = |d: usize| f64::from(qkv[token * width + head * head_dim + d]);
+        let at = |d: usize| normed[token * width + head * head_dim + d];
         let turn = |d: usize| angles[(token * tables + table) * half + d % half];
         (0..head_dim)
             .map(|d| match d {
@@ -614,7 +633,9 @@ async fn attention_case(mut case: Case, random: &mut Random, attention: Attentio
         case.cache.clone().map(|kept| kept.into_iter().map(|v| (f64::from(v), 0.0)).collect::<Vec<_>>());
     for token in 0..tokens {
         for kv in 0..kv_heads {
-            expected_keys.extend(rotate(token, heads + kv).into_iter().map(|k| (k, half_off)));
+            // Half of a float16's last place: as it is up to 2, twice that up to 4.
+            let off = |k: f64| half_off * k.abs().max(1.0).log2().floor().exp2();
+            expected_keys.extend(rotate(token, heads + kv).into_iter().map(|k| (k, off(k))));
             let first = token * width + (heads + kv_heads + kv) * head_dim;
             expected_values.extend(qkv[first..first + head_dim].iter().map(|v| (f64::from(*v), half_off)));
         }
