@@ -31,6 +31,10 @@ pub enum Error {
     #[cfg(feature = "engine")]
     #[error(transparent)]
     Weights(#[from] crate::weights::WeightsError),
+    /// Weights can't be placed as was asked.
+    #[cfg(feature = "engine")]
+    #[error(transparent)]
+    Placement(#[from] crate::placement::PlacementError),
     /// What was asked of the model can't be done.
     #[cfg(feature = "engine")]
     #[error(transparent)]
@@ -52,6 +56,8 @@ impl Error {
             Error::Gpu(e) => e.code(),
             #[cfg(feature = "engine")]
             Error::Weights(e) => e.code(),
+            #[cfg(feature = "engine")]
+            Error::Placement(e) => e.code(),
             #[cfg(feature = "engine")]
             Error::Generation(e) => e.code(),
             #[cfg(feature = "text")]

@@ -17,6 +17,8 @@ pub mod generation;
 pub mod hub;
 #[cfg(feature = "engine")]
 pub mod models;
+#[cfg(feature = "engine")]
+pub mod placement;
 pub mod tensor;
 #[cfg(feature = "text")]
 pub mod text;

@@ -11,8 +11,8 @@ import {
   type ModelOptions,
   type PretrainedModelOptions,
   type PretrainedOptions,
-  refuse_option,
 } from "./options.js";
+import { refuse_option } from "./refuse.js";
 import { check_source, type ModelSource, source_name } from "./source.js";
 import { WorkerBackend } from "./worker_backend.js";
 

@@ -47,6 +47,10 @@ export interface ModelStats {
   /** The most that they ever were. */
   peak_gpu_bytes: number;
   gpu_buffers: number;
+  /** Weights in CPU memory, as the file has them. */
+  held_bytes: number;
+  /** GPU devices that were lost, and replaced. */
+  device_losses: number;
   /** The weights of the whole model, as they lie on the device. */
   weight_bytes: number;
   /** The weights that are on their device by now. */
@@ -91,7 +95,10 @@ export interface EngineLoadOptions extends HubOptions {
   ignore_mismatched_sizes?: boolean;
   seed?: number;
   dtype?: "auto" | "float16" | "bfloat16" | "float32";
-  device_map?: string | number | Record<string, Device>;
+  /** A JSON object of modules and devices. */
+  device_map?: string;
+  /** A JSON object of devices and sizes. */
+  max_memory?: string;
   prefetch?: boolean;
   device?: GPUDevice;
   signal?: AbortSignal;

@@ -53,6 +53,7 @@ export const ERROR_CODES = [
   "KERNEL_COMPILE",
   "OUT_OF_MEMORY",
   "DEVICE_LOST",
+  "DEVICE_MAP",
   // This package.
   /** A tensor's shape, type or index doesn't fit what was asked of it. */
   "TENSOR",

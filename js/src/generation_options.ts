@@ -1,6 +1,7 @@
 import type { GenerateOptions } from "./backend.js";
 import type { IdsLike } from "./inputs.js";
-import { check_keys, refuse_option } from "./options.js";
+import { check_keys } from "./options.js";
+import { refuse_option } from "./refuse.js";
 import { StoppingCriteria, StoppingCriteriaList } from "./stopping.js";
 import type { BaseStreamer } from "./streamer.js";
 

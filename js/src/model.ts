@@ -6,7 +6,8 @@ import { aborted, LayerlineError } from "./errors.js";
 import { check_generation_options, type GenerateInputs, stopping } from "./generation_options.js";
 import { type IdsLike, ids_tensor, normalise_prompt } from "./inputs.js";
 import type { IncompatibleKeys } from "./loading_info.js";
-import { check_keys, refuse_option } from "./options.js";
+import { check_keys } from "./options.js";
+import { refuse_option } from "./refuse.js";
 import { Tensor } from "./tensor.js";
 
 /** The argument of `model.forward`, and of calling the model. */

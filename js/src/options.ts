@@ -4,6 +4,8 @@ import { type ConfigOverrides, OVERRIDES } from "./config_overrides.js";
 import type { EngineLoadOptions, HubOptions, ProgressInfo } from "./engine.js";
 import { env } from "./env.js";
 import { LayerlineError } from "./errors.js";
+import { check_device_map, check_max_memory } from "./placement.js";
+import { refuse_option } from "./refuse.js";
 import { check_source, type ModelSource } from "./source.js";
 import { check_state_dict, type StateDict } from "./state_dict.js";
 
@@ -46,8 +48,13 @@ export interface ModelOptions {
   dtype?: DType | null;
   /** @deprecated transformers' former name of `dtype` */
   torch_dtype?: DType | null;
-  /** Where each module goes. Default "auto". */
+  /**
+   * Where each module lives: 0 is the GPU; "cpu" is CPU memory and "disk" the cache, from which it comes to the GPU for
+   * each pass. Default "auto": inferred from `max_memory`, as accelerate does; without that all is on the GPU.
+   */
   device_map?: string | number | Record<string, number | string> | null;
+  /** Bytes of weights that a device takes, or texts like "2GB": `{ 0: "2GB", cpu: "4GB" }`. The disk takes the rest. */
+  max_memory?: Record<string, number | string> | null;
   /** "webgpu" (the default), or a GPUDevice to share; that one needs `worker: false`. */
   device?: "auto" | "gpu" | "webgpu" | GPUDevice | null;
   /** The one implementation that there is computes what both of these do. */
@@ -95,7 +102,17 @@ export interface CheckedModelOptions {
 
 const TEXT_KEYS = ["revision", "subfolder", "endpoint", "mirror"] as const;
 const SHARED_KEYS = [...TEXT_KEYS, ...CACHE_KEYS, "token", "signal", "progress_callback"];
-const MADE_KEYS = ["dtype", "torch_dtype", "device_map", "device", "attn_implementation", "seed", "prefetch", "worker"];
+const MADE_KEYS = [
+  "dtype",
+  "torch_dtype",
+  "device_map",
+  "max_memory",
+  "device",
+  "attn_implementation",
+  "seed",
+  "prefetch",
+  "worker",
+];
 const LOADED_KEYS = [
   "config",
   "state_dict",
@@ -138,10 +155,9 @@ const REFUSED: Record<string, string> = {
   quantization_config: QUANTISING,
   load_in_4bit: QUANTISING,
   load_in_8bit: QUANTISING,
-  max_memory: 'Give a device_map that names the modules instead, or "auto".',
-  offload_folder: "There is no offloading to disk; leave it out.",
+  offload_folder: "What is offloaded to disk is read from the cache; give cache_dir instead.",
   offload_state_dict: "Weights never pass through memory as a whole; leave it out.",
-  offload_buffers: "There is no offloading to disk; leave it out.",
+  offload_buffers: "The models here have no buffers; leave it out.",
   trust_remote_code: "Code from a repo is never run. The architecture must be one that Layerline knows.",
   code_revision: "Code from a repo is never run; leave it out.",
   weights_only: "A pickle that could run code is never loaded: true is the only mode. Leave it out.",
@@ -170,11 +186,6 @@ const REFUSED: Record<string, string> = {
   num_labels: "There are no classification heads; leave it out.",
   use_auth_token: "It is called token now.",
 };
-
-export function refuse_option(name: string, value: unknown, why: string): never {
-  const shown = typeof value === "string" || typeof value !== "object" ? JSON.stringify(value) : "…";
-  throw new LayerlineError("UNSUPPORTED_OPTION", `The option ${name}: ${shown} is not supported. ${why}`);
-}
 
 /** A table's own entry: not what every object inherits, whatever the key is. */
 function own<V>(table: Record<string, V>, key: string): V | undefined {
@@ -278,7 +289,10 @@ function check_made_options(
     engine.seed = seed;
   }
   if (options.prefetch != null) engine.prefetch = options.prefetch;
-  if (options.device_map != null) engine.device_map = options.device_map;
+  const device_map = check_device_map(options.device_map);
+  if (device_map !== undefined) engine.device_map = device_map;
+  const max_memory = check_max_memory(options.max_memory);
+  if (max_memory !== undefined) engine.max_memory = max_memory;
 
   const worker = options.worker ?? (worker_by_default && !is_gpu_device(options.device));
   if (is_gpu_device(options.device)) {

@@ -51,8 +51,34 @@ describe("loading", () => {
     expect(load(said).engine).toEqual({ endpoint, dtype: "float16" });
     expect(load({ torch_dtype: "torch.bfloat16" }).engine.dtype).toBe("bfloat16");
     expect(load({ revision: null, dtype: null, config: null }).engine).toEqual({ endpoint });
-    const mapped = { device_map: { "": 0 }, prefetch: false };
-    expect(load(mapped).engine).toEqual({ endpoint, ...mapped });
+    expect(load({ device_map: "auto", prefetch: false }).engine).toEqual({ endpoint, prefetch: false });
+  });
+
+  test("devices and their memory are said as transformers says them", () => {
+    const said = (options: object) => {
+      const { device_map, max_memory } = load(options).engine;
+      return [device_map, max_memory].map((json) => json && JSON.parse(json));
+    };
+    for (const strategy of ["auto", "balanced", "balanced_low_0", "sequential", null, undefined]) {
+      expect(said({ device_map: strategy })).toEqual([undefined, undefined]);
+    }
+    expect(said({ device_map: "cuda:0" })).toEqual([{ "": 0 }, undefined]);
+    expect(said({ device_map: "cpu" })).toEqual([{ "": "cpu" }, undefined]);
+    expect(said({ device_map: { "": 0, "model.layers.3": "disk" } })).toEqual([
+      { "": 0, "model.layers.3": "disk" },
+      undefined,
+    ]);
+    expect(said({ max_memory: { 0: "2GB", cpu: 5e9, disk: "9TB" } })).toEqual([undefined, { 0: "2GB", cpu: 5e9 }]);
+    for (const wrong of [
+      { device_map: "meta" },
+      { device_map: { "": 1 } },
+      { max_memory: "2GB" },
+      { max_memory: { 0: -1 } },
+      { max_memory: { 0: null } },
+      { max_memory: { tpu: 5 } },
+    ]) {
+      expect(() => load(wrong)).toThrow(/^The option (device_map|max_memory): /);
+    }
   });
 
   test("what transformers' documentation lists goes to the engine", () => {

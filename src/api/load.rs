@@ -11,10 +11,11 @@ use super::progress::Reporter;
 use super::source::{self, Opened};
 use crate::checkpoint::{Catalog, CatalogOptions, CheckpointFile, TensorInfo};
 use crate::config::{GenerationConfig, ModelConfig};
-use crate::engine::{Engine, LoadOptions, WeightDtype, WeightsSource};
+use crate::engine::{Engine, LoadOptions, Placement, WeightDtype, WeightsSource};
 use crate::hub::cache::CacheStats;
 use crate::hub::{Abort, FilesRepo, Repo, Traffic};
 use crate::models::{Family, Task};
+use crate::placement::{Device, DeviceMap, MaxMemory, parse_size};
 use crate::tensor::Dtype;
 use crate::tensor::gpu::device::GpuOptions;
 
@@ -75,6 +76,7 @@ fn load_options(options: &Options<'_>, abort: &Abort) -> Result<LoadOptions, JsV
             Some(_) => return Err(options.wrong("dtype", "\"auto\", \"float16\", \"bfloat16\" or \"float32\"")),
         },
         prefetch: options.flag("prefetch")?.unwrap_or(true),
+        placement: placement(options)?,
         gpu: GpuOptions {
             device: options.get("device")?.map(|device| device.unchecked_into()),
             ..GpuOptions::default()
@@ -83,6 +85,50 @@ fn load_options(options: &Options<'_>, abort: &Abort) -> Result<LoadOptions, JsV
         progress: None,
         abort: abort.clone(),
     })
+}
+
+/// `device_map` and `max_memory`, as JSON texts.
+fn placement(options: &Options<'_>) -> Result<Placement, JsValue> {
+    let device = |value: &serde_json::Value| match value {
+        serde_json::Value::Number(n) if n.as_u64() == Some(0) => Some(Device::Gpu),
+        serde_json::Value::String(name) => match name.as_str() {
+            "cpu" => Some(Device::Cpu),
+            "disk" => Some(Device::Disk),
+            _ => None,
+        },
+        _ => None,
+    };
+    let object = |name: &str, expected: &str| -> Result<Option<serde_json::Map<_, _>>, JsValue> {
+        let text = options.text(name)?;
+        text.map(|text| serde_json::from_str(&text).map_err(|_| options.wrong(name, expected))).transpose()
+    };
+    let mut device_map = None;
+    if let Some(modules) = object("device_map", "an object of modules and devices")? {
+        let mut map = DeviceMap::default();
+        for (module, value) in &modules {
+            let device =
+                device(value).ok_or_else(|| options.wrong("device_map", "of devices 0, \"cpu\" and \"disk\""))?;
+            map.insert(module, device);
+        }
+        device_map = Some(map);
+    }
+    let mut max_memory = None;
+    if let Some(sizes) = object("max_memory", "an object of devices and sizes")? {
+        let mut most = MaxMemory::default();
+        for (device, size) in &sizes {
+            let bytes = match size {
+                serde_json::Value::String(text) => parse_size(text).map_err(thrown)?,
+                size => size.as_u64().ok_or_else(|| options.wrong("max_memory", "of bytes, or texts as \"2GB\""))?,
+            };
+            match device.as_str() {
+                "0" => most.gpu = Some(bytes),
+                "cpu" => most.cpu = Some(bytes),
+                _ => return Err(options.wrong("max_memory", "of the devices 0 and \"cpu\"")),
+            }
+        }
+        max_memory = Some(most);
+    }
+    Ok(Placement { device_map, max_memory })
 }
 
 fn checkpoint(options: &Options<'_>) -> Result<CatalogOptions, JsValue> {

@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::generation::{GenerateOptions, GenerationError};
 use crate::hub::Traffic;
 use crate::hub::cache::CacheStats;
+use crate::placement::Device;
 use crate::weights::store::State;
 
 #[wasm_bindgen]
@@ -118,8 +119,11 @@ impl Model {
 
     /// Modules and their devices.
     pub fn hf_device_map(&self) -> Result<Object, JsValue> {
-        self.engine()?;
-        object(&[("", 0.into())])
+        let map = Object::new();
+        for (module, device) in self.engine()?.device_map().iter() {
+            Reflect::set(&map, &module.into(), &device_value(device))?;
+        }
+        Ok(map)
     }
 
     /// Every block's place and progress, in forward order.
@@ -132,7 +136,7 @@ impl Model {
             };
             object(&[
                 ("name", block.name.into()),
-                ("device", 0.into()),
+                ("device", device_value(block.device)),
                 ("state", state.into()),
                 ("bytes", (block.bytes as f64).into()),
                 ("resident_bytes", (block.resident_bytes as f64).into()),
@@ -144,7 +148,8 @@ impl Model {
     /// What the model costs and has done so far. Sizes are bytes.
     pub fn stats(&self) -> Result<Object, JsValue> {
         let engine = self.engine()?;
-        let capabilities = engine.gpu().capabilities();
+        let gpu = engine.gpu();
+        let capabilities = gpu.capabilities();
         let adapter = object(&[
             ("vendor", capabilities.vendor.as_str().into()),
             ("architecture", capabilities.architecture.as_str().into()),
@@ -152,7 +157,7 @@ impl Model {
             ("shader_f16", capabilities.shader_f16.into()),
             ("subgroups", capabilities.subgroups.into()),
         ])?;
-        let (usages, timings) = (engine.gpu().usages(), engine.timings());
+        let (usages, timings) = (gpu.usages(), engine.timings());
         let resident: u64 = engine.blocks().iter().map(|block| block.resident_bytes).sum();
         let encoded = f64::from(timings.encoded.get()).max(1.0);
         object(&[
@@ -161,6 +166,8 @@ impl Model {
             ("gpu_bytes", (usages.bytes() as f64).into()),
             ("peak_gpu_bytes", (usages.peak_bytes() as f64).into()),
             ("gpu_buffers", usages.buffers().into()),
+            ("held_bytes", (engine.loader().held_bytes() as f64).into()),
+            ("device_losses", engine.device_losses().into()),
             ("weight_bytes", (engine.weight_bytes() as f64).into()),
             ("resident_bytes", (resident as f64).into()),
             ("fetched_bytes", (self.traffic.bytes() as f64).into()),
@@ -249,6 +256,11 @@ fn generate_options(options: &JsValue) -> Result<GenerateOptions, JsValue> {
     let wrong = |message: String| with_code("UNSUPPORTED_OPTION", &format!("generate: {message}"));
     let text = js_sys::JSON::stringify(&plain)?.as_string().unwrap_or_default();
     serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// A device by transformers' name: the GPU is 0.
+fn device_value(device: Device) -> JsValue {
+    if device == Device::Gpu { 0.into() } else { device.name().into() }
 }
 
 fn names(keys: &BTreeSet<String>) -> JsValue {

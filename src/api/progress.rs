@@ -39,7 +39,8 @@ impl Reporter {
         }
         let done = file_loaded >= file_total;
         let before = self.told.borrow().get(file).copied().unwrap_or(0);
-        if !first && !done && file_loaded - before < STEP {
+        // It falls where a block failed, and where weights come again.
+        if !first && !done && file_loaded.abs_diff(before) < STEP {
             return;
         }
         self.told.borrow_mut().insert(file.clone(), *file_loaded);

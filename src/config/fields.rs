@@ -75,6 +75,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The first `length` of a list of zeros and ones.
+    #[cfg(feature = "engine")]
     pub(crate) fn switches(&self, key: &str, length: usize) -> Result<Option<Vec<bool>>, ConfigError> {
         self.typed(key, &format!("a list of at least {length} zeros and ones"), |value| {
             let list = value.as_array()?.get(..length)?;

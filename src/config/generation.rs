@@ -45,7 +45,14 @@ impl GenerationConfig {
     /// transformers does.
     pub async fn open(repo: &dyn Repo, config: &ModelConfig) -> Result<GenerationConfig> {
         match repo.read("generation_config.json", MAX_GENERATION_CONFIG).await {
-            Ok(bytes) => Ok(Self::from_json(&format!("{}: generation_config.json", repo.id()), &bytes)?),
+            Ok(bytes) => {
+                let config = Self::from_json(&format!("{}: generation_config.json", repo.id()), &bytes);
+                if config.is_err() {
+                    // What makes no sense may be right the next time.
+                    repo.forget("generation_config.json").await;
+                }
+                Ok(config?)
+            }
             Err(HubError::EntryNotFound { .. }) => Ok(Self::from_model_config(config)?),
             Err(error) => Err(error.into()),
         }

@@ -8,6 +8,7 @@ use futures_util::lock::MutexGuard;
 
 use super::Engine;
 use super::recorded::{Ending, PREFILL_TOKENS};
+use super::runner::Runner;
 use super::session::Session;
 use crate::Result;
 use crate::generation::{GenerationError, check_ids};
@@ -23,6 +24,21 @@ impl Engine {
     /// `INPUT_IDS` where an id is unknown, `NO_HEAD`; what the load or the device says.
     pub async fn next_logits(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
         self.has_head()?;
+        self.on_some_device(async |runner| runner.next_logits(ids, abort).await).await
+    }
+
+    /// Logits for every token of `ids`, row-major `[ids.len(), vocab_size]`; of a model without a head the hidden states,
+    /// `[ids.len(), hidden_size]`.
+    ///
+    /// # Errors
+    /// `INPUT_IDS` where an id is unknown; what the load or the device says.
+    pub async fn forward(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
+        self.on_some_device(async |runner| runner.forward(ids, abort).await).await
+    }
+}
+
+impl Runner {
+    async fn next_logits(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
         let mut session = self.open(ids, ids.len()).await?;
         let encoder = self.prefill(&mut session, ids, abort).await?;
         let logits = self.recorded.last_logits;
@@ -31,7 +47,7 @@ impl Engine {
 
     /// Checks `ids` and waits for the session, with room in its cache for `positions`.
     pub(super) async fn open(&self, ids: &[u32], positions: usize) -> Result<MutexGuard<'_, Session>> {
-        self.alive()?;
+        self.gpu.alive()?;
         let shape = self.model.shape();
         check_ids(ids, shape.vocab_size)?;
         let mut session = self.session.lock().await;
@@ -54,12 +70,7 @@ impl Engine {
         Ok(values)
     }
 
-    /// Logits for every token of `ids`, row-major `[ids.len(), vocab_size]`; of a model without a head the hidden states,
-    /// `[ids.len(), hidden_size]`.
-    ///
-    /// # Errors
-    /// `INPUT_IDS` where an id is unknown; what the load or the device says.
-    pub async fn forward(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
+    async fn forward(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
         let mut session = self.open(ids, ids.len()).await?;
         let mut output = Vec::new();
         let mut position = 0;
@@ -128,32 +139,49 @@ impl Engine {
         let loader = self.loader();
         let mut encoder = self.gpu.encoder();
         for block in 0..if head { blocks } else { blocks.saturating_sub(1) } {
-            if loader.state(block) != State::Resident {
+            for needed in self.offload.reads_of(block) {
+                if loader.state(*needed) == State::Resident {
+                    continue;
+                }
                 encoder.submit();
-                match select(pin!(loader.ready(block)), pin!(abort.aborted())).await {
+                match select(pin!(loader.ready(*needed)), pin!(abort.aborted())).await {
                     Either::Left((ready, _)) => ready?,
                     Either::Right(_) => return Err(GenerationError::Aborted.into()),
                 }
-                self.alive()?;
+                self.gpu.alive()?;
                 encoder = self.gpu.encoder();
             }
             let running = session.running;
             let program = session.program(self, mode, ending, block).await?;
             program.encode(&mut encoder.pass(), running);
+            let passing = || self.offload.reads_of(block).iter().filter(|block| self.offload.is_offloaded(**block));
+            if passing().next().is_some() {
+                // The device goes through what is submitted before it gives memory back.
+                encoder.submit();
+                session.unlink_block(block);
+                passing().for_each(|block| loader.evict(*block));
+                encoder = self.gpu.encoder();
+            }
         }
         Ok(encoder)
     }
 
     /// Links every block's decode program, so that the token loop creates nothing.
     pub(super) async fn link_decode(&self, session: &mut Session) -> Result<()> {
+        if !self.offload.is_none() {
+            return Ok(());
+        }
         for block in 0..self.model.blocks().len() {
             session.program(self, Mode::Decode, Ending::Greedy, block).await?;
         }
         Ok(())
     }
 
-    /// One token through all blocks: one encoder, one pass.
-    pub(super) fn decode(&self, session: &Session) -> Result<Encoder> {
+    /// One token through all blocks: one encoder, one pass, where all blocks are on the device.
+    pub(super) async fn decode(&self, session: &mut Session, abort: &Abort) -> Result<Encoder> {
+        if !self.offload.is_none() {
+            return self.run(session, Mode::Decode, Ending::Greedy, true, abort).await;
+        }
         let mut encoder = self.gpu.encoder();
         let mut pass = encoder.pass();
         for block in 0..self.model.blocks().len() {

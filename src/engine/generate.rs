@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::Engine;
+use super::runner::Runner;
 use super::session::Session;
 use crate::Result;
 use crate::clock::now_ms;
@@ -61,19 +62,33 @@ impl Engine {
     ) -> Result<Vec<u32>> {
         self.has_head()?;
         let most = options.new_tokens(&self.generation, ids.len())?;
-        let chooser = Chooser::new(options, &self.generation, ids)?;
+        let mut chooser = Chooser::new(options, &self.generation, ids)?;
         let eos = options.eos(&self.generation);
         let mut text = Text { prompt: ids.len(), most, eos, new: Vec::new(), on_token, abort };
 
-        let mut session = self.open(ids, ids.len().saturating_add(most)).await?;
-        let prompt = self.prefill(&mut session, ids, abort).await?;
+        let mut ids = ids.to_vec();
+        self.on_some_device(async |runner| {
+            // What a device that was lost has chosen is read anew, as a part of the prompt.
+            ids.truncate(text.prompt);
+            ids.extend(&text.new);
+            runner.go_on(&ids, &mut text, chooser.as_mut()).await
+        })
+        .await?;
+        Ok(text.new)
+    }
+}
+
+impl Runner {
+    /// Reads `ids`, and generates until the text ends.
+    async fn go_on(&self, ids: &[u32], text: &mut Text<'_>, chooser: Option<&mut Chooser>) -> Result<()> {
+        let mut session = self.open(ids, text.prompt.saturating_add(text.most)).await?;
+        let prompt = self.prefill(&mut session, ids, text.abort).await?;
         self.link_decode(&mut session).await?;
         self.timings.dispatches.set(self.recorded.dispatches_per_token() as u32);
         match chooser {
-            None => self.run_ahead(&mut session, prompt, &mut text).await?,
-            Some(chooser) => self.step_by_step(&mut session, prompt, &mut text, chooser).await?,
+            None => self.run_ahead(&mut session, prompt, text).await,
+            Some(chooser) => self.step_by_step(&mut session, prompt, text, chooser).await,
         }
-        Ok(text.new)
     }
 
     /// Greedy: several steps are under way at a time.
@@ -82,13 +97,13 @@ impl Engine {
             session.readbacks.push(Rc::new(self.gpu.create_buffer("next id", 4, Usage::Readback)?));
         }
         let mut pending = VecDeque::from([self.read_id(session, prompt)?]);
-        let mut submitted = 1;
+        let mut submitted = text.new.len() + 1;
         let mut ahead = *AHEAD.start();
         let mut last = now_ms();
         let mut step_ms = AHEAD_MS;
         let result = loop {
             while pending.len() < ahead && submitted < text.most {
-                let encoder = self.step(session, text.prompt + submitted - 1)?;
+                let encoder = self.step(session, text.prompt + submitted - 1, text.abort).await?;
                 pending.push_back(self.read_id(session, encoder)?);
                 submitted += 1;
             }
@@ -100,7 +115,7 @@ impl Engine {
             last = now_ms();
             ahead = ((AHEAD_MS / step_ms.max(1.0)).ceil() as usize).clamp(*AHEAD.start(), *AHEAD.end());
             let id = bytes.first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
-            self.alive()?;
+            self.gpu.alive()?;
             match text.push(id) {
                 Ok(true) => {}
                 Ok(false) => break Ok(()),
@@ -109,8 +124,10 @@ impl Engine {
         };
         // Buffers that are still being mapped can't be used again before their maps resolve.
         for (readback, buffer) in pending {
-            readback.bytes().await?;
-            session.readbacks.push(buffer);
+            // Where the device is lost by now, the text is still complete.
+            if readback.bytes().await.is_ok() {
+                session.readbacks.push(buffer);
+            }
         }
         result
     }
@@ -121,7 +138,7 @@ impl Engine {
         session: &mut Session,
         prompt: Encoder,
         text: &mut Text<'_>,
-        mut chooser: Chooser,
+        chooser: &mut Chooser,
     ) -> Result<()> {
         let vocab = self.model.shape().vocab_size;
         let bytes = (vocab * 4) as u64;
@@ -132,7 +149,7 @@ impl Engine {
             encoder.copy(session.activation(self.recorded.last_logits.id)?, 0, &back, 0, bytes)?;
             encoder.submit();
             let row = self.gpu.map(&back, bytes).bytes().await?;
-            self.alive()?;
+            self.gpu.alive()?;
             logits.clear();
             logits.extend(row.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)));
             let id = chooser.choose(&mut logits);
@@ -140,15 +157,15 @@ impl Engine {
                 return Ok(());
             }
             self.gpu.write(&session.ids, 0, &id.to_le_bytes())?;
-            encoder = self.step(session, text.prompt + text.new.len() - 1)?;
+            encoder = self.step(session, text.prompt + text.new.len() - 1, text.abort).await?;
         }
     }
 
     /// Encodes one token at `position`.
-    fn step(&self, session: &mut Session, position: usize) -> Result<Encoder> {
+    async fn step(&self, session: &mut Session, position: usize, abort: &Abort) -> Result<Encoder> {
         let start = now_ms();
         self.begin(session, position, position + 1, None, 1)?;
-        let encoder = self.decode(session)?;
+        let encoder = self.decode(session, abort).await?;
         self.timings.encoded.set(self.timings.encoded.get() + 1);
         self.timings.encode_ms.set(self.timings.encode_ms.get() + now_ms() - start);
         Ok(encoder)

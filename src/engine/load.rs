@@ -5,18 +5,18 @@ use std::rc::Rc;
 
 use futures_util::lock::Mutex;
 
-use super::recorded::Recorded;
-use super::session::Session;
+use super::offload::Offload;
+use super::runner::Runner;
 use super::{Engine, Timings};
 use crate::Result;
 use crate::checkpoint::{Catalog, CatalogOptions};
 use crate::config::{GenerationConfig, ModelConfig};
 use crate::hub::{Abort, Repo};
 use crate::models::{Family, Model, Task};
+use crate::placement::{Device, DeviceMap, MaxMemory};
 use crate::tensor::Dtype;
 use crate::tensor::gpu::device::{Gpu, GpuOptions};
-use crate::tensor::gpu::kernel::{Storage, Tuning};
-use crate::tensor::gpu::program::Pipelines;
+use crate::tensor::gpu::kernel::Storage;
 use crate::weights::init;
 use crate::weights::layout::Layout;
 use crate::weights::loader::{Loader, Parts, Progress, Spawn, WeightFile};
@@ -66,6 +66,8 @@ pub struct LoadOptions {
     pub dtype: WeightDtype,
     /// Stream all weights in at once, in the background, rather than each layer when an input first reaches it.
     pub prefetch: bool,
+    /// Where weights live.
+    pub placement: Placement,
     /// What is asked of the device.
     pub gpu: GpuOptions,
     /// Runs the background's work.
@@ -76,12 +78,28 @@ pub struct LoadOptions {
     pub abort: Abort,
 }
 
+/// Where weights live: as a map says, or as it is inferred for the memory that there is.
+#[derive(Debug, Clone, Default)]
+pub struct Placement {
+    /// Modules and their devices; none: inferred.
+    pub device_map: Option<DeviceMap>,
+    /// Bytes of weights that each device takes; none: all are on the GPU.
+    pub max_memory: Option<MaxMemory>,
+}
+
 /// Where every weight of a model comes from.
+#[derive(Clone)]
 pub(super) struct Sources {
     /// As the catalog numbers them.
     pub files: Vec<WeightFile>,
     /// By the model's names.
     pub catalog: Catalog,
+}
+
+/// How weights are to lie on a device, and which.
+pub(super) struct Wishes {
+    pub dtype: WeightDtype,
+    pub placement: Placement,
 }
 
 /// How weights come in beside the caller's work.
@@ -99,6 +117,7 @@ impl Background {
         gpu: &Gpu,
         model: &dyn Model,
         layouts: &Rc<Vec<Layout>>,
+        offload: &Offload,
         sources: &Sources,
     ) -> Result<Loader> {
         let repo = sources.files.first().map(|file| file.repo.id()).unwrap_or_default();
@@ -109,13 +128,14 @@ impl Background {
             blocks: model.blocks().to_vec(),
             fetches,
             store: Store::new(model.weights(), layouts.clone()),
+            held: offload.devices.iter().map(|device| *device == Device::Cpu).collect(),
             spawn: self.spawn.clone(),
             progress: self.progress.clone(),
             abort: self.abort.clone(),
         })
         .await?;
         if self.prefetch {
-            (0..model.blocks().len()).for_each(|block| loader.request(block));
+            offload.resident().into_iter().for_each(|block| loader.request(block));
         }
         Ok(loader)
     }
@@ -133,43 +153,35 @@ impl Engine {
         options: LoadOptions,
     ) -> Result<Engine> {
         let (model, resolved) = resolve(&*repo, config, &options).await?;
+        let model: Rc<dyn Model> = model.into();
         let Resolved { catalog, new, info } = resolved;
         let gpu = Gpu::request(&options.gpu).await?;
         let dtype = match options.dtype {
             WeightDtype::Auto => auto_dtype(config, &catalog)?,
             dtype => dtype,
         };
-        let layouts: Rc<Vec<Layout>> = Rc::new(lay_out(&*model, &catalog, &gpu, dtype)?);
         let mut files = weight_files(&repo, &catalog);
         files.push(WeightFile { repo: Rc::new(new), path: init::FILE.to_owned() });
 
-        let class = Family::of(config)?.class_name(options.task);
-        let recorded = Recorded::new(&*model, &Tuning::of(gpu.capabilities()), &layouts)?;
-        let session = Mutex::new(Session::new(&gpu, &model.shape(), &recorded)?);
-        let LoadOptions { spawn, progress, abort, prefetch, .. } = options;
+        let class = Family::of(config)?.class_name(options.task).to_owned();
+        let LoadOptions { spawn, progress, abort, prefetch, gpu: device, placement, .. } = options;
         let background = Background { spawn, progress, abort, prefetch };
-        let sources = Sources { files, catalog };
-        let loader = background.loader(&gpu, &*model, &layouts, &sources).await?;
-        // Weights are on their way while the driver compiles, the last thing that can fail.
-        let mut pipelines = Pipelines::default();
-        if let Err(error) = pipelines.compile(&gpu, recorded.kernels()).await {
-            loader.retire();
-            return Err(error.into());
-        }
+        let (sources, timings) = (Sources { files, catalog }, Rc::new(Timings::default()));
+        let wishes = Wishes { dtype, placement };
+        let runner = Runner::new(gpu, model.clone(), &wishes, &sources, &background, timings.clone()).await?;
         Ok(Engine {
-            class: class.to_owned(),
+            class,
             model,
             info,
-            gpu,
             sources: RefCell::new(sources),
             background,
-            loader: RefCell::new(loader),
-            layouts,
-            recorded,
-            pipelines,
-            session,
+            device,
+            wishes,
+            runner: RefCell::new(Rc::new(runner)),
+            recovering: Mutex::default(),
+            device_losses: Cell::new(0),
             generation,
-            timings: Timings::default(),
+            timings,
             disposed: Cell::new(false),
         })
     }
@@ -210,7 +222,7 @@ fn auto_dtype(config: &ModelConfig, catalog: &Catalog) -> Result<WeightDtype> {
 }
 
 /// Chooses each weight's storage: matrices as asked, vectors in float32.
-fn lay_out(model: &dyn Model, catalog: &Catalog, gpu: &Gpu, asked: WeightDtype) -> Result<Vec<Layout>> {
+pub(super) fn lay_out(model: &dyn Model, catalog: &Catalog, gpu: &Gpu, asked: WeightDtype) -> Result<Vec<Layout>> {
     let f16 = if gpu.capabilities().shader_f16 { Storage::F16 } else { Storage::F16Packed };
     let of = |dtype: Option<Dtype>| match (asked, dtype) {
         (WeightDtype::Float32 | WeightDtype::Auto, _) => Storage::F32,

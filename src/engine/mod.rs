@@ -3,8 +3,11 @@
 mod forward;
 mod generate;
 mod load;
+mod offload;
 mod recorded;
+mod recover;
 mod replace;
+mod runner;
 mod session;
 
 use std::cell::{Cell, RefCell};
@@ -12,24 +15,24 @@ use std::rc::Rc;
 
 use futures_util::lock::Mutex;
 
+use crate::Result;
 use crate::config::GenerationConfig;
 use crate::generation::GenerationError;
 use crate::models::{DecoderShape, Model, Task};
-use crate::tensor::gpu::device::Gpu;
+use crate::placement::{Device, DeviceMap};
+use crate::tensor::gpu::device::{Gpu, GpuOptions};
 use crate::tensor::gpu::kernel::Storage;
-use crate::tensor::gpu::program::Pipelines;
+use crate::tensor::ops::WeightId;
 use crate::weights::keys::LoadingInfo;
 use crate::weights::layout::Layout;
 use crate::weights::loader::Loader;
 use crate::weights::spec::BlockSpec;
 use crate::weights::store::State;
-use crate::{Error, Result};
 
-use load::{Background, Sources};
-use recorded::Recorded;
-use session::Session;
+use load::{Background, Sources, Wishes};
+use runner::Runner;
 
-pub use load::{LoadOptions, WeightDtype, WeightsSource};
+pub use load::{LoadOptions, Placement, WeightDtype, WeightsSource};
 pub use replace::IncompatibleKeys;
 
 /// How long recent work took; for measurements.
@@ -44,20 +47,22 @@ pub struct Timings {
 }
 
 /// A loaded, or loading, causal language model.
+///
+/// It outlives its device: where that is lost, the model goes on on another.
 pub struct Engine {
-    model: Box<dyn Model>,
+    model: Rc<dyn Model>,
     class: String,
     info: LoadingInfo,
-    gpu: Gpu,
     sources: RefCell<Sources>,
     background: Background,
-    loader: RefCell<Loader>,
-    layouts: Rc<Vec<Layout>>,
-    recorded: Recorded,
-    pipelines: Pipelines,
-    session: Mutex<Session>,
+    /// What is asked of a device, and how weights are to lie there.
+    device: GpuOptions,
+    wishes: Wishes,
+    runner: RefCell<Rc<Runner>>,
+    recovering: Mutex<()>,
+    device_losses: Cell<u32>,
     generation: GenerationConfig,
-    timings: Timings,
+    timings: Rc<Timings>,
     disposed: Cell<bool>,
 }
 
@@ -66,6 +71,8 @@ pub struct Engine {
 pub struct BlockState {
     /// The module's name.
     pub name: String,
+    /// Where it lives.
+    pub device: Device,
     /// How far its weights have come.
     pub state: State,
     /// Bytes of its weights on the device when all are there.
@@ -77,13 +84,7 @@ pub struct BlockState {
 impl Engine {
     /// Waits until every weight is on the device.
     pub async fn ready(&self) -> Result<()> {
-        loop {
-            let loader = self.loader();
-            let ready = loader.all_ready().await;
-            if loader.is(&self.loader()) {
-                return ready;
-            }
-        }
+        self.on_some_device(async |runner| runner.ready().await).await
     }
 
     /// What transformers calls the model's class.
@@ -101,14 +102,28 @@ impl Engine {
         self.model.shape()
     }
 
-    /// The device.
-    pub fn gpu(&self) -> &Gpu {
-        &self.gpu
+    /// The device that the model is on.
+    pub fn gpu(&self) -> Gpu {
+        self.runner().gpu.clone()
+    }
+
+    /// Modules and their devices.
+    pub fn device_map(&self) -> DeviceMap {
+        self.runner().offload.map.clone()
+    }
+
+    /// How many devices have been lost.
+    pub fn device_losses(&self) -> u32 {
+        self.device_losses.get()
     }
 
     /// The weights' loader.
     pub fn loader(&self) -> Loader {
-        self.loader.borrow().clone()
+        self.runner().loader()
+    }
+
+    fn runner(&self) -> Rc<Runner> {
+        self.runner.borrow().clone()
     }
 
     /// Measurements of the token loop.
@@ -118,24 +133,27 @@ impl Engine {
 
     /// The storage of the largest weight, which names the kernels at work.
     pub fn storage(&self) -> Storage {
-        self.layouts.iter().max_by_key(|layout| layout.total_bytes()).map_or(Storage::F32, |layout| layout.storage)
+        let runner = self.runner();
+        runner.layouts.iter().max_by_key(|layout| layout.total_bytes()).map_or(Storage::F32, |layout| layout.storage)
     }
 
     /// Bytes of all weights when all are on the device.
     pub fn weight_bytes(&self) -> u64 {
-        self.layouts.iter().map(Layout::total_bytes).sum()
+        self.runner().layouts.iter().map(Layout::total_bytes).sum()
     }
 
     /// Every block's place and progress, in forward order.
     pub fn blocks(&self) -> Vec<BlockState> {
-        let loader = self.loader();
+        let runner = self.runner();
+        let loader = runner.loader();
         let store = loader.store();
         let bytes = |spec: &BlockSpec, of: &dyn Fn(usize) -> u64| spec.weights.iter().map(|id| of(id.0)).sum();
         let one = |(index, spec): (usize, &BlockSpec)| BlockState {
             name: spec.name.clone(),
+            device: runner.offload.devices.get(index).copied().unwrap_or(Device::Gpu),
             state: loader.state(index),
-            bytes: bytes(spec, &|id| self.layouts.get(id).map_or(0, Layout::total_bytes)),
-            resident_bytes: bytes(spec, &|id| store.resident_bytes(crate::tensor::ops::WeightId(id))),
+            bytes: bytes(spec, &|id| runner.layouts.get(id).map_or(0, Layout::total_bytes)),
+            resident_bytes: bytes(spec, &|id| store.resident_bytes(WeightId(id))),
         };
         self.model.blocks().iter().enumerate().map(one).collect()
     }
@@ -150,7 +168,7 @@ impl Engine {
         if self.disposed.get() {
             return Err(GenerationError::Disposed.into());
         }
-        self.gpu.alive().map_err(Error::from)
+        Ok(())
     }
 
     fn has_head(&self) -> Result<()> {

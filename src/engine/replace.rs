@@ -53,7 +53,8 @@ impl Engine {
             return Err(WeightsError::Mismatched { repo: repo.id().to_owned(), tensors }.into());
         }
 
-        let mut session = self.session.lock().await;
+        let runner = self.runner();
+        let mut session = runner.session.lock().await;
         let mut sources = {
             let sources = self.sources.borrow();
             Sources { files: sources.files.clone(), catalog: sources.catalog.clone() }
@@ -68,9 +69,10 @@ impl Engine {
                 *own = info;
             }
         }
-        let loader = self.background.loader(&self.gpu, &*self.model, &self.layouts, &sources).await?;
+        let (layouts, offload) = (&runner.layouts, &runner.offload);
+        let loader = self.background.loader(&runner.gpu, &*self.model, layouts, offload, &sources).await?;
         session.unlink();
-        self.loader.replace(loader).retire();
+        runner.set_loader(loader);
         *self.sources.borrow_mut() = sources;
         Ok(found)
     }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::Engine;
 use super::recorded::{Ending, PREFILL_TOKENS, Recorded};
+use super::runner::Runner;
 use crate::Result;
 use crate::models::DecoderShape;
 use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
@@ -91,14 +91,19 @@ impl Session {
         self.programs.clear();
     }
 
+    /// Forgets a block's linked programs.
+    pub fn unlink_block(&mut self, block: usize) {
+        self.programs.retain(|(_, _, linked), _| *linked != block);
+    }
+
     /// A block's program, linked when its weights are there for the first time.
-    pub async fn program(&mut self, engine: &Engine, mode: Mode, ending: Ending, block: usize) -> Result<&Program> {
+    pub async fn program(&mut self, runner: &Runner, mode: Mode, ending: Ending, block: usize) -> Result<&Program> {
         let key = (mode, ending == Ending::Output, block);
         if !self.programs.contains_key(&key) {
-            let dispatches = engine.recorded.block(mode, ending, block);
-            let gpu = &engine.gpu;
-            self.allocate(gpu, &engine.recorded, dispatches.iter().flat_map(|d| &d.buffers)).await?;
-            let link = || Program::link(gpu, &engine.pipelines, dispatches, |name| self.buffer(engine, name));
+            let dispatches = runner.recorded.block(mode, ending, block);
+            let gpu = &runner.gpu;
+            self.allocate(gpu, &runner.recorded, dispatches.iter().flat_map(|d| &d.buffers)).await?;
+            let link = || Program::link(gpu, &runner.pipelines, dispatches, |name| self.buffer(runner, name));
             let program = gpu.checked("a program's parameters", link).await?;
             self.programs.insert(key, program);
         }
@@ -151,9 +156,9 @@ impl Session {
         Ok(())
     }
 
-    fn buffer(&self, engine: &Engine, name: BufferName) -> Result<Rc<Buffer>, GpuError> {
+    fn buffer(&self, runner: &Runner, name: BufferName) -> Result<Rc<Buffer>, GpuError> {
         let found = match name {
-            BufferName::Weight(id, part) => engine.loader().store().buffer(id, part).cloned(),
+            BufferName::Weight(id, part) => runner.loader().store().buffer(id, part).cloned(),
             BufferName::Activation(place) => self.activations.get(&place).cloned(),
             BufferName::Step => Some(self.step.clone()),
             BufferName::Ids => Some(self.ids.clone()),

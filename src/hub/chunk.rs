@@ -29,6 +29,14 @@ impl Chunk {
         bytes
     }
 
+    /// The same bytes in memory of their own.
+    pub fn to_owned_chunk(&self) -> Chunk {
+        #[cfg(target_arch = "wasm32")]
+        return self.bytes.slice(0, self.bytes.length()).into();
+        #[cfg(not(target_arch = "wasm32"))]
+        self.clone()
+    }
+
     /// `range` cut to what there is.
     fn clamp(&self, range: Range<usize>) -> Range<usize> {
         let start = range.start.min(self.len());

@@ -53,6 +53,8 @@ pub use memory::MemoryRepo;
 #[cfg(all(target_arch = "wasm32", feature = "engine"))]
 pub(crate) use online::OnOnline;
 pub use repo::{ByteStream, Prefix, Repo};
+#[cfg(all(target_arch = "wasm32", feature = "engine"))]
+pub(crate) use timer::Timer;
 
 // Natively only: it blocks on futures and reads a folder.
 #[cfg(test)]

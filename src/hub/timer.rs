@@ -19,7 +19,7 @@ extern "C" {
 }
 
 /// Resolves after a while. Dropped before, it leaves nothing behind, as a promise that never settles would.
-pub(super) struct Timer {
+pub(crate) struct Timer {
     state: Rc<RefCell<State>>,
     handle: JsValue,
     _callback: Closure<dyn FnMut()>,
@@ -32,7 +32,7 @@ struct State {
 }
 
 impl Timer {
-    pub(super) fn new(duration: Duration) -> Timer {
+    pub(crate) fn new(duration: Duration) -> Timer {
         let state = Rc::<RefCell<State>>::default();
         let fire = {
             let state = state.clone();

@@ -15,6 +15,7 @@ use std::task::{Poll, Waker};
 use futures_util::future::{LocalBoxFuture, try_join_all};
 
 use super::WeightsError;
+use super::held::{Held, Recording};
 use super::plan::Fetch;
 use super::spec::BlockSpec;
 use super::store::{State, Store};
@@ -68,6 +69,8 @@ pub struct Parts {
     pub fetches: Vec<Vec<Fetch>>,
     /// Empty slots.
     pub store: Store,
+    /// Of each block, whether its bytes are kept in CPU memory once they have come.
+    pub held: Vec<bool>,
     /// Runs requests in the background.
     pub spawn: Spawn,
     /// Told of every chunk.
@@ -83,6 +86,10 @@ struct Block {
     left: Cell<usize>,
     // Which attempt this is: a request of an earlier one, still under way, no longer counts.
     attempt: Cell<u32>,
+    /// Whether its bytes are kept in CPU memory.
+    is_held: bool,
+    /// Whether it has been here: when it comes again, that is no progress.
+    has_come: Cell<bool>,
     // What this attempt has brought from each file.
     loaded: RefCell<BTreeMap<usize, u64>>,
     failed: RefCell<Option<Rc<Error>>>,
@@ -101,6 +108,7 @@ struct Inner {
     specs: Vec<BlockSpec>,
     blocks: Vec<Block>,
     store: RefCell<Store>,
+    held: Held,
     casts: Pipelines,
     queue: RefCell<VecDeque<Rc<Fetch>>>,
     streams: Cell<usize>,
@@ -141,10 +149,15 @@ impl Loader {
                 file.total += bytes;
             }
         }
+        let held = parts.held.into_iter().chain(std::iter::repeat(false));
         let blocks = parts
             .fetches
             .into_iter()
-            .map(|fetches| Block { fetches: fetches.into_iter().map(Rc::new).collect(), ..Block::default() })
+            .zip(held)
+            .map(|(fetches, is_held)| {
+                let fetches = fetches.into_iter().map(Rc::new).collect();
+                Block { fetches, is_held, ..Block::default() }
+            })
             .collect();
         let inner = |_me: &Weak<Inner>| Inner {
             gpu: parts.gpu,
@@ -152,6 +165,7 @@ impl Loader {
             specs: parts.blocks,
             blocks,
             store: RefCell::new(parts.store),
+            held: Held::default(),
             casts,
             queue: RefCell::default(),
             streams: Cell::new(0),
@@ -261,14 +275,30 @@ impl Loader {
         self.there(index).await
     }
 
-    /// Waits until all weights are on the device.
+    /// Waits until all of these blocks' weights are on the device.
     ///
     /// # Errors
     /// The first that stopped the load of a block; asking again tries again.
-    pub async fn all_ready(&self) -> Result<()> {
-        (0..self.0.blocks.len()).for_each(|block| self.request(block));
+    pub async fn all_ready(&self, blocks: &[usize]) -> Result<()> {
+        blocks.iter().for_each(|block| self.request(*block));
         // No block goes before another here: that would turn the forward order round.
-        try_join_all((0..self.0.blocks.len()).map(|block| self.there(block))).await.map(drop)
+        try_join_all(blocks.iter().map(|block| self.there(*block))).await.map(drop)
+    }
+
+    /// Gives back the device's memory of a block that is there; it comes again when it is asked for.
+    pub fn evict(&self, index: usize) {
+        if self.state(index) == State::Resident
+            && let (Some(block), Some(spec)) = (self.0.blocks.get(index), self.0.specs.get(index))
+        {
+            block.asked.set(false);
+            let mut store = self.0.store.borrow_mut();
+            spec.weights.iter().for_each(|weight| store.evict(*weight));
+        }
+    }
+
+    /// Bytes of weights that are kept in CPU memory.
+    pub fn held_bytes(&self) -> u64 {
+        self.0.held.bytes()
     }
 
     async fn there(&self, index: usize) -> Result<()> {
@@ -320,7 +350,10 @@ impl Inner {
                 continue;
             }
             match result {
-                Ok(()) => block.left.set(block.left.get().saturating_sub(1)),
+                Ok(()) => {
+                    block.left.set(block.left.get().saturating_sub(1));
+                    block.has_come.set(block.has_come.get() || block.left.get() == 0);
+                }
                 Err(error) => self.fail(fetch.block, error),
             }
             self.wake();
@@ -363,8 +396,8 @@ impl Inner {
                 self.heard(fetch, file, bytes);
             }
         };
-        let mut stream = file.repo.open(&file.path, fetch.range.clone()).await?;
-        let mut chunks = Chunks::new(&mut *stream, &file.path);
+        let mut stream = self.stream(fetch, file).await?;
+        let mut chunks = Chunks::new(&mut stream, &file.path);
         for extent in &fetch.extents {
             let (layout, buffers) = {
                 let store = self.store.borrow();
@@ -378,12 +411,28 @@ impl Inner {
             }
             self.store.borrow_mut().arrived(extent.weight, extent.elements());
         }
+        if let Some(chunks) = stream.passed {
+            self.held.keep(fetch.file, &fetch.range, chunks);
+        }
         // Don't let what waits in the device's queue pile up faster than it is worked off.
         self.gpu.idle().await?;
         Ok(())
     }
 
+    /// A range's bytes: from CPU memory, or from where the file is.
+    async fn stream(&self, fetch: &Fetch, file: &File) -> Result<Recording> {
+        if let Some(stream) = self.held.open(fetch.file, &fetch.range) {
+            return Ok(Recording { stream, passed: None });
+        }
+        let is_held = self.blocks.get(fetch.block).is_some_and(|block| block.is_held);
+        let stream = file.repo.open(&file.path, fetch.range.clone()).await?;
+        Ok(Recording { stream, passed: is_held.then(Vec::new) })
+    }
+
     fn heard(&self, fetch: &Fetch, file: &File, bytes: u64) {
+        if self.blocks.get(fetch.block).is_some_and(|block| block.has_come.get()) {
+            return;
+        }
         if let Some(block) = self.blocks.get(fetch.block) {
             *block.loaded.borrow_mut().entry(fetch.file).or_default() += bytes;
         }

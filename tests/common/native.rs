@@ -8,7 +8,7 @@ use futures_executor::LocalPool;
 use futures_util::task::LocalSpawnExt;
 use layerline::checkpoint::CatalogOptions;
 use layerline::config::{GenerationConfig, ModelConfig};
-use layerline::engine::{Engine, LoadOptions, WeightDtype, WeightsSource};
+use layerline::engine::{Engine, LoadOptions, Placement, WeightDtype, WeightsSource};
 use layerline::hub::{Abort, Repo};
 use layerline::models::{Family, Task};
 use layerline::tensor::gpu::device::GpuOptions;
@@ -38,6 +38,7 @@ pub fn options(spawn: Spawn) -> LoadOptions {
         seed: 0,
         dtype: WeightDtype::Half,
         prefetch: true,
+        placement: Placement::default(),
         gpu: GpuOptions::default(),
         spawn,
         progress: None,

@@ -11,10 +11,11 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   UNAUTHORIZED: "The token was not accepted. Check it, or leave it empty for a public repo.",
   NETWORK: "Check the endpoint (under Advanced) and your connection, then load again.",
   UNSUPPORTED_MODEL_TYPE:
-    "Llama, Mistral, Qwen2, Qwen3, SmolLM3, OLMo 2, Gemma 2, Gemma 3 (text) and Phi-3 work. Try another repo.",
+    "Llama, Mistral, Qwen 2 and 3, Gemma 2 and 3, Phi-3, SmolLM3 and OLMo 2 work. Try another repo.",
   FILE_CHANGED: "Load again to get the new version as a whole.",
   OUT_OF_MEMORY: "Close other tabs that use the GPU, or try a smaller model.",
-  DEVICE_LOST: "The GPU was reset. Load the model again.",
+  DEVICE_LOST: "The GPU was reset several times over. Close what else uses it, and load the model again.",
+  DEVICE_MAP: "Give the GPU a larger share, or leave max_memory out.",
   CHAT_TEMPLATE: "Start a new chat; the model's template doesn't take this order of messages.",
   WORKER_UNAVAILABLE: "Reload the page.",
   WASM_UNAVAILABLE: "Reload the page.",

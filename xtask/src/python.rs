@@ -46,7 +46,15 @@ pub fn goldens() -> Result<()> {
     let folder = root().join("tests/goldens");
     let python = environment("goldens-venv", &folder.join("requirements.txt"), &[])?;
     sample_model()?;
-    let scripts = ["generate.py", "chat_templates.py", "small_tokenizers.py", "configs.py", "rope.py", "loading.py"];
+    let scripts = [
+        "generate.py",
+        "chat_templates.py",
+        "small_tokenizers.py",
+        "configs.py",
+        "rope.py",
+        "loading.py",
+        "placement.py",
+    ];
     scripts.iter().try_for_each(|script| {
         eprintln!("goldens: {script}");
         run(command(&python).arg(folder.join(script)))

@@ -49,8 +49,9 @@ pub enum GpuError {
         /// How much there is.
         allowed: u64,
     },
-    /// The device is gone: the driver restarted, the laptop switched GPUs, the page was hidden too long.
-    #[error("the GPU device was lost ({reason}); load the model again")]
+    /// The device is gone (the driver restarted, the laptop switched GPUs, the page was hidden too long), and so were
+    /// those that took its place, or it is the caller's.
+    #[error("the GPU device was lost ({reason}); load the model again, on another device if this one was yours")]
     Lost {
         /// The browser's words.
         reason: String,

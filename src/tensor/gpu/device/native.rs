@@ -109,6 +109,14 @@ impl Gpu {
         Ok(Gpu(Rc::new(Inner { device, queue, capabilities, usages: Usages::default(), lost })))
     }
 
+    /// As [`Gpu::request`], in place of a device that was lost.
+    ///
+    /// # Errors
+    /// [`GpuError::Unavailable`] where there is no adapter.
+    pub async fn request_again(options: &GpuOptions) -> Result<Gpu, GpuError> {
+        Gpu::request(options).await
+    }
+
     /// What the device can do.
     pub fn capabilities(&self) -> &Capabilities {
         &self.0.capabilities
@@ -117,6 +125,12 @@ impl Gpu {
     /// What lives on the device.
     pub fn usages(&self) -> &Usages {
         &self.0.usages
+    }
+
+    /// Loses the device, as a driver does that starts anew: for tests.
+    pub fn lose(&self) {
+        self.0.device.destroy();
+        let _ = self.0.device.poll(wgpu::PollType::Poll);
     }
 
     /// Fails once the device is lost.

@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
+use futures_util::future::select;
 use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, prelude::Closure};
 use wasm_bindgen_futures::JsFuture;
@@ -14,7 +16,13 @@ use web_sys::{
 };
 
 use super::{Binding, Capabilities, GpuError, GpuOptions, Usage, Usages};
-use crate::hub::Chunk;
+use crate::hub::{Chunk, Timer};
+
+/// How long after a call has failed the loss of the device is told at the latest.
+const LOSS_IS_TOLD: Duration = Duration::from_secs(1);
+/// Browsers restart their GPU process in about a second.
+const REQUESTS: u32 = 10;
+const BETWEEN_REQUESTS: Duration = Duration::from_millis(500);
 
 /// `GPUBufferUsage` and `GPUMapMode`, whose values the standard fixes.
 mod flags {
@@ -157,6 +165,20 @@ impl Gpu {
         let capabilities =
             Capabilities { uniform_alignment: device.limits().min_uniform_buffer_offset_alignment(), ..capabilities };
         Ok(Gpu::watch(device, true, capabilities))
+    }
+
+    /// As [`Gpu::request`], in place of a device that was lost: what took it may take a while to come back.
+    ///
+    /// # Errors
+    /// [`GpuError::Unavailable`] where it doesn't come back.
+    pub async fn request_again(options: &GpuOptions) -> Result<Gpu, GpuError> {
+        for _ in 1..REQUESTS {
+            if let Ok(gpu) = Gpu::request(options).await {
+                return Ok(gpu);
+            }
+            Timer::new(BETWEEN_REQUESTS).await;
+        }
+        Gpu::request(options).await
     }
 
     fn watch(device: GpuDevice, owned: bool, capabilities: Capabilities) -> Gpu {
@@ -335,16 +357,23 @@ pub struct Readback {
 impl Readback {
     /// The bytes, when they are there.
     pub async fn bytes(self) -> Result<Vec<u8>, GpuError> {
-        let refused = |e: &JsValue| GpuError::Refused { what: "mapAsync", message: words(e) };
-        if let Err(error) = self.mapped.await {
-            self.gpu.alive()?;
-            return Err(refused(&error));
+        let mapped = match self.mapped.await {
+            Ok(_) => self.buffer.raw.get_mapped_range_with_f64_and_f64(0.0, self.size as f64),
+            Err(error) => Err(error),
+        };
+        match mapped {
+            Ok(range) => {
+                let bytes = Uint8Array::new(&range).to_vec();
+                self.buffer.raw.unmap();
+                Ok(bytes)
+            }
+            Err(error) => {
+                // Nearly always the device is lost, which is told at about the same time.
+                select(JsFuture::from(self.gpu.0.device.lost()), Timer::new(LOSS_IS_TOLD)).await;
+                self.gpu.alive()?;
+                Err(GpuError::Refused { what: "mapAsync", message: words(&error) })
+            }
         }
-        let range =
-            self.buffer.raw.get_mapped_range_with_f64_and_f64(0.0, self.size as f64).map_err(|e| refused(&e))?;
-        let bytes = Uint8Array::new(&range).to_vec();
-        self.buffer.raw.unmap();
-        Ok(bytes)
     }
 }
 
