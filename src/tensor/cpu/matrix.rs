@@ -62,6 +62,29 @@ impl Matrix {
     /// A row's stride is a multiple of this.
     pub const LINE: usize = 8;
 
+    /// Bytes that it takes.
+    pub fn size(&self) -> u64 {
+        self.line_bytes() as u64 * self.rows as u64
+    }
+
+    /// Bytes from one row to the next.
+    pub fn line_bytes(&self) -> usize {
+        let size = if let Elements::F32(_) = self.elements { 4 } else { 2 };
+        self.stride * size
+    }
+
+    /// Rows as they lie in memory, little-endian, padding included.
+    pub fn bytes(&self, rows: Range<usize>) -> &[u8] {
+        let all: &[u8] = match &self.elements {
+            // SAFETY: any float or integer is so many bytes.
+            Elements::F32(own) => unsafe { own.align_to().1 },
+            // SAFETY: the same.
+            Elements::F16(own) | Elements::Bf16(own) => unsafe { own.align_to().1 },
+        };
+        let line = self.line_bytes();
+        all.get(rows.start * line..rows.end * line).unwrap_or_default()
+    }
+
     /// Bytes that such a matrix takes.
     pub fn bytes_of(rows: usize, cols: usize, storage: Storage) -> u64 {
         rows as u64 * cols.next_multiple_of(Matrix::LINE) as u64 * storage.size() as u64

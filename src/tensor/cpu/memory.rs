@@ -62,6 +62,29 @@ impl Memory {
         self.used = 0;
     }
 
+    /// A tensor of these rows, which have no padding.
+    ///
+    /// # Errors
+    /// [`CpuError::OutOfMemory`]
+    pub fn insert(&mut self, rows: &[f32], width: usize, tokens: usize) -> Result<Tensor, CpuError> {
+        let (tensor, mut values) = self.make(width, Rows::All, tokens)?;
+        for (to, row) in values.chunks_exact_mut(stride(width).max(1)).zip(rows.chunks_exact(width.max(1))) {
+            to.iter_mut().zip(row).for_each(|(to, value)| *to = *value);
+        }
+        self.put(tensor, values);
+        Ok(tensor)
+    }
+
+    /// Writes a layer's cache from its first position on: float16, as they lie there.
+    pub fn fill_cache(&mut self, layer: usize, keys: &[u8], values: &[u8]) {
+        if let Some(cache) = self.caches.get_mut(layer) {
+            for (own, bytes) in [(&mut cache.keys, keys), (&mut cache.values, values)] {
+                let halves = bytes.as_chunks::<2>().0.iter().map(|half| u16::from_le_bytes(*half));
+                own.iter_mut().zip(halves).for_each(|(own, half)| *own = half);
+            }
+        }
+    }
+
     /// A row of a tensor, without its padding.
     pub fn row(&self, x: Tensor, row: usize) -> &[f32] {
         let at = row * stride(x.width);

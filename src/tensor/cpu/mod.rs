@@ -13,7 +13,7 @@ mod product;
 pub(crate) mod tests;
 
 pub use executor::{Executor, Running};
-pub use matrix::{Matrix, Storage};
+pub use matrix::{Incoming, Matrix, Storage};
 pub use memory::Memory;
 
 /// Why the CPU could not do what was asked.
