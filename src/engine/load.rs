@@ -88,6 +88,8 @@ pub struct Placement {
     /// The device that computes what isn't on the GPU: accelerate's `execution_device`. None: whichever is faster, layer
     /// by layer and call by call.
     pub execution_device: Option<Device>,
+    /// Fail where there is no WebGPU, rather than go on without.
+    pub requires_gpu: bool,
 }
 
 impl Placement {
@@ -107,7 +109,7 @@ impl Placement {
 
     /// Whether it can do without WebGPU where there is none.
     fn does_without(&self) -> bool {
-        self.execution_device != Some(Device::Gpu) && self.device_map.is_none()
+        !self.requires_gpu && self.execution_device != Some(Device::Gpu) && self.device_map.is_none()
     }
 }
 

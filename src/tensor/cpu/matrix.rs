@@ -19,6 +19,15 @@ pub enum Storage {
 }
 
 impl Storage {
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Storage::F32 => "float32 (CPU)",
+            Storage::F16 => "float16 (CPU)",
+            Storage::Bf16 => "bfloat16 (CPU)",
+        }
+    }
+
     /// Bytes an element.
     pub fn size(self) -> usize {
         match self {
