@@ -1,7 +1,7 @@
 //! `y = x·Wᵀ`, where the time goes: of one row of x, which is as fast as memory gives the weights, and of many rows, which
 //! is as fast as registers are used.
 
-use super::lanes::{F32x4, HALF_SCALE};
+use super::lanes::{F32x4, HALF_SCALE, dot};
 use super::matrix::{Elements, Matrix};
 use super::{CpuError, resize};
 
@@ -109,6 +109,7 @@ fn add_products(sums: [F32x4; ROWS], x: F32x4, [a, b, c, d]: [F32x4; ROWS]) -> [
     [sa + a * x, sb + b * x, sc + c * x, sd + d * x]
 }
 
+/// One row of the weight after the other: memory gives a single stream at up to three times the speed of four.
 fn vector_product(
     w: &Matrix,
     x: &[f32],
@@ -116,76 +117,80 @@ fn vector_product(
     outcome: Outcome<'_>,
     scratch: &mut Scratch,
 ) -> Result<(), CpuError> {
+    let mut write = |row: usize, sum: f32| {
+        outcome.write(row, y.get_mut(row..).unwrap_or_default(), &[sum]);
+    };
+    let stride = w.stride.max(1);
     match &w.elements {
         Elements::F32(elements) => {
-            let x = x.as_chunks::<4>().0;
-            by_rows(w, elements.as_chunks::<4>().0, y, outcome, |rows| float_sums(rows, x));
+            let rows = elements.chunks_exact(stride).enumerate();
+            rows.for_each(|(at, row)| write(at, float_sum(row, x)));
         }
         Elements::F16(elements) => {
             let x = in_pairs(x, SCALE, &mut scratch.floats)?;
-            let w_rows = elements.as_chunks::<8>().0;
-            by_rows(w, w_rows, y, outcome, |rows| half_sums(rows, x, F32x4::pairs_of_f16).map(|sum| sum * SCALE));
+            let rows = elements.chunks_exact(stride).enumerate();
+            rows.for_each(|(at, row)| write(at, half_sum(row, x, F32x4::pairs_of_f16) * SCALE));
         }
         Elements::Bf16(elements) => {
             let x = in_pairs(x, 1.0, &mut scratch.floats)?;
-            by_rows(w, elements.as_chunks::<8>().0, y, outcome, |rows| half_sums(rows, x, F32x4::pairs_of_bf16));
+            let rows = elements.chunks_exact(stride).enumerate();
+            rows.for_each(|(at, row)| write(at, half_sum(row, x, F32x4::pairs_of_bf16)));
         }
     }
     Ok(())
 }
 
-/// Calls `sums` for each [`ROWS`] rows of a weight; where fewer are left, the last one stands for those that lack.
+/// Σ wᵢ·xᵢ, in four sums that don't wait for each other.
 #[inline(always)]
-fn by_rows<const N: usize, T>(
-    w: &Matrix,
-    elements: &[[T; N]],
-    y: &mut [f32],
-    outcome: Outcome<'_>,
-    sums: impl Fn([&[[T; N]]; ROWS]) -> [f32; ROWS],
-) {
-    let pitch = w.stride / N;
-    let last = w.rows.saturating_sub(1);
-    let row = |row: usize| elements.get(row.min(last) * pitch..(row.min(last) + 1) * pitch).unwrap_or_default();
-    let y = y.get_mut(..w.rows).unwrap_or_default();
-    for (first, y) in (0..w.rows).step_by(ROWS).zip(y.chunks_mut(ROWS)) {
-        let sums = sums([row(first), row(first + 1), row(first + 2), row(first + 3)]);
-        outcome.write(first, y, &sums);
+fn float_sum(row: &[f32], x: &[f32]) -> f32 {
+    let ((row, rest), (x, x_rest)) = (row.as_chunks::<16>(), x.as_chunks::<16>());
+    let mut sums = [F32x4::splat(0.0); 4];
+    for (row, x) in row.iter().zip(x) {
+        let ([a, b, c, d], [xa, xb, xc, xd]) = (quads(row), quads(x));
+        let [sa, sb, sc, sd] = sums;
+        sums = [sa + a * xa, sb + b * xb, sc + c * xc, sd + d * xd];
     }
+    let [a, b, c, d] = sums;
+    ((a + b) + (c + d)).sum() + dot(rest, x_rest)
+}
+
+/// The same of halves, of which x has each eight's even ones before the odd ones.
+#[inline(always)]
+fn half_sum(row: &[u16], x: &[f32], pairs: impl Fn(&[u16; 8]) -> [F32x4; 2]) -> f32 {
+    let ((row, rest), (x, x_rest)) = (row.as_chunks::<16>(), x.as_chunks::<16>());
+    let mut sums = [F32x4::splat(0.0); 4];
+    for (row, x) in row.iter().zip(x) {
+        let ([[a, b], [c, d]], [xa, xb, xc, xd]) = (eights(row).map(|eight| pairs(&eight)), quads(x));
+        let [sa, sb, sc, sd] = sums;
+        sums = [sa + a * xa, sb + b * xb, sc + c * xc, sd + d * xd];
+    }
+    let [mut a, mut b, c, d] = sums;
+    // A row is a whole number of eights.
+    if let (Some(row), Some(x)) = (rest.first_chunk(), x_rest.first_chunk::<8>()) {
+        let ([even, odd], [x0, x1, x2, x3, x4, x5, x6, x7]) = (pairs(row), *x);
+        a = a + even * F32x4::load(&[x0, x1, x2, x3]);
+        b = b + odd * F32x4::load(&[x4, x5, x6, x7]);
+    }
+    ((a + b) + (c + d)).sum()
 }
 
 #[inline(always)]
-fn float_sums([a, b, c, d]: [&[[f32; 4]]; ROWS], x: &[[f32; 4]]) -> [f32; ROWS] {
-    let mut sums = [F32x4::splat(0.0); ROWS];
-    for ((((x, a), b), c), d) in x.iter().zip(a).zip(b).zip(c).zip(d) {
-        sums = add_products(sums, F32x4::load(x), [F32x4::load(a), F32x4::load(b), F32x4::load(c), F32x4::load(d)]);
-    }
-    sums.map(F32x4::sum)
+fn quads(values: &[f32; 16]) -> [F32x4; 4] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *values;
+    [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]].map(|quad| F32x4::load(&quad))
 }
 
 #[inline(always)]
-fn half_sums(
-    [a, b, c, d]: [&[[u16; 8]]; ROWS],
-    x: &[[f32; 8]],
-    pairs: impl Fn(&[u16; 8]) -> [F32x4; 2],
-) -> [f32; ROWS] {
-    let mut even = [F32x4::splat(0.0); ROWS];
-    let mut odd = even;
-    for ((((x, a), b), c), d) in x.iter().zip(a).zip(b).zip(c).zip(d) {
-        let [x0, x1, x2, x3, x4, x5, x6, x7] = *x;
-        let (x_even, x_odd) = (F32x4::load(&[x0, x1, x2, x3]), F32x4::load(&[x4, x5, x6, x7]));
-        let [[a, a_odd], [b, b_odd], [c, c_odd], [d, d_odd]] = [pairs(a), pairs(b), pairs(c), pairs(d)];
-        even = add_products(even, x_even, [a, b, c, d]);
-        odd = add_products(odd, x_odd, [a_odd, b_odd, c_odd, d_odd]);
-    }
-    let [[a, b, c, d], [a_odd, b_odd, c_odd, d_odd]] = [even, odd];
-    [a + a_odd, b + b_odd, c + c_odd, d + d_odd].map(F32x4::sum)
+fn eights(halves: &[u16; 16]) -> [[u16; 8]; 2] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *halves;
+    [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]]
 }
 
 /// x times `scale`, of each eight the even ones before the odd ones.
-fn in_pairs<'a>(x: &[f32], scale: f32, out: &'a mut Vec<f32>) -> Result<&'a [[f32; 8]], CpuError> {
+fn in_pairs<'a>(x: &[f32], scale: f32, out: &'a mut Vec<f32>) -> Result<&'a [f32], CpuError> {
     resize(out, x.len(), "a product")?;
     for (out, [a, b, c, d, e, f, g, h]) in out.as_chunks_mut::<8>().0.iter_mut().zip(x.as_chunks::<8>().0) {
         *out = [a, c, e, g, b, d, f, h].map(|x| x * scale);
     }
-    Ok(out.get(..x.len()).unwrap_or_default().as_chunks::<8>().0)
+    Ok(out)
 }
