@@ -1,9 +1,18 @@
 import type { LayerInfo } from "layerline";
 import { create, element } from "./dom.ts";
 import * as format from "./format.ts";
+import { type Presence, presence_of, TIERS, type Tier, tier_of } from "./tiers.ts";
+
+/** A module as it is drawn. */
+interface Drawn {
+  layer: LayerInfo;
+  tier: Tier;
+  presence: Presence;
+}
 
 /**
- * The live map: a cell for each module in forward order, which fills as its bytes arrive.
+ * The live map: a cell for each module in forward order, in the look of its tier, which fills as its bytes arrive; and what
+ * each tier holds.
  *
  * One cell has the focus; arrow keys move it, and its details are written below the map.
  */
@@ -11,8 +20,14 @@ export class LayerMap {
   readonly #cells = element("layers", HTMLDivElement);
   readonly #count = element("layers-count", HTMLOutputElement);
   readonly #detail = element("layer-detail", HTMLParagraphElement);
-  #layers: readonly LayerInfo[] = [];
+  readonly #tiers = element("tiers", HTMLTableSectionElement);
+  readonly #passing = element("legend-passing", HTMLLIElement);
+  #drawn: readonly Drawn[] = [];
   #selected = 0;
+  /** Up to which module a pass has come: offloaded ones are fetched when a pass first reaches them. */
+  #reached = -1;
+  /** How many devices had been lost by then: with each goes what was kept for it. */
+  #losses = 0;
 
   constructor() {
     for (const event of ["pointerover", "focusin", "click"]) {
@@ -24,8 +39,8 @@ export class LayerMap {
     this.#cells.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
       const to =
-        event.key === "Home" ? 0 : event.key === "End" ? this.#layers.length - 1 : step && this.#selected + step;
-      if (to === undefined || to < 0 || to >= this.#layers.length) return;
+        event.key === "Home" ? 0 : event.key === "End" ? this.#drawn.length - 1 : step && this.#selected + step;
+      if (to === undefined || to < 0 || to >= this.#drawn.length) return;
       event.preventDefault();
       this.#select(to);
       (this.#cells.children[to] as HTMLElement).focus();
@@ -33,29 +48,66 @@ export class LayerMap {
   }
 
   clear(): void {
-    this.#layers = [];
+    this.#drawn = [];
     this.#selected = 0;
+    this.#reached = -1;
+    this.#losses = 0;
     this.#cells.replaceChildren();
+    this.#tiers.replaceChildren();
     this.#count.textContent = "";
     this.#detail.textContent = "";
   }
 
-  update(layers: readonly LayerInfo[]): void {
-    if (layers.length !== this.#layers.length) {
+  /**
+   * @param losses how many devices the model has lost
+   * @param is_cached whether all weights are in the cache, and so on disk
+   */
+  update(layers: readonly LayerInfo[], losses: number, is_cached: boolean): void {
+    if (layers.length !== this.#drawn.length) {
       this.#cells.replaceChildren(...layers.map((_, i) => this.#new_cell(i)));
       this.#selected = 0;
     }
-    this.#layers = layers;
+    if (losses !== this.#losses) this.#reached = -1;
+    this.#losses = losses;
     layers.forEach((layer, i) => {
-      this.#draw(layer, this.#cells.children[i] as HTMLElement);
+      // While one comes, those before it have been used.
+      const used = layer.state === "resident" ? i : layer.state === "coming" ? i - 1 : -1;
+      if (tier_of(layer.device) !== "gpu") this.#reached = Math.max(this.#reached, used);
     });
-    const resident = layers.filter((layer) => layer.state === "resident").length;
-    this.#count.textContent = `${resident} of ${layers.length} in place`;
+    this.#drawn = layers.map((layer, i) => {
+      const tier = tier_of(layer.device);
+      const has_come = i <= this.#reached || (tier === "disk" && is_cached);
+      return { layer, tier, presence: presence_of(layer, has_come) };
+    });
+    this.#drawn.forEach((drawn, i) => {
+      draw(drawn, this.#cells.children[i] as HTMLElement);
+    });
+    const in_place = this.#drawn.filter(({ presence }) => is_in_place(presence)).length;
+    this.#count.textContent = `${in_place} of ${layers.length} in place`;
+    this.#passing.hidden = !this.is_offloaded;
+    this.#total_up();
     this.#describe();
   }
 
+  /** Notes that a pass has been through the whole model. */
+  passed(): void {
+    this.#reached = this.#drawn.length;
+  }
+
+  /** Whether everything that stays on the GPU is there. */
   get complete(): boolean {
-    return this.#layers.length > 0 && this.#layers.every((layer) => layer.state === "resident");
+    const staying = this.#drawn.filter(({ tier }) => tier === "gpu");
+    return this.#drawn.length > 0 && staying.every(({ presence }) => presence === "resident");
+  }
+
+  /** Whether something waits outside the GPU. */
+  get is_offloaded(): boolean {
+    return this.#drawn.some(({ tier }) => tier !== "gpu");
+  }
+
+  /** Bytes that live in a tier. */
+  bytes_in(tier: Tier): number {
+    return sum(this.#drawn.filter((drawn) => drawn.tier === tier).map(({ layer }) => layer.bytes));
   }
 
   #new_cell(index: number): HTMLElement {
@@ -63,14 +115,24 @@ export class LayerMap {
     return create("div", attributes);
   }
 
-  #draw(layer: LayerInfo, cell: HTMLElement): void {
-    const fraction = layer.state === "resident" ? 1 : layer.bytes > 0 ? layer.resident_bytes / layer.bytes : 0;
-    cell.style.setProperty("--filled", `${Math.round(fraction * 100)}%`);
-    cell.dataset.name = layer.name;
-    cell.dataset.state = layer.state;
-    cell.dataset.device = String(layer.device);
-    cell.dataset.bytes = String(layer.bytes);
-    cell.setAttribute("aria-label", describe(layer));
+  #total_up(): void {
+    const rows = (Object.keys(TIERS) as Tier[]).map((tier) => {
+      const { letter, name } = TIERS[tier];
+      const inside = this.#drawn.filter((drawn) => drawn.tier === tier);
+      const here = sum(inside.map(bytes_in_place));
+      const total = this.bytes_in(tier);
+      const swatch = create("i", { class: "cell", "data-tier": tier, "data-state": "resident", "aria-hidden": "true" });
+      swatch.append(letter);
+      return create(
+        "tr",
+        { "data-testid": `tier-${tier}`, "data-bytes": String(total), ...(inside.length === 0 && { class: "empty" }) },
+        create("th", { scope: "row" }, swatch, name),
+        create("td", {}, String(inside.length)),
+        create("td", {}, format.bytes(total)),
+        create("td", {}, format.bytes(here)),
+      );
+    });
+    this.#tiers.replaceChildren(...rows);
   }
 
   #select(index: number): void {
@@ -83,13 +145,48 @@ export class LayerMap {
       (cell as HTMLElement).tabIndex = i === this.#selected ? 0 : -1;
       cell.setAttribute("aria-selected", String(i === this.#selected));
     }
-    const layer = this.#layers[this.#selected];
-    this.#detail.textContent = layer ? describe(layer) : "";
+    const drawn = this.#drawn[this.#selected];
+    this.#detail.textContent = drawn ? describe(drawn) : "";
   }
 }
 
-function describe({ name, state, bytes, resident_bytes, device }: LayerInfo): string {
-  if (state === "resident") return `${name}: ${format.bytes(bytes)} on ${format.device(device)}`;
-  if (state === "absent") return `${name}: ${format.bytes(bytes)}, not fetched yet`;
-  return `${name}: ${format.bytes(resident_bytes)} of ${format.bytes(bytes)}, for ${format.device(device)}`;
+function draw(drawn: Drawn, cell: HTMLElement): void {
+  const { layer, tier, presence } = drawn;
+  const fraction = layer.bytes > 0 ? layer.resident_bytes / layer.bytes : 0;
+  const words = describe(drawn);
+  cell.style.setProperty("--filled", `${Math.round(fraction * 100)}%`);
+  cell.textContent = presence === "passing" ? "↑" : TIERS[tier].letter;
+  cell.title = words;
+  cell.dataset.name = layer.name;
+  cell.dataset.state = presence;
+  cell.dataset.tier = tier;
+  cell.dataset.device = String(layer.device);
+  cell.dataset.bytes = String(layer.bytes);
+  cell.setAttribute("aria-label", words);
+}
+
+function is_in_place(presence: Presence): boolean {
+  return presence === "resident" || presence === "passing";
+}
+
+function bytes_in_place({ layer, tier, presence }: Drawn): number {
+  if (tier === "gpu") return layer.resident_bytes;
+  return is_in_place(presence) ? layer.bytes : 0;
+}
+
+function describe({ layer: { name, bytes, resident_bytes }, tier, presence }: Drawn): string {
+  const size = format.bytes(bytes);
+  const { place } = TIERS[tier];
+  if (presence === "passing") return `${name}: ${size} ${place}, now on the GPU to be used`;
+  if (tier === "gpu") {
+    if (presence === "resident") return `${name}: ${size} ${place}`;
+    if (presence === "absent") return `${name}: ${size} for the GPU, not fetched yet`;
+    return `${name}: ${format.bytes(resident_bytes)} of ${size} ${place}`;
+  }
+  if (presence === "resident") return `${name}: ${size} ${place}, comes to the GPU for each pass`;
+  return `${name}: ${size} to be kept ${place} from its first use on`;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, n) => total + n, 0);
 }

@@ -1,4 +1,12 @@
-import { AutoModelForCausalLM, AutoTokenizer, type DType, type ModelSource, type PreTrainedModel } from "layerline";
+import {
+  AutoModelForCausalLM,
+  AutoTokenizer,
+  type DType,
+  type ModelSource,
+  type PreTrainedModel,
+  type PreTrainedTokenizer,
+} from "layerline";
+import { Budget } from "./budget.ts";
 import { Cached } from "./cached.ts";
 import { Chat } from "./chat.ts";
 import { element } from "./dom.ts";
@@ -32,13 +40,39 @@ const cached = new Cached(
   },
   (error) => show_problem(load_problem, error),
 );
-const chat = new Chat((busy) => {
-  document.body.dataset.busy = String(busy);
-  if (!busy) void refresh();
-});
+const chat = new Chat(
+  (busy) => {
+    document.body.dataset.busy = String(busy);
+    if (busy) void follow(session);
+    else void refresh(session);
+  },
+  () => map.passed(),
+);
+const budget = new Budget(() => void place_anew());
+
+/** What was asked for when a model was loaded. */
+interface Wish {
+  source: ModelSource;
+  name: string;
+  hub: { endpoint: string; revision?: string; token?: string };
+  dtype: DType | null;
+  prefetch: boolean;
+}
 
 /** The load under way, or the model that is loaded. */
-let session: { abort: AbortController; model?: PreTrainedModel; name: string } | undefined;
+interface Session {
+  wish: Wish;
+  abort: AbortController;
+  tokenizer?: PreTrainedTokenizer;
+  model?: PreTrainedModel;
+  /** Whether all weights have come once, and so are in the cache. */
+  is_cached: boolean;
+  /** Whether everything that stays on the GPU is there, and the page has said so. */
+  is_settled: boolean;
+  is_followed: boolean;
+}
+
+let session: Session | undefined;
 
 function set_phase(phase: Phase, words: string): void {
   document.body.dataset.phase = phase;
@@ -46,100 +80,169 @@ function set_phase(phase: Phase, words: string): void {
   load_button.textContent = phase === "opening" ? "Cancel" : session?.model ? "Load another" : "Load model";
 }
 
+function start(wish: Wish, is_cached: boolean): Session {
+  return { wish, abort: new AbortController(), is_cached, is_settled: false, is_followed: false };
+}
+
 /** Loads the repo that the form names, or a folder. */
 async function load(folder?: { source: ModelSource; name: string }): Promise<void> {
-  await unload();
+  const old = session;
   const name = folder?.name ?? input("model-id").value.trim();
-  const source = folder?.source ?? name;
-  const mine = { abort: new AbortController(), name } as NonNullable<typeof session>;
+  const [revision, token] = [input("revision").value.trim(), input("token").value.trim()];
+  const hub = { endpoint: input("endpoint").value.trim(), ...(revision && { revision }), ...(token && { token }) };
+  const dtype = (element("dtype", HTMLSelectElement).value || null) as DType | null;
+  const mine = start({ source: folder?.source ?? name, name, hub, dtype, prefetch: input("prefetch").checked }, false);
   session = mine;
-  const { signal } = mine.abort;
-  const hub = {
-    endpoint: input("endpoint").value.trim(),
-    ...(input("revision").value && { revision: input("revision").value.trim() }),
-    ...(input("token").value && { token: input("token").value.trim() }),
-    signal,
-  };
   if (!folder) history.replaceState(null, "", `?${new URLSearchParams({ model: name, endpoint: hub.endpoint })}`);
+  chat.attach(undefined);
+  budget.reset();
+  inspector.hidden = true;
   hide_problem(load_problem);
-  download.clear();
-  map.clear();
-  download_section.hidden = false;
-  set_phase("opening", `Opening ${mine.name}…`);
+  set_phase("opening", `Opening ${name}…`);
+  await close(old);
+  if (session !== mine) return;
   try {
-    const [tokenizer, model] = await Promise.all([
-      AutoTokenizer.from_pretrained(source, hub),
-      AutoModelForCausalLM.from_pretrained(source, {
-        ...hub,
-        device_map: "auto",
-        dtype: (element("dtype", HTMLSelectElement).value || null) as DType | null,
-        prefetch: input("prefetch").checked,
-        progress_callback: (event) => session === mine && download.update(event),
-      }).then((model) => {
-        // Kept even if the tokenizer fails, so that it is disposed of.
-        mine.model = model;
-        return model;
-      }),
-    ]);
+    const loaded = await open(mine);
+    budget.measure(await loaded.model.layers());
+    if (session !== mine) return;
     inspector.hidden = false;
-    chat.attach({ model, tokenizer });
-    set_phase("streaming", `${mine.name} is open; its layers are coming`);
+    chat.attach(loaded);
     element("prompt", HTMLTextAreaElement).focus({ preventScroll: true });
-    if (input("prefetch").checked) model.ready().catch((error: unknown) => background_failure(mine, error));
-    void follow(mine);
+    begin(mine, loaded.model);
   } catch (error) {
     // Cancelled, or replaced by another load: nothing to report.
     if (session !== mine) return;
     await unload();
-    set_phase("failed", `${mine.name} could not be loaded`);
+    set_phase("failed", `${name} could not be loaded`);
     show_problem(load_problem, error);
   }
 }
 
+/** Loads the same model by another budget. The conversation goes on. */
+async function place_anew(): Promise<void> {
+  const old = session;
+  if (!old) return;
+  const mine = start(old.wish, old.is_cached);
+  if (old.tokenizer) mine.tokenizer = old.tokenizer;
+  session = mine;
+  const { name } = mine.wish;
+  budget.hide_problem();
+  hide_problem(load_problem);
+  set_phase("opening", chat.is_busy ? "Stopping the answer…" : `Placing ${name} anew…`);
+  await chat.pause();
+  if (session !== mine) return close(old);
+  set_phase("opening", `Placing ${name} anew…`);
+  await close(old);
+  if (session !== mine) return;
+  try {
+    const loaded = await open(mine);
+    if (session !== mine) return;
+    chat.resume(loaded);
+    begin(mine, loaded.model);
+  } catch (error) {
+    if (session !== mine) return;
+    await close(mine);
+    delete mine.model;
+    if (session !== mine) return;
+    map.clear();
+    download_section.hidden = true;
+    set_phase("failed", `${name} can't be placed like this: choose another GPU budget`);
+    budget.fail(error);
+  }
+}
+
+/** Opens what the session wishes for, as the budget says. */
+async function open(mine: Session): Promise<{ model: PreTrainedModel; tokenizer: PreTrainedTokenizer }> {
+  const { source, hub, dtype, prefetch } = mine.wish;
+  const { signal } = mine.abort;
+  download.clear();
+  map.clear();
+  download_section.hidden = false;
+  const [tokenizer, model] = await Promise.all([
+    mine.tokenizer ?? AutoTokenizer.from_pretrained(source, { ...hub, signal }),
+    AutoModelForCausalLM.from_pretrained(source, {
+      ...hub,
+      ...budget.placement,
+      dtype,
+      prefetch,
+      signal,
+      progress_callback: (event) => session === mine && download.update(event),
+    }).then((model) => {
+      // Kept even if the tokenizer fails, so that it is disposed of.
+      mine.model = model;
+      return model;
+    }),
+  ]);
+  mine.tokenizer = tokenizer;
+  return { model, tokenizer };
+}
+
+/** Follows the weights of a model that has been opened. */
+function begin(mine: Session, model: PreTrainedModel): void {
+  set_phase("streaming", `${mine.wish.name} is open; its layers are coming`);
+  if (mine.wish.prefetch) model.ready().catch((error: unknown) => background_failure(mine, error));
+  void follow(mine);
+}
+
 /** Weights stopped coming. What is there stays usable as far as it goes. */
-function background_failure(mine: typeof session, error: unknown): void {
-  if (session !== mine || mine?.abort.signal.aborted) return;
+function background_failure(mine: Session, error: unknown): void {
+  if (session !== mine || mine.abort.signal.aborted) return;
   document.body.dataset.phase = "failed";
   status.textContent = "Some layers could not be fetched";
   show_problem(load_problem, error);
+}
+
+async function close(old: Session | undefined): Promise<void> {
+  old?.abort.abort();
+  await old?.model?.dispose().catch((error: unknown) => console.warn(error));
 }
 
 async function unload(): Promise<void> {
   const old = session;
   session = undefined;
   if (!old) return;
-  old.abort.abort();
   chat.attach(undefined);
   inspector.hidden = true;
   download_section.hidden = true;
   hide_problem(chat_problem);
   set_phase("empty", "No model loaded");
-  await old.model?.dispose().catch((error: unknown) => console.warn(error));
+  await close(old);
   void cached.refresh();
 }
 
-/** Redraws the map until every layer is in place. */
-async function follow(mine: typeof session): Promise<void> {
-  while (session === mine && !map.complete) {
-    if (!(await refresh())) return;
+/** Redraws the map while weights come, and while an answer is written. */
+async function follow(mine: Session | undefined): Promise<void> {
+  if (!mine || mine.is_followed) return;
+  mine.is_followed = true;
+  while (await refresh(mine)) {
+    if (map.complete && !mine.is_settled) settle(mine);
+    if (mine.is_settled && !chat.is_busy) break;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-  if (session !== mine) return;
+  mine.is_followed = false;
+}
+
+/** Everything that stays on the GPU is there. */
+function settle(mine: Session): void {
+  mine.is_settled = true;
+  mine.is_cached ||= !map.is_offloaded;
   // A layer that failed may have come since, when a token reached it.
   hide_problem(load_problem);
-  const size = await mine?.model?.get_memory_footprint();
   void cached.refresh();
-  if (session === mine) set_phase("resident", `${mine?.name} · ${format.bytes(size ?? 0)} of weights`);
+  const on_gpu = map.bytes_in("gpu");
+  const rest = map.bytes_in("cpu") + map.bytes_in("disk");
+  const weights = `${format.bytes(on_gpu + rest)} of weights`;
+  const shares = rest > 0 ? `, ${format.bytes(on_gpu)} of them on the GPU` : "";
+  set_phase("resident", `${mine.wish.name} · ${weights}${shares}`);
 }
 
 /** Redraws the map and the numbers; false if the model can't be asked. */
-async function refresh(): Promise<boolean> {
-  const mine = session;
-  if (!mine?.model) return false;
+async function refresh(mine: Session | undefined): Promise<boolean> {
+  if (!mine?.model || session !== mine) return false;
   try {
     const [layers, stats] = await Promise.all([mine.model.layers(), mine.model.stats()]);
     if (session !== mine) return false;
-    map.update(layers);
+    map.update(layers, stats.device_losses, mine.is_cached);
     show_numbers(stats);
     return true;
   } catch (error) {

@@ -10,6 +10,7 @@ export function show_numbers(stats: ModelStats): void {
     ["GPU memory", "gpu-bytes", stats.gpu_bytes, format.bytes(stats.gpu_bytes)],
     ["GPU peak", "peak-gpu-bytes", stats.peak_gpu_bytes, format.bytes(stats.peak_gpu_bytes)],
     ["Weights in place", "resident-bytes", stats.resident_bytes, format.bytes(stats.resident_bytes)],
+    ["In CPU memory", "held-bytes", stats.held_bytes, format.bytes(stats.held_bytes)],
     ["Staging peak", "peak-staging-bytes", stats.peak_staging_bytes, format.bytes(stats.peak_staging_bytes)],
     ["Wasm memory", "wasm-memory-bytes", stats.wasm_memory_bytes, format.bytes(stats.wasm_memory_bytes)],
     ["Fetched", "fetched-bytes", stats.fetched_bytes, format.bytes(stats.fetched_bytes)],

@@ -21,11 +21,15 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   WASM_UNAVAILABLE: "Reload the page.",
 };
 
-/** Fills a panel with an error, and shows it. */
-export function show_problem(panel: HTMLElement, error: unknown): void {
+/**
+ * Fills a panel with an error, and shows it.
+ *
+ * @param advice what can be done about it, where more is known than the code says
+ */
+export function show_problem(panel: HTMLElement, error: unknown, advice?: string): void {
   const code = error instanceof LayerlineError ? error.code : "INTERNAL";
   const message = error instanceof Error ? error.message : String(error);
-  const hint = HINTS[code];
+  const hint = advice ?? HINTS[code];
   const close = create("button", { type: "button", class: "quiet", "aria-label": "Dismiss" }, "×");
   close.addEventListener("click", () => hide_problem(panel));
   panel.dataset.code = code;
