@@ -94,10 +94,15 @@ export class Chat {
 
   /** Ends the answer that is being written, keeps the conversation, and sends nothing until `resume`. */
   async pause(): Promise<void> {
-    this.#set_model(undefined);
-    this.#prompt.placeholder = "Loading…";
+    this.wait("Loading…");
     this.#interrupt();
     await this.#answering?.done;
+  }
+
+  /** Sends nothing until `resume`, and says why. */
+  wait(why: string): void {
+    this.#set_model(undefined);
+    this.#prompt.placeholder = why;
   }
 
   /** Goes on with the same conversation. */

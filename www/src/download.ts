@@ -8,12 +8,18 @@ export class Download {
   readonly #bytes = element("download-bytes", HTMLOutputElement);
   readonly #list = element("files", HTMLUListElement);
   readonly #summary = document.getElementById("files-summary");
+  #loaded = 0;
+  #total = 0;
+  #is_paused = false;
   readonly #files = new Map<string, { bar: HTMLProgressElement; figures: HTMLElement }>();
 
   clear(): void {
+    this.#is_paused = false;
     this.#files.clear();
     this.#list.replaceChildren();
     this.#bar.value = 0;
+    this.#loaded = 0;
+    this.#total = 0;
     this.#bytes.textContent = "";
     if (this.#summary) this.#summary.textContent = "Files";
   }
@@ -21,7 +27,9 @@ export class Download {
   update(event: ProgressInfo): void {
     if (event.status === "progress_total") {
       this.#bar.value = event.progress;
-      this.#bytes.value = `${format.bytes(event.loaded)} of ${format.bytes(event.total)}`;
+      this.#loaded = event.loaded;
+      this.#total = event.total;
+      this.#label();
     } else if (event.status === "progress") {
       const file = this.#file(event.file);
       file.bar.value = event.progress;
@@ -29,6 +37,17 @@ export class Download {
     } else if (event.status === "done") {
       this.#file(event.file).bar.value = 100;
     }
+  }
+
+  /** Notes that nothing more comes until it is needed. */
+  pause(): void {
+    this.#is_paused = true;
+    this.#label();
+  }
+
+  #label(): void {
+    const rest = this.#is_paused && this.#loaded < this.#total ? "; the rest when needed" : "";
+    this.#bytes.value = `${format.bytes(this.#loaded)} of ${format.bytes(this.#total)}${rest}`;
   }
 
   #file(name: string) {

@@ -104,7 +104,7 @@ async function load(folder?: { source: ModelSource; name: string }): Promise<voi
   try {
     const loaded = await open(mine);
     budget.measure(await loaded.model.layers());
-    if (session !== mine) return;
+    if (!(await refresh(mine))) return;
     inspector.hidden = false;
     chat.attach(loaded);
     element("prompt", HTMLTextAreaElement).focus({ preventScroll: true });
@@ -136,7 +136,7 @@ async function place_anew(): Promise<void> {
   if (session !== mine) return;
   try {
     const loaded = await open(mine);
-    if (session !== mine) return;
+    if (!(await refresh(mine))) return;
     chat.resume(loaded);
     begin(mine, loaded.model);
   } catch (error) {
@@ -144,9 +144,9 @@ async function place_anew(): Promise<void> {
     await close(mine);
     delete mine.model;
     if (session !== mine) return;
-    map.clear();
-    download_section.hidden = true;
-    set_phase("failed", `${name} can't be placed like this: choose another GPU budget`);
+    show_inside(false);
+    chat.wait("Choose a GPU budget");
+    set_phase("failed", `${name} has no room in this GPU budget`);
     budget.fail(error);
   }
 }
@@ -156,7 +156,6 @@ async function open(mine: Session): Promise<{ model: PreTrainedModel; tokenizer:
   const { source, hub, dtype, prefetch } = mine.wish;
   const { signal } = mine.abort;
   download.clear();
-  map.clear();
   download_section.hidden = false;
   const [tokenizer, model] = await Promise.all([
     mine.tokenizer ?? AutoTokenizer.from_pretrained(source, { ...hub, signal }),
@@ -170,11 +169,22 @@ async function open(mine: Session): Promise<{ model: PreTrainedModel; tokenizer:
     }).then((model) => {
       // Kept even if the tokenizer fails, so that it is disposed of.
       mine.model = model;
+      if (session !== mine) void close(mine);
       return model;
     }),
   ]);
   mine.tokenizer = tokenizer;
+  if (session === mine) {
+    map.clear();
+    show_inside(true);
+  }
   return { model, tokenizer };
+}
+
+/** Shows or hides all that is known of a model but its budget. */
+function show_inside(shown: boolean): void {
+  for (const part of ["map", "model-figures"]) element(part, HTMLElement).hidden = !shown;
+  download_section.hidden = !shown;
 }
 
 /** Follows the weights of a model that has been opened. */
@@ -232,7 +242,9 @@ function settle(mine: Session): void {
   const on_gpu = map.bytes_in("gpu");
   const rest = map.bytes_in("cpu") + map.bytes_in("disk");
   const weights = `${format.bytes(on_gpu + rest)} of weights`;
-  const shares = rest > 0 ? `, ${format.bytes(on_gpu)} of them on the GPU` : "";
+  const staying = on_gpu > 0 ? format.bytes(on_gpu) : "none";
+  const shares = rest > 0 ? `, ${staying} of them on the GPU` : "";
+  download.pause();
   set_phase("resident", `${mine.wish.name} · ${weights}${shares}`);
 }
 

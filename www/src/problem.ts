@@ -35,10 +35,15 @@ export function show_problem(panel: HTMLElement, error: unknown, advice?: string
   panel.dataset.code = code;
   panel.replaceChildren(
     create("div", { class: "row" }, create("code", {}, code), close),
-    create("p", {}, message.replace(/[^.!?]$/, "$&.")),
+    create("p", {}, sentence(message)),
     ...(hint === undefined ? [] : [create("p", { class: "hint" }, hint)]),
   );
   panel.hidden = false;
+}
+
+/** A message as a sentence; one that begins with a name from code keeps it as it is. */
+function sentence(message: string): string {
+  return message.replace(/^[a-z]+(?= )/, (word) => word[0]?.toUpperCase() + word.slice(1)).replace(/[^.!?]$/, "$&.");
 }
 
 export function hide_problem(panel: HTMLElement): void {
