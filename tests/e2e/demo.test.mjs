@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { launchChromium } from "./support/browsers.mjs";
-import { ask, layersShown, numberShown, openDemo, untilOpen } from "./support/demo.mjs";
+import { ask, layersShown, numberShown, openDemo, setBudget, tiersShown, untilOpen } from "./support/demo.mjs";
 import { SAMPLE, startTestHub } from "./support/models.mjs";
 import { serve } from "./support/site.mjs";
 
@@ -77,6 +77,73 @@ test("what can't be loaded is said so, and the page goes on: loads, answers, sto
   assert.match(await page.getByTestId("message-assistant").last().innerText(), /stopped/);
   const again = await ask(page, "Hello!", { maxNewTokens: 2 });
   assert.ok(again.tokens >= 1);
+});
+
+test("half of the GPU: the map shows what waits in CPU memory, and the model says the same; no room is said so", async () => {
+  const question = "What is the capital of France?";
+  const askAnew = async () => {
+    await page.getByRole("button", { name: "New chat" }).click();
+    return ask(page, question, { maxNewTokens: 6 });
+  };
+  await openDemo(page, { url: site.url, hub: hub.endpoint, model: SAMPLE });
+  await untilOpen(page);
+  const whole = await ask(page, question, { maxNewTokens: 6 });
+  assert.match(whole.text, /Paris/);
+  await page.waitForFunction(() => document.body.dataset.phase === "resident", null, { timeout: 0 });
+  const total = await numberShown(page, "resident-bytes");
+  const before = await tiersShown(page);
+  assert.deepEqual([before.gpu.bytes, before.cpu.bytes, before.disk.bytes], [total, 0, 0]);
+  assert.match(await page.getByTestId("budget-bytes").innerText(), /^all/);
+
+  await setBudget(page, 50);
+  assert.match(await page.getByTestId("budget-bytes").innerText(), /^50 %, 135 MB of 269 MB$/);
+  // From the cache: the network is only asked whether the branch has moved.
+  assert.ok((await numberShown(page, "fetched-bytes")) < 10_000);
+  assert.equal(await page.getByTestId("message-user").count(), 1);
+  const half = await tiersShown(page);
+  assert.ok(half.gpu.bytes > 0.3 * total && half.gpu.bytes <= total / 2, String(half.gpu.bytes));
+  assert.deepEqual([half.gpu.bytes + half.cpu.bytes, half.disk.bytes], [total, 0]);
+  assert.match(half.cpu.words.join(), /^C\s*CPU memory,\d+,\d+ MB,0 B$/);
+  const shown = await layersShown(page);
+  assert.deepEqual([...new Set(shown.map(({ device }) => device))], ["0", "cpu"]);
+  for (const { device, state, label } of shown) {
+    assert.equal(state, device === "0" ? "resident" : "absent");
+    assert.doesNotMatch(label, /not fetched/);
+  }
+  assert.match(
+    shown.find(({ name }) => name === "model.layers.29").label,
+    /^model\.layers\.29: 7\.08 MB .* in CPU memory/,
+  );
+
+  const passing = page.locator("[data-testid=layers] [data-device=cpu][data-state=passing]").first().waitFor();
+  assert.equal((await askAnew()).text, whole.text);
+  await passing;
+  await page.waitForFunction(() => document.querySelector("[data-testid=layers] [data-state=passing]") === null);
+  const after = await layersShown(page);
+  assert.ok(after.every(({ state }) => state === "resident"));
+  assert.match(after.at(-2).label, /^model\.layers\.29: 7\.08 MB in CPU memory/);
+  // As the file has them: vectors take twice as much on the GPU.
+  const held = await numberShown(page, "held-bytes");
+  assert.ok(held > 0.99 * half.cpu.bytes && held <= half.cpu.bytes, `${held} of ${half.cpu.bytes}`);
+  assert.equal(await numberShown(page, "resident-bytes"), half.gpu.bytes);
+
+  // While an answer is written: that stops, and stays.
+  await page.getByTestId("max-new-tokens").evaluate((field) => {
+    field.value = "2000";
+  });
+  await page.getByTestId("prompt").fill("Count from one to one hundred in words.");
+  await page.getByTestId("send").click();
+  await page.waitForFunction(() => Number([...document.querySelectorAll(".note")].at(-1)?.dataset.tokens) >= 2, null, {
+    timeout: 0,
+  });
+  await assert.rejects(setBudget(page, 10), { code: "DEVICE_MAP", message: /25 %.*0 %/s });
+  assert.match(await page.getByTestId("message-assistant").last().innerText(), /stopped/);
+  assert.ok(await page.getByTestId("send").isDisabled());
+
+  await setBudget(page, 0);
+  const none = await tiersShown(page);
+  assert.deepEqual([none.gpu.bytes, none.cpu.bytes], [0, total]);
+  assert.equal((await askAnew()).text, whole.text);
 });
 
 test("without WebGPU the page says so and how to get it", async () => {

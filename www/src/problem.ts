@@ -13,9 +13,9 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   UNSUPPORTED_MODEL_TYPE:
     "Llama, Mistral, Qwen 2 and 3, Gemma 2 and 3, Phi-3, SmolLM3 and OLMo 2 work. Try another repo.",
   FILE_CHANGED: "Load again to get the new version as a whole.",
-  OUT_OF_MEMORY: "Close other tabs that use the GPU, or try a smaller model.",
+  OUT_OF_MEMORY: "Lower the GPU budget, close other tabs that use the GPU, or try a smaller model.",
   DEVICE_LOST: "The GPU was reset several times over. Close what else uses it, and load the model again.",
-  DEVICE_MAP: "Give the GPU a larger share, or leave max_memory out.",
+  DEVICE_MAP: "Choose a larger GPU budget.",
   CHAT_TEMPLATE: "Start a new chat; the model's template doesn't take this order of messages.",
   WORKER_UNAVAILABLE: "Reload the page.",
   WASM_UNAVAILABLE: "Reload the page.",
