@@ -20,7 +20,7 @@ export class Download {
     this.#bar.value = 0;
     this.#loaded = 0;
     this.#total = 0;
-    this.#bytes.textContent = "";
+    this.#label();
     if (this.#summary) this.#summary.textContent = "Files";
   }
 
@@ -46,6 +46,10 @@ export class Download {
   }
 
   #label(): void {
+    if (this.#total === 0) {
+      this.#bytes.value = this.#is_paused ? "each layer's when needed" : "";
+      return;
+    }
     const rest = this.#is_paused && this.#loaded < this.#total ? "; the rest when needed" : "";
     this.#bytes.value = `${format.bytes(this.#loaded)} of ${format.bytes(this.#total)}${rest}`;
   }

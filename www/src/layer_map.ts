@@ -28,6 +28,8 @@ export class LayerMap {
   #reached = -1;
   /** How many devices had been lost by then: with each goes what was kept for it. */
   #losses = 0;
+  /** What the table of tiers was made from. */
+  #totalled = "";
 
   constructor() {
     for (const event of ["pointerover", "focusin", "click"]) {
@@ -54,6 +56,7 @@ export class LayerMap {
     this.#losses = 0;
     this.#cells.replaceChildren();
     this.#tiers.replaceChildren();
+    this.#totalled = "";
     this.#count.textContent = "";
     this.#detail.textContent = "";
   }
@@ -116,6 +119,10 @@ export class LayerMap {
   }
 
   #total_up(): void {
+    const seen = JSON.stringify(this.#drawn.map((drawn) => [drawn.tier, bytes_in_place(drawn)]));
+    // Whoever reads the table isn't interrupted where nothing changes.
+    if (seen === this.#totalled) return;
+    this.#totalled = seen;
     const rows = (Object.keys(TIERS) as Tier[]).map((tier) => {
       const { letter, name } = TIERS[tier];
       const inside = this.#drawn.filter((drawn) => drawn.tier === tier);

@@ -44,9 +44,15 @@ const chat = new Chat(
   (busy) => {
     document.body.dataset.busy = String(busy);
     if (busy) void follow(session);
-    else void refresh(session);
+    else {
+      void refresh(session);
+      void cached.refresh();
+    }
   },
-  () => map.passed(),
+  () => {
+    map.passed();
+    if (session) session.is_cached = true;
+  },
 );
 const budget = new Budget(() => void place_anew());
 
@@ -189,8 +195,10 @@ function show_inside(shown: boolean): void {
 
 /** Follows the weights of a model that has been opened. */
 function begin(mine: Session, model: PreTrainedModel): void {
-  set_phase("streaming", `${mine.wish.name} is open; its layers are coming`);
-  if (mine.wish.prefetch) model.ready().catch((error: unknown) => background_failure(mine, error));
+  const { name, prefetch } = mine.wish;
+  set_phase("streaming", `${name} is open; its layers ${prefetch ? "are coming" : "come when they are needed"}`);
+  if (prefetch) model.ready().catch((error: unknown) => background_failure(mine, error));
+  else download.pause();
   void follow(mine);
 }
 
