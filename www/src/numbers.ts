@@ -5,7 +5,9 @@ import * as format from "./format.ts";
 /** The model's numbers, as a list of terms. Each value has its raw number in `data-value`. */
 export function show_numbers(stats: ModelStats): void {
   const { adapter } = stats;
-  const gpu = adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(" ") || "unnamed";
+  const gpu = adapter
+    ? adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(" ") || "unnamed"
+    : "none: the CPU computes";
   const rows: [term: string, id: string, value: string | number, shown: string][] = [
     ["GPU memory", "gpu-bytes", stats.gpu_bytes, format.bytes(stats.gpu_bytes)],
     ["GPU peak", "peak-gpu-bytes", stats.peak_gpu_bytes, format.bytes(stats.peak_gpu_bytes)],
