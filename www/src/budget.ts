@@ -6,8 +6,9 @@ import { hide_problem, show_problem } from "./problem.ts";
 /** Each key that moves the slider is a change: the model is placed anew once nothing has changed for so long. */
 const SETTLE_MS = 400;
 
-/** The slider for how much of the weights may stay on the GPU, and where the rest waits. */
+/** The slider for how much of the weights may stay on the GPU, and where the rest is. */
 export class Budget {
+  readonly #section = element("budget-section", HTMLElement);
   readonly #slider = element("budget", HTMLInputElement);
   readonly #figures = element("budget-bytes", HTMLOutputElement);
   readonly #rest = element("offload-to", HTMLSelectElement);
@@ -26,7 +27,7 @@ export class Budget {
     this.#slider.addEventListener("change", changed);
     this.#rest.addEventListener("change", () => {
       this.#label();
-      // Without a rest, it makes no difference where that would wait.
+      // Without a rest, it makes no difference where that would be.
       if (this.share < 100) changed();
     });
   }
@@ -54,13 +55,16 @@ export class Budget {
     return this.#slider.valueAsNumber;
   }
 
+  /** Shown or not: where there is no GPU, there is nothing to share out. */
+  set is_shown(shown: boolean) {
+    this.#section.hidden = !shown;
+  }
+
   /** What `from_pretrained` is to be told. */
   get placement(): Pick<PretrainedModelOptions, "device_map" | "max_memory"> {
-    const rest = this.#rest.value;
     if (this.share === 100) return { device_map: "auto" };
-    if (this.share === 0) return { device_map: { "": rest } };
     // CPU memory, too, keeps as much free as the largest module takes. The disk takes what nothing else does.
-    const cpu = rest === "cpu" ? { cpu: 2 * this.#total } : {};
+    const cpu = this.#rest.value === "cpu" ? { cpu: 2 * this.#total } : {};
     return { device_map: "auto", max_memory: { 0: this.#bytes, ...cpu } };
   }
 
@@ -68,8 +72,8 @@ export class Budget {
   fail(error: unknown): void {
     const least = Math.ceil((100 * this.#largest) / this.#total / this.#step) * this.#step;
     const hint =
-      `The largest module takes ${format.bytes(this.#largest)}, so the least that works here is about ${least} %. ` +
-      "Or choose 0 %: then nothing stays on the GPU, and one module at a time passes through it.";
+      `What is on disk passes through the GPU, and the largest module takes ${format.bytes(this.#largest)}: the least ` +
+      `that works is about ${least} %. Or keep the rest in CPU memory, where it can be computed too.`;
     const is_too_small = error instanceof LayerlineError && error.code === "DEVICE_MAP";
     show_problem(this.#problem, error, is_too_small ? hint : undefined);
   }

@@ -24,10 +24,8 @@ export class LayerMap {
   readonly #passing = element("legend-passing", HTMLLIElement);
   #drawn: readonly Drawn[] = [];
   #selected = 0;
-  /** Up to which module a pass has come: offloaded ones are fetched when a pass first reaches them. */
+  /** Up to which module a pass has come: those on disk are fetched when a pass first reaches them. */
   #reached = -1;
-  /** How many devices had been lost by then: with each goes what was kept for it. */
-  #losses = 0;
   /** What the table of tiers was made from. */
   #totalled = "";
 
@@ -53,7 +51,6 @@ export class LayerMap {
     this.#drawn = [];
     this.#selected = 0;
     this.#reached = -1;
-    this.#losses = 0;
     this.#cells.replaceChildren();
     this.#tiers.replaceChildren();
     this.#totalled = "";
@@ -61,33 +58,27 @@ export class LayerMap {
     this.#detail.textContent = "";
   }
 
-  /**
-   * @param losses how many devices the model has lost
-   * @param is_cached whether all weights are in the cache, and so on disk
-   */
-  update(layers: readonly LayerInfo[], losses: number, is_cached: boolean): void {
+  /** @param is_cached whether all weights are in the cache, and so on disk */
+  update(layers: readonly LayerInfo[], is_cached: boolean): void {
     if (layers.length !== this.#drawn.length) {
       this.#cells.replaceChildren(...layers.map((_, i) => this.#new_cell(i)));
       this.#selected = 0;
     }
-    if (losses !== this.#losses) this.#reached = -1;
-    this.#losses = losses;
     layers.forEach((layer, i) => {
       // While one comes, those before it have been used.
       const used = layer.state === "resident" ? i : layer.state === "coming" ? i - 1 : -1;
-      if (tier_of(layer.device) !== "gpu") this.#reached = Math.max(this.#reached, used);
+      if (tier_of(layer.device) === "disk") this.#reached = Math.max(this.#reached, used);
     });
     this.#drawn = layers.map((layer, i) => {
       const tier = tier_of(layer.device);
-      const has_come = i <= this.#reached || (tier === "disk" && is_cached);
-      return { layer, tier, presence: presence_of(layer, has_come) };
+      return { layer, tier, presence: presence_of(layer, is_cached || i <= this.#reached) };
     });
     this.#drawn.forEach((drawn, i) => {
       draw(drawn, this.#cells.children[i] as HTMLElement);
     });
     const in_place = this.#drawn.filter(({ presence }) => is_in_place(presence)).length;
     this.#count.textContent = `${in_place} of ${layers.length} in place`;
-    this.#passing.hidden = !this.is_offloaded;
+    this.#passing.hidden = this.bytes_in("disk") === 0;
     this.#total_up();
     this.#describe();
   }
@@ -97,15 +88,10 @@ export class LayerMap {
     this.#reached = this.#drawn.length;
   }
 
-  /** Whether everything that stays on the GPU is there. */
+  /** Whether everything is there that stays in memory. */
   get complete(): boolean {
-    const staying = this.#drawn.filter(({ tier }) => tier === "gpu");
+    const staying = this.#drawn.filter(({ tier }) => tier !== "disk");
     return this.#drawn.length > 0 && staying.every(({ presence }) => presence === "resident");
-  }
-
-  /** Whether something waits outside the GPU. */
-  get is_offloaded(): boolean {
-    return this.#drawn.some(({ tier }) => tier !== "gpu");
   }
 
   /** Bytes that live in a tier. */
@@ -177,21 +163,20 @@ function is_in_place(presence: Presence): boolean {
 }
 
 function bytes_in_place({ layer, tier, presence }: Drawn): number {
-  if (tier === "gpu") return layer.resident_bytes;
+  if (tier !== "disk") return layer.resident_bytes;
   return is_in_place(presence) ? layer.bytes : 0;
 }
 
 function describe({ layer: { name, bytes, resident_bytes }, tier, presence }: Drawn): string {
   const size = format.bytes(bytes);
   const { place } = TIERS[tier];
-  if (presence === "passing") return `${name}: ${size} ${place}, now on the GPU to be used`;
-  if (tier === "gpu") {
-    if (presence === "resident") return `${name}: ${size} ${place}`;
-    if (presence === "absent") return `${name}: ${size} for the GPU, not fetched yet`;
-    return `${name}: ${format.bytes(resident_bytes)} of ${size} ${place}`;
+  if (presence === "passing") return `${name}: ${size} ${place}, now in memory to be used`;
+  if (presence === "coming") return `${name}: ${format.bytes(resident_bytes)} of ${size} ${place}`;
+  if (tier === "disk") {
+    const rest = presence === "resident" ? "comes for each pass" : "from its first use on";
+    return `${name}: ${size} ${place}, ${rest}`;
   }
-  if (presence === "resident") return `${name}: ${size} ${place}, comes to the GPU for each pass`;
-  return `${name}: ${size} to be kept ${place} from its first use on`;
+  return presence === "resident" ? `${name}: ${size} ${place}` : `${name}: ${size} to be ${place}, not fetched yet`;
 }
 
 function sum(numbers: readonly number[]): number {

@@ -9,7 +9,7 @@ import {
 import { Budget } from "./budget.ts";
 import { Cached } from "./cached.ts";
 import { Chat } from "./chat.ts";
-import { element } from "./dom.ts";
+import { create, element } from "./dom.ts";
 import { Download } from "./download.ts";
 import { on_folder } from "./folder.ts";
 import * as format from "./format.ts";
@@ -73,7 +73,7 @@ interface Session {
   model?: PreTrainedModel;
   /** Whether all weights have come once, and so are in the cache. */
   is_cached: boolean;
-  /** Whether everything that stays on the GPU is there, and the page has said so. */
+  /** Whether everything is there that stays in memory, and the page has said so. */
   is_settled: boolean;
   is_followed: boolean;
 }
@@ -240,18 +240,17 @@ async function follow(mine: Session | undefined): Promise<void> {
   mine.is_followed = false;
 }
 
-/** Everything that stays on the GPU is there. */
+/** Everything is there that stays in memory. */
 function settle(mine: Session): void {
   mine.is_settled = true;
-  mine.is_cached ||= !map.is_offloaded;
   // A layer that failed may have come since, when a token reached it.
   hide_problem(load_problem);
   void cached.refresh();
-  const on_gpu = map.bytes_in("gpu");
-  const rest = map.bytes_in("cpu") + map.bytes_in("disk");
-  const weights = `${format.bytes(on_gpu + rest)} of weights`;
+  const [on_gpu, in_cpu, on_disk] = [map.bytes_in("gpu"), map.bytes_in("cpu"), map.bytes_in("disk")];
+  mine.is_cached ||= on_disk === 0;
+  const weights = `${format.bytes(on_gpu + in_cpu + on_disk)} of weights`;
   const staying = on_gpu > 0 ? format.bytes(on_gpu) : "none";
-  const shares = rest > 0 ? `, ${staying} of them on the GPU` : "";
+  const shares = in_cpu + on_disk > 0 ? `, ${staying} of them on the GPU` : "";
   download.pause();
   set_phase("resident", `${mine.wish.name} · ${weights}${shares}`);
 }
@@ -262,7 +261,7 @@ async function refresh(mine: Session | undefined): Promise<boolean> {
   try {
     const [layers, stats] = await Promise.all([mine.model.layers(), mine.model.stats()]);
     if (session !== mine) return false;
-    map.update(layers, stats.device_losses, mine.is_cached);
+    map.update(layers, mine.is_cached);
     show_numbers(stats);
     return true;
   } catch (error) {
@@ -285,10 +284,10 @@ input("endpoint").value = query.get("endpoint") ?? HUB;
 const missing = await missing_webgpu();
 if (missing) {
   const notice = element("no-webgpu", HTMLDivElement);
-  notice.append(Object.assign(document.createElement("strong"), { textContent: "WebGPU is missing" }), ` ${missing}`);
+  const heading = "WebGPU is missing: models run on the CPU, more slowly";
+  notice.append(create("strong", {}, heading), ` ${missing}`);
   notice.hidden = false;
-  load_button.disabled = true;
-  status.textContent = "WebGPU is missing";
+  budget.is_shown = false;
 }
 void cached.refresh();
 document.body.dataset.started = "true";

@@ -1,9 +1,9 @@
 import type { Device, LayerInfo } from "layerline";
 
-/** Where weights live: on the GPU, or where they wait and come from for each pass. */
+/** Where weights live: where they are computed, or on disk, from which they come for each pass. */
 export type Tier = "gpu" | "cpu" | "disk";
 
-/** How a module is there, as the map shows it; `passing`: offloaded, and on the GPU for as long as it is needed. */
+/** How a module is there, as the map shows it; `passing`: from disk, and in memory for as long as it is needed. */
 export type Presence = "absent" | "coming" | "resident" | "passing";
 
 interface TierWords {
@@ -25,12 +25,12 @@ export function tier_of(device: Device): Tier {
 }
 
 /**
- * How a module is there. What the engine calls absent is, of an offloaded module, only that it isn't on the GPU now.
+ * How a module is there. What the engine calls absent is, of a module on disk, only that it isn't in memory now.
  *
- * @param has_come whether an offloaded module has reached the place where it waits
+ * @param is_on_disk whether a module of the disk's has been fetched
  */
-export function presence_of({ device, state }: LayerInfo, has_come: boolean): Presence {
-  if (tier_of(device) === "gpu") return state;
+export function presence_of({ device, state }: LayerInfo, is_on_disk: boolean): Presence {
+  if (tier_of(device) !== "disk") return state;
   if (state !== "absent") return "passing";
-  return has_come ? "resident" : "absent";
+  return is_on_disk ? "resident" : "absent";
 }

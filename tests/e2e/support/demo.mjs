@@ -4,8 +4,6 @@
 export async function openDemo(page, { url, hub, model }) {
   await page.goto(`${url}?${new URLSearchParams({ endpoint: hub, model })}`);
   await page.waitForSelector("body[data-started]");
-  const missing = page.getByTestId("no-webgpu");
-  if (await missing.isVisible()) throw new Error(await missing.innerText());
   await page.getByTestId("load").click();
 }
 
@@ -72,10 +70,15 @@ export function layersShown(page) {
   );
 }
 
-/** Moves the slider "GPU budget" by its keys, and waits until the model has been placed anew, or can't be. */
+/** Moves the slider "GPU budget" by its keys, and waits for what comes of it. */
 export async function setBudget(page, percent) {
   await page.getByTestId("budget").press("Home");
   for (let at = 0; at < percent; at += 5) await page.getByTestId("budget").press("ArrowRight");
+  await untilPlaced(page);
+}
+
+/** Waits until the model has been placed anew; that it can't be is thrown. */
+export async function untilPlaced(page) {
   await page.waitForFunction(() => document.body.dataset.phase === "opening", null, { timeout: 0 });
   await page.waitForFunction(() => ["resident", "failed"].includes(document.body.dataset.phase), null, { timeout: 0 });
   await throwProblem(page, "budget-problem");
