@@ -16,6 +16,7 @@ import * as format from "./format.ts";
 import { LayerMap } from "./layer_map.ts";
 import { show_numbers } from "./numbers.ts";
 import { hide_problem, missing_webgpu, show_problem } from "./problem.ts";
+import { TIERS, type Tier } from "./tiers.ts";
 
 const HUB = "https://huggingface.co";
 const EXAMPLE = "HuggingFaceTB/SmolLM2-135M-Instruct";
@@ -246,13 +247,11 @@ function settle(mine: Session): void {
   // A layer that failed may have come since, when a token reached it.
   hide_problem(load_problem);
   void cached.refresh();
-  const [on_gpu, in_cpu, on_disk] = [map.bytes_in("gpu"), map.bytes_in("cpu"), map.bytes_in("disk")];
-  mine.is_cached ||= on_disk === 0;
-  const weights = `${format.bytes(on_gpu + in_cpu + on_disk)} of weights`;
-  const staying = on_gpu > 0 ? format.bytes(on_gpu) : "none";
-  const shares = in_cpu + on_disk > 0 ? `, ${staying} of them on the GPU` : "";
+  mine.is_cached ||= map.bytes_in("disk") === 0;
   download.pause();
-  set_phase("resident", `${mine.wish.name} · ${weights}${shares}`);
+  const held = (Object.keys(TIERS) as Tier[]).filter((tier) => map.bytes_in(tier) > 0);
+  const weights = held.map((tier) => `${format.bytes(map.bytes_in(tier))} ${TIERS[tier].place}`);
+  set_phase("resident", `${mine.wish.name} · ${weights.join(", ")}`);
 }
 
 /** Redraws the map and the numbers; false if the model can't be asked. */
