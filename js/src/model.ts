@@ -168,10 +168,15 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     return this.#backend.stats();
   }
 
-  /** Bytes of all parameters and buffers. */
-  async get_memory_footprint(): Promise<number> {
+  /** Bytes of all parameters and buffers; with `by_device`, of those on each device. */
+  async get_memory_footprint(options?: { by_device?: false }): Promise<number>;
+  async get_memory_footprint(options: { by_device: true }): Promise<Record<Device, number>>;
+  async get_memory_footprint({ by_device = false } = {}): Promise<number | Record<Device, number>> {
     this.#check_alive();
-    return this.#backend.get_memory_footprint();
+    if (!by_device) return this.#backend.get_memory_footprint();
+    const bytes: Record<Device, number> = {};
+    for (const layer of await this.#backend.layers()) bytes[layer.device] = (bytes[layer.device] ?? 0) + layer.bytes;
+    return bytes;
   }
 
   /** Frees the GPU's memory and ends the model's worker. Every other call then rejects with DISPOSED. */

@@ -53,6 +53,10 @@ test("the public types are exact", () => {
     expectTypeOf((await model.forward({ input_ids: [1] })).logits.data).toEqualTypeOf<Float32Array>();
     expectTypeOf(await model.layers()).toEqualTypeOf<LayerInfo[]>();
     expectTypeOf(await model.stats()).toEqualTypeOf<ModelStats>();
+    expectTypeOf(model.get_memory_footprint()).resolves.toEqualTypeOf<number>();
+    expectTypeOf(model.get_memory_footprint({ by_device: true })).resolves.toEqualTypeOf<
+      Record<string | number, number>
+    >();
     expectTypeOf(model.hf_device_map).toEqualTypeOf<Record<string, string | number>>();
 
     const [loaded, info] = await models.from_pretrained("a/b", {

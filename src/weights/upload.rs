@@ -14,7 +14,7 @@ use crate::tensor::gpu::kernel::{Constant, Kernel, Source, Storage};
 use crate::tensor::gpu::program::Pipelines;
 use crate::{Error, Result};
 
-/// Bytes that wait for the cast kernel, for each stream that is open.
+/// Bytes that wait for the cast kernel at most, for each stream that is open.
 pub const STAGING: u64 = 2 << 20;
 
 const WORKGROUP: u32 = 64;
@@ -102,7 +102,8 @@ impl Uploader {
         let per_word = 4 / layout.storage.size();
         // A batch ends where a word of the target ends: rows are whole quads, but columns share words.
         let least = if extent.transposed { per_word } else { 1 };
-        self.stage(line_bytes * least as u64).await?;
+        let all = extent.range.end - extent.range.start;
+        self.stage((line_bytes * least as u64).max(all.min(STAGING))).await?;
         let Some((staging, params)) = &self.staging else {
             return Ok(());
         };
@@ -155,7 +156,9 @@ impl Uploader {
     /// Makes a staging buffer that has room for `least` bytes, where there is none yet.
     async fn stage(&mut self, least: u64) -> Result<()> {
         if self.staging.as_ref().is_none_or(|(staging, _)| staging.size() < least) {
-            let size = STAGING.max(least).next_multiple_of(4);
+            // The smaller one goes first.
+            self.staging = None;
+            let size = least.next_multiple_of(4);
             let gpu = &self.gpu;
             let make = || {
                 let staging = gpu.create_buffer("staging", size, Usage::Storage)?;

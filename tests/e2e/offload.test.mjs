@@ -24,8 +24,7 @@ async function generate({ AutoModelForCausalLM }, { id, endpoint, input_ids, cou
     const stamps = [];
     const streamer = { put: () => stamps.push(performance.now()), end() {} };
     const output = await model.generate({ input_ids, max_new_tokens: count, do_sample: false, streamer });
-    const bytes = { 0: 0, cpu: 0, disk: 0 };
-    for (const { device, bytes: size } of await model.layers()) bytes[device] += size;
+    const bytes = { 0: 0, cpu: 0, disk: 0, ...(await model.get_memory_footprint({ by_device: true })) };
     return {
       new_ids: output.tolist()[0].slice(input_ids.length).map(Number),
       // The streamer gets the prompt first.
