@@ -26,7 +26,8 @@ pub struct DecoderDefaults {
     /// `None`: `hidden_size / num_attention_heads`.
     pub head_dim: Option<usize>,
     pub max_position_embeddings: usize,
-    pub rms_norm_eps: f64,
+    /// The key of the norms' epsilon, and what it is without one.
+    pub norm_eps: (&'static str, f64),
     /// The key of the activation, and what it is without one.
     pub hidden_act: (&'static str, &'static str),
     pub rope_theta: f64,
@@ -51,7 +52,7 @@ impl DecoderDefaults {
         num_key_value_heads: None,
         head_dim: None,
         max_position_embeddings: 2048,
-        rms_norm_eps: 1e-6,
+        norm_eps: ("rms_norm_eps", 1e-6),
         hidden_act: ("hidden_act", "silu"),
         rope_theta: 10_000.0,
         partial_rotary: false,
@@ -82,8 +83,8 @@ pub struct DecoderConfig {
     pub head_dim: usize,
     /// The longest sequence that the model is made for.
     pub max_position_embeddings: usize,
-    /// RMSNorm's epsilon.
-    pub rms_norm_eps: f32,
+    /// The norms' epsilon.
+    pub norm_eps: f32,
     /// The gate's activation.
     pub hidden_act: Activation,
     /// Rotary embeddings.
@@ -196,7 +197,7 @@ impl DecoderConfig {
             num_key_value_heads,
             head_dim,
             max_position_embeddings,
-            rms_norm_eps: eps(&fields, defaults.rms_norm_eps)?,
+            norm_eps: eps(&fields, defaults.norm_eps)?,
             hidden_act: activation(&fields, defaults.hidden_act)?,
             rope,
             local_rope,
@@ -265,13 +266,9 @@ fn special_token_ids(fields: &Fields<'_>, defaults: &DecoderDefaults) -> Result<
     })
 }
 
-fn eps(fields: &Fields<'_>, default: f64) -> Result<f32, ConfigError> {
-    let eps = fields.number("rms_norm_eps")?.unwrap_or(default);
-    if (0.0..=1.0).contains(&eps) {
-        Ok(eps as f32)
-    } else {
-        Err(fields.invalid("rms_norm_eps", "a number from 0 to 1"))
-    }
+fn eps(fields: &Fields<'_>, (key, default): (&str, f64)) -> Result<f32, ConfigError> {
+    let eps = fields.number(key)?.unwrap_or(default);
+    if (0.0..=1.0).contains(&eps) { Ok(eps as f32) } else { Err(fields.invalid(key, "a number from 0 to 1")) }
 }
 
 /// transformers takes a 0 for its default.

@@ -1,6 +1,8 @@
 //! Architectures: one file a family, which describes it; what families share is computed in one place.
 
+mod declare;
 mod decoder;
+mod description;
 mod gemma2;
 mod gemma3;
 mod llama;
@@ -18,7 +20,7 @@ use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{BlockSpec, WeightSpecs};
 use decoder::Decoder;
 
-pub use decoder::{Description, Names};
+pub use description::{Description, Names};
 
 /// Every family that there is.
 const FAMILIES: [Family; 9] = [
@@ -182,7 +184,7 @@ mod tests {
                 let kind = format!("{:?}", found.scaling).to_lowercase();
                 assert!(kind.starts_with(expected[1].as_str().unwrap()), "{name}: {kind}");
             }
-            assert_eq!(found.rms_norm_eps, expected["rms_norm_eps"].as_f64().unwrap() as f32, "{name}");
+            assert_eq!(found.norm_eps, expected["rms_norm_eps"].as_f64().unwrap() as f32, "{name}");
             let found = json!({
                 "vocab_size": found.vocab_size, "hidden_size": found.hidden_size,
                 "intermediate_size": found.intermediate_size, "num_hidden_layers": found.num_hidden_layers,

@@ -8,7 +8,7 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
     hidden_size: 3072,
     intermediate_size: 8192,
     max_position_embeddings: 4096,
-    rms_norm_eps: 1e-5,
+    norm_eps: ("rms_norm_eps", 1e-5),
     eos_token_id: Some(32_000),
     pad_token_id: Some(32_000),
     partial_rotary: true,
