@@ -42,7 +42,8 @@ impl Session {
     /// The small buffers. Activations and the cache come when they are first needed.
     pub fn new(gpu: &Gpu, shape: &DecoderShape, recorded: &Recorded) -> Result<Session, GpuError> {
         let storage = |label, bytes: usize| gpu.create_buffer(label, bytes as u64, Usage::Storage).map(Rc::new);
-        let rope = PREFILL_TOKENS * shape.angles * 8;
+        // The kernels' binding holds one pair at least.
+        let rope = (PREFILL_TOKENS * shape.angles).max(1) * 8;
         Ok(Session {
             step: storage("step", 16 + rope)?,
             ids: storage("ids", PREFILL_TOKENS * 4)?,

@@ -110,6 +110,8 @@ pub struct DecoderShape {
     pub angles: usize,
     /// The longest context the model was made for.
     pub max_position_embeddings: usize,
+    /// How many positions it knows, where it knows no others: it has learned them.
+    pub positions: Option<usize>,
 }
 
 /// A decoder: weights in blocks, and what each block computes.
