@@ -11,7 +11,7 @@ use super::recorded::{Ending, PREFILL_TOKENS};
 use super::runner::Runner;
 use super::session::Session;
 use crate::Result;
-use crate::generation::{GenerationError, check_ids};
+use crate::generation::{GenerationError, check_ids, check_length};
 use crate::hub::Abort;
 use crate::tensor::gpu::device::{Buffer, Encoder, Usage};
 use crate::tensor::gpu::record::{Mode, Running, stride};
@@ -21,7 +21,7 @@ impl Engine {
     /// Logits of the token that follows `ids`: `[vocab_size]`.
     ///
     /// # Errors
-    /// `INPUT_IDS` where an id is unknown, `NO_HEAD`; what the load or the device says.
+    /// `INPUT_IDS` where an id is unknown, `CONTEXT_LENGTH`, `NO_HEAD`; what the load or the device says.
     pub async fn next_logits(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
         self.has_head()?;
         self.on_some_device(async |runner| runner.next_logits(ids, abort).await).await
@@ -31,7 +31,7 @@ impl Engine {
     /// `[ids.len(), hidden_size]`.
     ///
     /// # Errors
-    /// `INPUT_IDS` where an id is unknown; what the load or the device says.
+    /// `INPUT_IDS` where an id is unknown; `CONTEXT_LENGTH` where there are more than the model has positions for; what the load or the device says.
     pub async fn forward(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
         self.on_some_device(async |runner| runner.forward(ids, abort).await).await
     }
@@ -50,7 +50,9 @@ impl Runner {
         self.gpu.alive()?;
         let shape = self.model.shape();
         check_ids(ids, shape.vocab_size)?;
+        check_length(ids.len(), shape.positions)?;
         let mut session = self.session.lock().await;
+        let positions = shape.positions.map_or(positions, |most| positions.min(most));
         session.reserve(&self.gpu, &shape, positions).await?;
         Ok(session)
     }
@@ -107,6 +109,7 @@ impl Runner {
         ids: Option<&[u32]>,
         tokens: usize,
     ) -> Result<()> {
+        check_length(position + tokens, self.model.shape().positions)?;
         session.running = Running { tokens: tokens as u32, keys: (position + tokens) as u32 };
         let Session { step, step_bytes, angles, .. } = session;
         angles.clear();

@@ -13,7 +13,7 @@ use super::runner::Runner;
 use super::session::Session;
 use crate::Result;
 use crate::clock::now_ms;
-use crate::generation::{Chooser, GenerateOptions, GenerationError};
+use crate::generation::{Chooser, GenerateOptions, GenerationError, check_length};
 use crate::hub::Abort;
 use crate::tensor::gpu::device::{Buffer, Encoder, GpuError, Readback, Usage};
 
@@ -52,7 +52,7 @@ impl Engine {
     /// Continues `ids`. Gives the new ids, an end-of-text id included.
     ///
     /// # Errors
-    /// `INPUT_IDS`, `UNSUPPORTED_OPTION`, `NO_HEAD`, `ABORTED`; what the load or the device says.
+    /// `INPUT_IDS`, `CONTEXT_LENGTH` where the text goes on beyond the positions that the model has, `UNSUPPORTED_OPTION`, `NO_HEAD`, `ABORTED`; what the load or the device says.
     pub async fn generate(
         &self,
         ids: &[u32],
@@ -99,15 +99,18 @@ impl Runner {
         let mut pending = VecDeque::from([self.read_id(session, prompt)?]);
         let mut submitted = text.new.len() + 1;
         let mut ahead = *AHEAD.start();
+        let positions = self.model.shape().positions;
         let mut last = now_ms();
         let mut step_ms = AHEAD_MS;
         let result = loop {
-            while pending.len() < ahead && submitted < text.most {
+            // Whether the text gets to where there are no more positions isn't known yet.
+            let fits = |submitted| check_length(text.prompt + submitted, positions);
+            while pending.len() < ahead && submitted < text.most && fits(submitted).is_ok() {
                 let encoder = self.step(session, text.prompt + submitted - 1, text.abort).await?;
                 pending.push_back(self.read_id(session, encoder)?);
                 submitted += 1;
             }
-            let Some((readback, buffer)) = pending.pop_front() else { break Ok(()) };
+            let Some((readback, buffer)) = pending.pop_front() else { break fits(submitted).map_err(Into::into) };
             let bytes = readback.bytes().await?;
             session.readbacks.push(buffer);
             // A moving mean over a few steps: several ids may arrive at once.
