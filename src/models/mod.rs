@@ -5,6 +5,8 @@ mod decoder;
 mod description;
 mod gemma2;
 mod gemma3;
+mod gpt2;
+mod gpt_neox;
 mod llama;
 mod mistral;
 mod olmo2;
@@ -23,9 +25,11 @@ use decoder::Decoder;
 pub use description::{Description, Names};
 
 /// Every family that there is.
-const FAMILIES: [Family; 9] = [
+const FAMILIES: [Family; 11] = [
     gemma2::FAMILY,
     gemma3::FAMILY,
+    gpt2::FAMILY,
+    gpt_neox::FAMILY,
     llama::FAMILY,
     mistral::FAMILY,
     olmo2::FAMILY,
@@ -176,10 +180,17 @@ mod tests {
                 let close = found.zip(expected).map_or(found == expected, |(a, b)| off(a, b) <= f32::EPSILON);
                 assert!(close, "{name}: {key}: {found:?} instead of {expected:?}");
             }
+            let ratio = if description.scale_by_layer { description.config.num_hidden_layers as f64 } else { 1.0 };
+            let expected_ratio = expected["scale_ratio"].as_f64().unwrap();
+            assert!((ratio - expected_ratio).abs() < 1e-9, "{name}: {ratio} instead of {expected_ratio}");
             let Description { config: found, qkv_bias, output_bias, mlp_bias, windows, ropes: layer_ropes, .. } =
                 description;
             assert_eq!(found.hidden_act, Activation::from_name(expected["hidden_act"].as_str().unwrap()).unwrap());
+            let rotates = layer_ropes.iter().any(Option::is_some);
             let ropes: Vec<_> = [Some(&found.rope), found.local_rope.as_ref()].into_iter().flatten().collect();
+            let ropes = if rotates { ropes } else { Vec::new() };
+            let rotated = if rotates { found.rope.dim } else { 0 };
+            assert_eq!(rotated, expected["rotated"].as_u64().unwrap() as usize, "{name}");
             assert_eq!(ropes.len(), expected["ropes"].as_array().unwrap().len(), "{name}");
             for (found, expected) in ropes.into_iter().zip(expected["ropes"].as_array().unwrap()) {
                 assert_eq!(found.theta, expected[0].as_f64().unwrap(), "{name}");
@@ -257,6 +268,30 @@ mod tests {
             ("phi3", json!({"partial_rotary_factor": 0.01}), "a multiple of 4 of head_dim"),
             ("phi3", json!({"partial_rotary_factor": 1.5}), "a multiple of 4 of head_dim"),
             ("llama", json!({"partial_rotary_factor": 0.5}), "Supported: 1.0"),
+            ("gpt2", json!({"n_embd": 0}), "`n_embd` is 0, expected a positive integer"),
+            ("gpt2", json!({"n_head": 7}), "`n_embd` is missing, expected a multiple of num_attention_heads (7)"),
+            (
+                "gpt2",
+                json!({"hidden_size": 10}),
+                "`hidden_size` is 10, expected a multiple of num_attention_heads (12)",
+            ),
+            ("gpt2", json!({"n_positions": 4_294_967_295_u32}), "`n_positions` is 4294967295, expected a weight of at"),
+            ("gpt2", json!({"n_inner": "wide"}), "`n_inner` is \"wide\", expected a positive integer"),
+            ("gpt2", json!({"activation_function": "tanh"}), "`activation_function` is \"tanh\""),
+            ("gpt2", json!({"layer_norm_epsilon": 2}), "`layer_norm_epsilon` is 2, expected a number from 0 to 1"),
+            ("gpt2", json!({"scale_attn_weights": 1}), "`scale_attn_weights` is 1, expected true or false"),
+            ("gpt2", json!({"scale_attn_by_inverse_layer_idx": 1}), "expected true or false"),
+            ("gpt2", json!({"reorder_and_upcast_attn": "no"}), "expected true or false"),
+            ("gpt2", json!({"add_cross_attention": true}), "a decoder has no encoder to attend to"),
+            (
+                "gpt_neox",
+                json!({"rotary_pct": 0.01}),
+                "`rotary_pct` is 0.01, expected a factor that makes a multiple of 4",
+            ),
+            ("gpt_neox", json!({"rotary_emb_base": 0}), "`rotary_emb_base` is 0, expected a finite number above 0"),
+            ("gpt_neox", json!({"layer_norm_eps": -1}), "`layer_norm_eps` is -1, expected a number from 0 to 1"),
+            ("gpt_neox", json!({"use_parallel_residual": "yes"}), "expected true or false"),
+            ("gpt_neox", json!({"attention_bias": 2}), "expected true or false"),
         ] {
             let mut config = json!({"model_type": model_type, "num_hidden_layers": 2});
             config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
@@ -280,7 +315,7 @@ mod tests {
         let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
         let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
         assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
-        let known = "model_type \"mamba\" is not supported. Supported: gemma2, gemma3_text, llama, mistral, olmo2, phi3, qwen2, qwen3, smollm3";
+        let known = "model_type \"mamba\" is not supported. Supported: gemma2, gemma3_text, gpt2, gpt_neox, llama, mistral, olmo2, phi3, qwen2, qwen3, smollm3";
         assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
         let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");
