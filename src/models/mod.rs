@@ -157,6 +157,7 @@ mod tests {
 
     use super::*;
     use crate::config::Activation;
+    use crate::weights::init::Init;
     use serde_json::json;
 
     #[test]
@@ -299,6 +300,36 @@ mod tests {
             let error = (Family::of(&config).unwrap().describe)(&config).unwrap_err();
             let message = error.to_string();
             assert!(message.starts_with("a/b: config.json: ") && message.contains(expected), "{message}\n{expected}");
+        }
+    }
+
+    /// GPT-2's residual layers are initialised smaller, and its embedding has no row for padding.
+    #[test]
+    fn new_weights_are_initialised_as_the_family_does() {
+        let init_of = |model_type: &str, tensor: &str| {
+            let keys = json!({"model_type": model_type, "num_hidden_layers": 2, "pad_token_id": 3});
+            let config = ModelConfig::from_json("config", keys.to_string().as_bytes()).unwrap();
+            let model = Family::of(&config).unwrap().build(&config, Task::CausalLm).unwrap();
+            let found = model.weights().tensors().find(|(name, ..)| *name == tensor);
+            found.map(|(_, shape, init)| (shape, init)).unwrap()
+        };
+        let normal = |std, zero_row| Init::Normal { std, zero_row };
+        for (model_type, tensor, shape, init) in [
+            ("llama", "model.embed_tokens.weight", vec![32_000, 4096], normal(0.02, Some(3))),
+            ("llama", "model.layers.1.mlp.down_proj.weight", vec![4096, 11_008], normal(0.02, None)),
+            ("gpt2", "transformer.wte.weight", vec![50_257, 768], normal(0.02, None)),
+            ("gpt2", "transformer.wpe.weight", vec![1024, 768], normal(0.02, None)),
+            ("gpt2", "transformer.h.1.attn.c_attn.weight", vec![768, 2304], normal(0.02, None)),
+            ("gpt2", "transformer.h.1.attn.c_proj.weight", vec![768, 768], normal(0.01, None)),
+            ("gpt2", "transformer.h.1.mlp.c_proj.weight", vec![3072, 768], normal(0.01, None)),
+            ("gpt2", "transformer.h.1.mlp.c_proj.bias", vec![768], Init::Zeros),
+            ("gpt2", "transformer.ln_f.weight", vec![768], Init::Ones),
+            ("gpt2", "transformer.ln_f.bias", vec![768], Init::Zeros),
+            ("gpt_neox", "gpt_neox.embed_in.weight", vec![50_432, 6144], normal(0.02, None)),
+            ("gpt_neox", "gpt_neox.layers.1.attention.dense.weight", vec![6144, 6144], normal(0.02, None)),
+            ("gpt_neox", "lm_head.weight", vec![50_432, 6144], normal(0.02, None)),
+        ] {
+            assert_eq!(init_of(model_type, tensor), (shape, init), "{tensor}");
         }
     }
 

@@ -205,12 +205,12 @@ VARIANTS = {
     "gpt_neox": dict(
         model_type="gpt_neox",
         config=dict(
-            vocab_size=131, hidden_size=96, intermediate_size=100, num_hidden_layers=2, num_attention_heads=3,
+            vocab_size=131, hidden_size=64, intermediate_size=100, num_hidden_layers=2, num_attention_heads=2,
             eos_token_id=0,
         ),
         rope=dict(rope_type="default", rope_theta=10_000.0, partial_rotary_factor=0.25),
         dtype=torch.float16,
-        max_shard_size="60KB",
+        max_shard_size="50KB",
     ),
     # One after the other; half of each head rotated, with a rotary scaling; no biases in attention; tied.
     "gpt_neox-sequential": dict(
