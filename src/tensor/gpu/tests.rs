@@ -508,10 +508,14 @@ device_test!(layer_norm_equals_float64, layer_norms());
 async fn activated() {
     let random = &mut Random(10);
     use Activation::{Gelu, GeluTanh, QuickGelu, Relu, Silu};
+    let mut sample = Sample(0);
     let mut turn = 0;
     for device in devices().await {
         for (mode, tokens) in MODES {
             for f in [Silu, GeluTanh, Gelu, QuickGelu, Relu] {
+                if sample.skips(7) {
+                    continue;
+                }
                 let (inputs, outputs) = (76, 133);
                 let mut case = Case::new(&device, tokens, mode);
                 turn += 1;
