@@ -99,7 +99,7 @@ pub struct DecoderConfig {
     pub max_position_embeddings: usize,
     /// The norms' epsilon.
     pub norm_eps: f32,
-    /// The gate's activation.
+    /// The activation of the gate, or of the feed-forward layer where there is none.
     pub hidden_act: Activation,
     /// Rotary embeddings.
     pub rope: RopeConfig,
