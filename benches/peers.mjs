@@ -18,7 +18,7 @@ const TOKENS = 3;
 
 /** Milliseconds a token, of both; and what transformers.js takes to load. */
 export async function measurePeers() {
-  const { version } = JSON.parse(readFileSync(at("node_modules/@huggingface/transformers/package.json"), "utf8"));
+  const version = peerVersion();
   const hub = await startTestHub({ [ONNX_ID]: { path: ONNX } });
   const environment = await openEnvironment("chromium");
   await environment.run(
@@ -35,9 +35,8 @@ export async function measurePeers() {
   const before = await environment.run(generate, input);
   const rssBefore = childrenPeakRss();
   const peer = await openPeer();
-  const load = ([id, endpoint]) => globalThis.load(id, endpoint);
-  const loadMs = await peer.page.evaluate(load, [ONNX_ID, hub.endpoint]);
-  const theirs = await peer.page.evaluate(([ids, n]) => globalThis.generate(ids, n), [prompt, TOKENS + 1]);
+  const loadMs = await peer.load(hub, "webgpu");
+  const theirs = await peer.generate(prompt, TOKENS + 1);
   const rss = childrenPeakRss() - rssBefore;
   const after = await environment.run(generate, input);
   await environment.close();
@@ -47,11 +46,56 @@ export async function measurePeers() {
   return { version, loadMs, rss, ours: [before.tokenMs, after.tokenMs], theirs: theirs.gaps, sameIds };
 }
 
-async function openPeer() {
-  const [browser, site] = await Promise.all([launchChromium(), bundleAndServe(at("peer_page"))]);
+/** How often both take turns on the CPU, and the tokens of a turn after the first. */
+const CPU_ROUNDS = 3;
+const CPU_TOKENS = 32;
+
+/** Both on the CPU, on one thread each, in Chromium without WebGPU, in turns: milliseconds of a prompt and of a token. */
+export async function measureCpuPeers() {
+  const version = peerVersion();
+  const hub = await startTestHub({ [ONNX_ID]: { path: ONNX } });
+  const environment = await openEnvironment("chromium", { webgpu: false });
+  const peer = await openPeer({ webgpu: false });
+  try {
+    const open = async ({ AutoModelForCausalLM }, { id, endpoint }, state) => {
+      state.model = await AutoModelForCausalLM.from_pretrained(id, { endpoint });
+      await state.model.ready();
+      return crossOriginIsolated;
+    };
+    const isolated = await environment.run(open, { id: SAMPLE, endpoint: hub.endpoint });
+    if (isolated) throw new Error("onnxruntime would take several threads");
+    await peer.load(hub, "wasm");
+    const prompt = promptIds();
+    const rounds = [];
+    for (let round = 0; round < CPU_ROUNDS; round++) {
+      const ours = await environment.run(generate, { prompt, max_new_tokens: CPU_TOKENS + 1 });
+      const { gaps, prefillMs, ids } = await peer.generate(prompt, CPU_TOKENS + 1);
+      const tokenMs = gaps.reduce((sum, gap) => sum + gap, 0) / gaps.length;
+      rounds.push({ ours, theirs: { prefillMs, tokenMs }, sameIds: String(ours.ids) === String(ids) });
+    }
+    return { version, promptTokens: prompt.length, rounds };
+  } finally {
+    await environment.close();
+    await peer.close();
+    await hub.close();
+  }
+}
+
+function peerVersion() {
+  return JSON.parse(readFileSync(at("node_modules/@huggingface/transformers/package.json"), "utf8")).version;
+}
+
+async function openPeer(options) {
+  const [browser, site] = await Promise.all([launchChromium(options), bundleAndServe(at("peer_page"))]);
   const page = await browser.newPage();
   page.on("pageerror", (error) => console.error(`transformers.js: ${error.message}`));
   await page.goto(site.url);
   await page.waitForFunction("globalThis.generate !== undefined");
-  return { page, close: () => browser.close().then(() => site.close()) };
+  return {
+    load: ({ endpoint }, device) =>
+      page.evaluate(([id, endpoint, device]) => globalThis.load(id, endpoint, device), [ONNX_ID, endpoint, device]),
+    generate: (prompt, tokens) =>
+      page.evaluate(([prompt, tokens]) => globalThis.generate(prompt, tokens), [prompt, tokens]),
+    close: () => browser.close().then(() => site.close()),
+  };
 }

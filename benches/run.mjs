@@ -4,12 +4,13 @@ import { parseArgs } from "node:util";
 import { measureKernels } from "./kernel_table.mjs";
 import { measure, NEW_TOKENS, PROMPT_TOKENS } from "./layerline.mjs";
 import { measureLoading } from "./loading.mjs";
-import { measurePeers } from "./peers.mjs";
+import { measureCpuPeers, measurePeers } from "./peers.mjs";
 import { SHAPES } from "./synthetic.mjs";
 import { wasmSizes } from "./wasm_sizes.mjs";
 
 const KNOWN = ["chromium", "firefox", "node"];
 const options = {
+  cpu: { type: "boolean" },
   kernels: { type: "boolean" },
   loading: { type: "boolean" },
   peers: { type: "boolean" },
@@ -100,6 +101,25 @@ function printPeers({ version, loadMs, rss, ours, theirs, sameIds }) {
   row("its browser's peak RSS", mb(rss));
 }
 
+function printCpuPeers({ version, promptTokens, rounds }) {
+  console.log(`\nchromium without WebGPU, one thread, beside transformers.js ${version} (wasm, float32 ONNX)`);
+  for (const [name, time, tokens] of [
+    [`prefill of ${promptTokens} tokens`, "prefillMs", promptTokens],
+    ["decode after them", "tokenMs", 1],
+  ]) {
+    const speeds = (who) => rounds.map((round) => (tokens * 1000) / round[who][time]);
+    const shown = (who) => `${median(speeds(who)).toFixed(1)} tokens/s`;
+    const theirs = speeds("theirs");
+    const ratios = speeds("ours").map((ours, round) => ours / theirs[round]);
+    row(name, `${shown("ours")}; transformers.js ${shown("theirs")}`);
+    row("  times as fast", ratios.map((ratio) => ratio.toFixed(2)).join(", "), {
+      met: median(ratios) >= 1,
+      text: "at least as fast",
+    });
+  }
+  row("both chose the same tokens", rounds.every(({ sameIds }) => sameIds) ? "yes" : "no");
+}
+
 function printLoading({ bytes, rounds }) {
   console.log(`\nchromium, a load of ${mb(bytes)} in bfloat16, medians of ${rounds.length} rounds`);
   const seconds = (kind) => median(rounds.map((round) => round[kind].ms)) / 1000;
@@ -175,6 +195,10 @@ function printKernels(name, { sections, host }) {
 printSizes();
 if (values.loading) {
   printLoading(await measureLoading());
+  process.exit(0);
+}
+if (values.cpu) {
+  printCpuPeers(await measureCpuPeers());
   process.exit(0);
 }
 for (const name of environments) {

@@ -27,6 +27,10 @@ pub enum Error {
     #[cfg(feature = "engine")]
     #[error(transparent)]
     Gpu(#[from] crate::tensor::gpu::device::GpuError),
+    /// The CPU could not do what was asked.
+    #[cfg(feature = "engine")]
+    #[error(transparent)]
+    Cpu(#[from] crate::tensor::cpu::CpuError),
     /// The checkpoint's tensors can't become the model's weights.
     #[cfg(feature = "engine")]
     #[error(transparent)]
@@ -54,6 +58,8 @@ impl Error {
             Error::Config(e) => e.code(),
             #[cfg(feature = "engine")]
             Error::Gpu(e) => e.code(),
+            #[cfg(feature = "engine")]
+            Error::Cpu(e) => e.code(),
             #[cfg(feature = "engine")]
             Error::Weights(e) => e.code(),
             #[cfg(feature = "engine")]

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use layerline::engine::{LoadOptions, WeightDtype};
 use layerline::generation::GenerateOptions;
 use layerline::hub::{Abort, DirectoryRepo, MemoryRepo};
+use layerline::placement::{Device, DeviceMap};
 use layerline::weights::store::State;
 use native::{TOLERANCE, golden, ids, load, run};
 use serde_json::Value;
@@ -116,6 +117,36 @@ fn weights_as_the_checkpoint_has_them_equal_torch() {
 }
 
 #[test]
+fn the_cpu_alone_equals_torch() {
+    for name in TINY {
+        for (device, dtype) in
+            [(Device::Cpu, WeightDtype::Half), (Device::Cpu, WeightDtype::Auto), (Device::Disk, WeightDtype::Half)]
+        {
+            run(|mut options| {
+                options.dtype = dtype;
+                options.placement.device_map = Some(DeviceMap::all(device));
+                equals_torch(name, options)
+            });
+        }
+    }
+}
+
+#[test]
+fn the_cpu_alone_has_all_weights_in_its_memory_and_no_gpu() {
+    run(|mut options| async move {
+        options.placement.device_map = Some(DeviceMap::all(Device::Cpu));
+        let engine = load(Rc::new(DirectoryRepo::new(folder("llama-bf16-bias"))), options).await.unwrap();
+        assert!(engine.gpu().is_none());
+        engine.ready().await.unwrap();
+        let resident: u64 = engine.blocks().iter().map(|block| block.resident_bytes).sum();
+        assert_eq!(resident, engine.weight_bytes());
+        // Rows are padded.
+        let held = engine.loader().held_bytes();
+        assert!((resident..resident * 11 / 10).contains(&held), "{held} for {resident}");
+    });
+}
+
+#[test]
 fn without_prefetch_a_block_comes_when_an_input_reaches_it() {
     run(|options| async move {
         let repo = Rc::new(DirectoryRepo::new(folder("llama-f32")));
@@ -133,7 +164,7 @@ fn a_disposed_engine_gives_its_memory_back_and_says_so() {
     run(|options| async move {
         let engine = load(Rc::new(DirectoryRepo::new(folder("llama-f32"))), options).await.unwrap();
         engine.ready().await.unwrap();
-        let usages = engine.gpu().usages().clone();
+        let usages = engine.gpu().unwrap().usages().clone();
         assert!(usages.bytes() > engine.weight_bytes());
         engine.dispose();
         let error = engine.forward(&[1], &Abort::new()).await.unwrap_err();
@@ -186,7 +217,7 @@ fn a_decoded_token_is_few_dispatches_and_makes_nothing_new_on_the_device() {
         let engine = load(Rc::new(DirectoryRepo::new(folder("llama-f32"))), options).await.unwrap();
         let layers = engine.shape().layers;
         let mut counts = Vec::new();
-        let usages = engine.gpu().usages().clone();
+        let usages = engine.gpu().unwrap().usages().clone();
         let mut count = |_| {
             counts.push(usages.buffers());
             true

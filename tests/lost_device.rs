@@ -35,7 +35,7 @@ async fn generate(engine: &Engine, options: GenerateOptions, at: &[usize]) -> la
     let mut on_token = |id| {
         seen.borrow_mut().push(id);
         if at.contains(&seen.borrow().len()) {
-            engine.gpu().lose();
+            engine.gpu().unwrap().lose();
         }
         true
     };
@@ -49,12 +49,12 @@ fn a_loss_at_any_token_changes_none() {
     run(|options_| async move {
         let engine = load(repo(), options_).await.unwrap();
         assert_eq!(generate(&engine, options(expected.len()), &[]).await.unwrap().1, expected);
-        let held = |engine: &Engine| (engine.gpu().usages().bytes(), engine.gpu().usages().buffers());
+        let held = |engine: &Engine| (engine.gpu().unwrap().usages().bytes(), engine.gpu().unwrap().usages().buffers());
         let before = held(&engine);
         let moments = [1, 2, 3, 8, 15, 16];
         let mut lost = Vec::new();
         for at in moments {
-            lost.push(engine.gpu());
+            lost.push(engine.gpu().unwrap());
             let (seen, new) = generate(&engine, options(expected.len()), &[at]).await.unwrap();
             assert_eq!((&seen, &new), (&expected, &expected), "lost at {at}");
         }
@@ -103,7 +103,7 @@ fn a_loss_at_any_moment_of_the_load_is_made_up_for() {
                     if chunks.get() == moment * 2 + 1
                         && let Some(engine) = &*holder.borrow()
                     {
-                        engine.gpu().lose();
+                        engine.gpu().unwrap().lose();
                     }
                 };
                 let options_ = LoadOptions { prefetch: false, progress: Some(Rc::new(progress)), ..options_ };

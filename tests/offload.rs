@@ -48,32 +48,110 @@ fn a_share_of_the_gpu_gives_the_same_tokens_within_it() {
             tokens_are_torchs(&whole, name, "all on the GPU").await;
             let all = whole.weight_bytes();
             // Cache, activations, parameters.
-            let beside = whole.gpu().usages().bytes() - all;
+            let beside = whole.gpu().unwrap().usages().bytes() - all;
             assert_eq!(whole.device_map().iter().collect::<Vec<_>>(), [("", Device::Gpu)]);
 
             let largest = whole.blocks().iter().map(|block| block.bytes).max().unwrap();
             let least = largest * 100 / all + 1;
-            for (gpu, cpu) in [(100, None), (60, Some(30)), (least, Some(100)), (least, None)] {
+            let shares = [(100, None), (60, Some(30)), (least, Some(100)), (least, None)];
+            let all_ways = shares.into_iter().flat_map(|shares| [(shares, None), (shares, Some(Device::Gpu))]);
+            for ((gpu, cpu), execution_device) in all_ways {
                 let share = |percent: u64| all * percent / 100;
                 let max_memory = Some(MaxMemory { gpu: Some(share(gpu)), cpu: cpu.map(share) });
                 let options = native::options(options.spawn.clone());
-                let options = LoadOptions { placement: Placement { max_memory, ..Default::default() }, ..options };
+                let placement = Placement { max_memory, execution_device, ..Default::default() };
+                let options = LoadOptions { placement, ..options };
                 let engine = load(repo(name), options).await.unwrap();
                 engine.ready().await.unwrap();
-                let what = format!("{gpu} % on the GPU, {cpu:?} % in CPU memory: {:?}", devices(&engine));
+                let (devices, by) = (devices(&engine), execution_device);
+                let what = format!("{gpu} % on the GPU, {cpu:?} % in CPU memory: {devices:?}, computed by {by:?}");
                 tokens_are_torchs(&engine, name, &what).await;
-                let peak = engine.gpu().usages().peak_bytes();
+                let peak = engine.gpu().unwrap().usages().peak_bytes();
                 // Weights that come again pass through staging buffers again.
                 let beside = beside + engine.loader().peak_staging();
                 assert!(peak <= share(gpu) + beside, "{what}: {peak} of {} and {beside}", share(gpu));
                 let resident: u64 = engine.blocks().iter().map(|block| block.resident_bytes).sum();
-                assert_eq!(resident, bytes_on(&engine, Device::Gpu), "{what}: only what stays is there");
+                let computed = if by.is_none() { bytes_on(&engine, Device::Cpu) } else { 0 };
+                assert_eq!(resident, bytes_on(&engine, Device::Gpu) + computed, "{what}: only what stays is there");
                 // What is held is as the file has it.
                 assert_eq!(engine.loader().held_bytes() > 0, bytes_on(&engine, Device::Cpu) > 0, "{what}");
                 if gpu < 90 {
-                    assert!(resident < all, "{what}");
+                    assert!(bytes_on(&engine, Device::Gpu) < all, "{what}");
                 }
             }
+        });
+    }
+}
+
+/// Every block in CPU memory but those of `on_gpu`.
+fn map(on_gpu: &[&str]) -> DeviceMap {
+    let mut map = DeviceMap::all(Device::Cpu);
+    on_gpu.iter().for_each(|module| map.insert(module, Device::Gpu));
+    map
+}
+
+#[test]
+fn layers_are_computed_on_either_device_in_any_order() {
+    let all = ["model.embed_tokens", "model.layers.0", "model.layers.1", "model.norm", "lm_head"];
+    for name in ["llama-f32", "gemma3", "llama-bf16-bias"] {
+        for on_gpu in [&all[..1], &all[1..2], &all[2..3], &all[1..3], &all[3..], &all[..2]] {
+            run(|mut options| async move {
+                // A tied head is where the embeddings are.
+                let tied = name == "llama-f32";
+                let on_gpu: Vec<&str> = match tied && on_gpu.contains(&all[0]) != on_gpu.contains(&all[4]) {
+                    true => on_gpu.iter().filter(|module| ![all[0], all[4]].contains(*module)).copied().collect(),
+                    false => on_gpu.to_vec(),
+                };
+                options.placement.device_map = Some(map(&on_gpu));
+                let engine = load(repo(name), options).await.unwrap();
+                tokens_are_torchs(&engine, name, &format!("{on_gpu:?} on the GPU")).await;
+                // The GPU has what lives there, and nothing else of the weights.
+                let resident: u64 = engine.blocks().iter().map(|block| block.resident_bytes).sum();
+                assert_eq!(resident, engine.weight_bytes(), "all is where it is to be");
+            });
+        }
+    }
+}
+
+#[test]
+fn many_tokens_go_to_a_gpu_that_is_faster_and_the_text_goes_on_on_the_cpu() {
+    for name in ["llama-f32", "gemma3"] {
+        run(|mut options| async move {
+            options.placement.device_map = Some(map(&["model.layers.0"]));
+            let engine = load(repo(name), options).await.unwrap();
+            engine.ready().await.unwrap();
+            // A GPU, and a way to it, that computes anything in no time.
+            engine.rates().note_gpu(u64::MAX, 0, 1, 1.0);
+            engine.rates().note_gpu(0, u64::MAX, 1, 1.0);
+            tokens_are_torchs(&engine, name, "streamed and computed").await;
+            let cpu = bytes_on(&engine, Device::Cpu);
+            let peak = engine.gpu().unwrap().usages().peak_bytes();
+            engine.rates().note_cpu(u64::MAX, 1 << 20, 1.0);
+            tokens_are_torchs(&engine, name, "computed alone").await;
+            assert!(engine.loader().held_bytes() >= cpu);
+            assert!(peak > bytes_on(&engine, Device::Gpu));
+            // The GPU has given back what was lent.
+            let resident: u64 = engine.blocks().iter().map(|block| block.resident_bytes).sum();
+            assert_eq!(resident, engine.weight_bytes());
+            let logits = engine.forward(&[1, 2, 3], &Abort::new()).await.unwrap();
+            engine.rates().note_cpu(1, 1, 1.0e9);
+            engine.rates().note_cpu(1, 1, 1.0e9);
+            let streamed = engine.forward(&[1, 2, 3], &Abort::new()).await.unwrap();
+            let most = logits.iter().fold(0f32, |most, logit| most.max(logit.abs()));
+            assert!(logits.iter().zip(&streamed).all(|(a, b)| (a - b).abs() < 0.01 * most), "{name}");
+        });
+    }
+}
+
+#[test]
+fn where_computing_is_left_to_the_gpu_all_comes_to_it() {
+    for name in ["llama-f32", "gemma3"] {
+        run(|mut options| async move {
+            options.placement.device_map = Some(DeviceMap::all(Device::Cpu));
+            options.placement.execution_device = Some(Device::Gpu);
+            let engine = load(repo(name), options).await.unwrap();
+            tokens_are_torchs(&engine, name, "streamed").await;
+            assert!(engine.blocks().iter().all(|block| block.resident_bytes == 0));
         });
     }
 }
@@ -84,7 +162,7 @@ fn what_comes_and_goes_is_read_from_its_file_once_where_cpu_memory_holds_it() {
         let mut map = DeviceMap::all(Device::Gpu);
         map.insert("model.layers.1", Device::Cpu);
         map.insert("model.layers.0", Device::Disk);
-        let options = LoadOptions { placement: Placement { device_map: Some(map), max_memory: None }, ..options };
+        let options = LoadOptions { placement: Placement { device_map: Some(map), ..Placement::default() }, ..options };
         let engine = load(repo("llama-f32"), options).await.unwrap();
         tokens_are_torchs(&engine, "llama-f32", "a map of its own").await;
         assert_eq!(devices(&engine), [Device::Gpu, Device::Disk, Device::Cpu, Device::Gpu, Device::Gpu]);
@@ -100,10 +178,10 @@ fn an_offloaded_model_survives_the_loss_of_its_device() {
     run(|options| async move {
         let mut map = DeviceMap::all(Device::Gpu);
         map.insert("model.layers.1", Device::Cpu);
-        let options = LoadOptions { placement: Placement { device_map: Some(map), max_memory: None }, ..options };
+        let options = LoadOptions { placement: Placement { device_map: Some(map), ..Placement::default() }, ..options };
         let engine = load(repo("llama-bf16-bias"), options).await.unwrap();
         engine.ready().await.unwrap();
-        engine.gpu().lose();
+        engine.gpu().unwrap().lose();
         tokens_are_torchs(&engine, "llama-bf16-bias", "after a loss").await;
         assert_eq!(engine.device_losses(), 1);
     });
@@ -116,7 +194,8 @@ fn a_share_that_is_too_small_is_said_with_what_is_needed() {
         (MaxMemory { gpu: None, cpu: Some(1 << 30) }, "the GPU is given 0 bytes"),
     ] {
         run(|options| async move {
-            let placement = Placement { max_memory: Some(max_memory), ..Default::default() };
+            let (max_memory, execution_device) = (Some(max_memory), Some(Device::Gpu));
+            let placement = Placement { max_memory, execution_device, ..Default::default() };
             let error = load(repo("llama-f32"), LoadOptions { placement, ..options }).await.err().unwrap();
             assert_eq!(error.code(), "DEVICE_MAP");
             assert!(error.to_string().contains(expected), "{error}");
@@ -127,7 +206,7 @@ fn a_share_that_is_too_small_is_said_with_what_is_needed() {
         run(|options| async move {
             let mut map = DeviceMap::all(Device::Gpu);
             map.insert(key, Device::Cpu);
-            let placement = Placement { device_map: Some(map), max_memory: None };
+            let placement = Placement { device_map: Some(map), ..Placement::default() };
             let error = load(repo("llama-f32"), LoadOptions { placement, ..options }).await.err().unwrap();
             assert!(error.to_string().contains(expected), "{error}");
         });

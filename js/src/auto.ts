@@ -55,7 +55,9 @@ function auto_class<Output>(
     const load = checked.worker ? WorkerBackend.load : InlineBackend.load;
     const options = { ...engine, task, ...(config_source !== undefined && { config_source }) };
     const backend = await load(source, options, progress_callback, signal);
-    return { model: new PreTrainedModel<Output>(backend, output), facts: backend.facts };
+    const { facts } = backend;
+    if (facts.without_gpu !== undefined) console.warn(`The model runs on the CPU alone. ${facts.without_gpu}`);
+    return { model: new PreTrainedModel<Output>(backend, output), facts };
   }
 
   async function from_pretrained(source: ModelSource | null, options: PretrainedModelOptions = {}) {

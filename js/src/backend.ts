@@ -18,6 +18,7 @@ export interface ModelFacts {
   config: string;
   generation_config: string | undefined;
   hf_device_map: Record<string, Device>;
+  without_gpu: string | undefined;
 }
 
 export type LoadOptions = Omit<EngineLoadOptions, "signal" | "progress_callback">;
@@ -66,6 +67,7 @@ export class InlineBackend implements Backend {
       config: model.config(),
       generation_config: model.generation_config(),
       hf_device_map: model.hf_device_map(),
+      without_gpu: model.without_gpu(),
     };
   }
 

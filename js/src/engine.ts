@@ -39,7 +39,8 @@ export interface AdapterStats {
 
 /** What a model costs and has done so far. Sizes are bytes. */
 export interface ModelStats {
-  adapter: AdapterStats;
+  /** null: the model has no GPU. */
+  adapter: AdapterStats | null;
   /** The kernels' variant, e.g. "packed bf16". */
   kernels: string;
   /** All of the model's GPU buffers: weights, KV cache, scratch. */
@@ -47,7 +48,7 @@ export interface ModelStats {
   /** The most that they ever were. */
   peak_gpu_bytes: number;
   gpu_buffers: number;
-  /** Weights in CPU memory, as the file has them. */
+  /** Weights in CPU memory. */
   held_bytes: number;
   /** GPU devices that were lost, and replaced. */
   device_losses: number;
@@ -99,6 +100,8 @@ export interface EngineLoadOptions extends HubOptions {
   device_map?: string;
   /** A JSON object of devices and sizes. */
   max_memory?: string;
+  execution_device?: "0" | "cpu";
+  requires_gpu?: boolean;
   prefetch?: boolean;
   device?: GPUDevice;
   signal?: AbortSignal;
@@ -135,6 +138,8 @@ export interface EngineModel {
   config(): string;
   generation_config(): string | undefined;
   hf_device_map(): Record<string, Device>;
+  /** Why the model is on the CPU alone, where that was not asked for. */
+  without_gpu(): string | undefined;
   layers(): LayerInfo[];
   stats(): ModelStats;
   get_memory_footprint(): number;

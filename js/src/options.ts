@@ -4,7 +4,7 @@ import { type ConfigOverrides, OVERRIDES } from "./config_overrides.js";
 import type { EngineLoadOptions, HubOptions, ProgressInfo } from "./engine.js";
 import { env } from "./env.js";
 import { LayerlineError } from "./errors.js";
-import { check_device_map, check_max_memory } from "./placement.js";
+import { check_device_map, check_execution_device, check_max_memory } from "./placement.js";
 import { refuse_option } from "./refuse.js";
 import { check_source, type ModelSource } from "./source.js";
 import { check_state_dict, type StateDict } from "./state_dict.js";
@@ -49,14 +49,20 @@ export interface ModelOptions {
   /** @deprecated transformers' former name of `dtype` */
   torch_dtype?: DType | null;
   /**
-   * Where each module lives: 0 is the GPU; "cpu" is CPU memory and "disk" the cache, from which it comes to the GPU for
-   * each pass. Default "auto": inferred from `max_memory`, as accelerate does; without that all is on the GPU.
+   * Where each module lives: 0 is the GPU; "cpu" is CPU memory, where it is computed too or from where it comes to the GPU;
+   * "disk" is the cache, from which it comes for each pass. Default "auto": inferred from `max_memory`, as accelerate does;
+   * without that all is on the GPU, or in CPU memory where there is no WebGPU.
    */
   device_map?: string | number | Record<string, number | string> | null;
   /** Bytes of weights that a device takes, or texts like "2GB": `{ 0: "2GB", cpu: "4GB" }`. The disk takes the rest. */
   max_memory?: Record<string, number | string> | null;
-  /** "webgpu" (the default), or a GPUDevice to share; that one needs `worker: false`. */
-  device?: "auto" | "gpu" | "webgpu" | GPUDevice | null;
+  /** Which device computes what is in CPU memory. Default: whichever is faster, layer by layer and call by call. */
+  execution_device?: 0 | "cpu" | null;
+  /**
+   * "webgpu": fail where there is none. "cpu" or "wasm": the CPU alone. A GPUDevice is shared, and needs `worker: false`.
+   * Default "auto": WebGPU where there is some, else the CPU.
+   */
+  device?: "auto" | "gpu" | "webgpu" | "cpu" | "wasm" | GPUDevice | null;
   /** The one implementation that there is computes what both of these do. */
   attn_implementation?: "eager" | "sdpa" | null;
   /** Decides the values of weights that are initialised anew: the same seed, the same values. */
@@ -107,6 +113,7 @@ const MADE_KEYS = [
   "torch_dtype",
   "device_map",
   "max_memory",
+  "execution_device",
   "device",
   "attn_implementation",
   "seed",
@@ -294,12 +301,26 @@ function check_made_options(
   const max_memory = check_max_memory(options.max_memory);
   if (max_memory !== undefined) engine.max_memory = max_memory;
 
+  const execution_device = check_execution_device(options.execution_device);
+  if (execution_device !== undefined) engine.execution_device = execution_device;
+
   const worker = options.worker ?? (worker_by_default && !is_gpu_device(options.device));
   if (is_gpu_device(options.device)) {
     if (worker) refuse_option("device", "GPUDevice", "A GPUDevice can't go to a worker; give worker: false with it.");
     engine.device = options.device;
-  } else if (options.device != null && !["auto", "gpu", "webgpu"].includes(options.device)) {
-    refuse_option("device", options.device, 'Models run on WebGPU: give "webgpu", a GPUDevice, or leave it out.');
+  } else if (options.device === "cpu" || options.device === "wasm") {
+    if (options.device_map != null || options.max_memory != null) {
+      refuse_option(
+        "device",
+        options.device,
+        "It says where the whole model is, as device_map and max_memory do; give one of them.",
+      );
+    }
+    engine.device_map = JSON.stringify({ "": "cpu" });
+  } else if (options.device === "gpu" || options.device === "webgpu") {
+    engine.requires_gpu = true;
+  } else if (options.device != null && options.device !== "auto") {
+    refuse_option("device", options.device, 'Give "webgpu", "cpu", a GPUDevice, or leave it out.');
   }
   return { engine, worker };
 }

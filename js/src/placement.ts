@@ -1,6 +1,6 @@
 import { refuse_option } from "./refuse.js";
 
-/** The GPU (0), or where weights wait that come to it for each pass: CPU memory, or the disk's cache. */
+/** The GPU (0), CPU memory, or the disk's cache. */
 type Place = 0 | "cpu" | "disk";
 
 const STRATEGIES: readonly unknown[] = ["auto", "balanced", "balanced_low_0", "sequential"];
@@ -37,4 +37,12 @@ export function check_max_memory(max_memory: unknown): string | undefined {
     if (place !== "disk") sizes[place] = size;
   }
   return JSON.stringify(sizes);
+}
+
+/** accelerate's `execution_device` for the engine. */
+export function check_execution_device(device: unknown): "0" | "cpu" | undefined {
+  if (device == null) return undefined;
+  const place = check_place("execution_device", device);
+  if (place === "disk") return refuse_option("execution_device", device, 'Devices that compute: 0 (the GPU), "cpu".');
+  return place === 0 ? "0" : place;
 }

@@ -48,7 +48,9 @@ describe("loading", () => {
 
   test("what a transformers.js snippet says is understood", () => {
     const said = { dtype: "fp16", device: "webgpu", local_files_only: false };
-    expect(load(said).engine).toEqual({ endpoint, dtype: "float16" });
+    expect(load(said).engine).toEqual({ endpoint, dtype: "float16", requires_gpu: true });
+    expect(load({ device: "wasm" }).engine).toEqual({ endpoint, device_map: '{"":"cpu"}' });
+    expect(load({ device: "auto" }).engine).toEqual({ endpoint });
     expect(load({ torch_dtype: "torch.bfloat16" }).engine.dtype).toBe("bfloat16");
     expect(load({ revision: null, dtype: null, config: null }).engine).toEqual({ endpoint });
     expect(load({ device_map: "auto", prefetch: false }).engine).toEqual({ endpoint, prefetch: false });
@@ -69,6 +71,8 @@ describe("loading", () => {
       undefined,
     ]);
     expect(said({ max_memory: { 0: "2GB", cpu: 5e9, disk: "9TB" } })).toEqual([undefined, { 0: "2GB", cpu: 5e9 }]);
+    const computed_by = (execution_device: unknown) => load({ execution_device }).engine.execution_device;
+    expect([0, "cuda:0", "cpu", null].map(computed_by)).toEqual(["0", "0", "cpu", undefined]);
     for (const wrong of [
       { device_map: "meta" },
       { device_map: { "": 1 } },
@@ -120,7 +124,11 @@ describe("loading", () => {
     [{ dtype: "toString" }, "dtype"],
     [{ dtype: { model: "fp16" } }, "dtype"],
     [{ dtype: "fp16", torch_dtype: "float32" }, "one of the two"],
-    [{ device: "wasm" }, "WebGPU"],
+    [{ device: "npu" }, "webgpu"],
+    [{ device: "cpu", device_map: "auto" }, "one"],
+    [{ device: "wasm", max_memory: { 0: "1GB" } }, "max_memory"],
+    [{ execution_device: "disk" }, "compute"],
+    [{ execution_device: 1 }, "Devices"],
     [{ quantization_config: {} }, "Quantising"],
     [{ trust_remote_code: true }, "never run"],
     [{ weights_only: false }, "never loaded"],

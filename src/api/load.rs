@@ -128,7 +128,14 @@ fn placement(options: &Options<'_>) -> Result<Placement, JsValue> {
         }
         max_memory = Some(most);
     }
-    Ok(Placement { device_map, max_memory })
+    let execution_device = match options.text("execution_device")?.as_deref() {
+        None => None,
+        Some("0") => Some(Device::Gpu),
+        Some("cpu") => Some(Device::Cpu),
+        Some(_) => return Err(options.wrong("execution_device", "0 or \"cpu\"")),
+    };
+    let requires_gpu = options.flag("requires_gpu")?.unwrap_or(false);
+    Ok(Placement { device_map, max_memory, execution_device, requires_gpu })
 }
 
 fn checkpoint(options: &Options<'_>) -> Result<CatalogOptions, JsValue> {

@@ -18,6 +18,7 @@ use crate::generation::{GenerateOptions, GenerationError};
 use crate::hub::Traffic;
 use crate::hub::cache::CacheStats;
 use crate::placement::Device;
+use crate::tensor::cpu;
 use crate::weights::store::State;
 
 #[wasm_bindgen]
@@ -126,6 +127,11 @@ impl Model {
         Ok(map)
     }
 
+    /// Why the model is on the CPU alone, where that was not asked for.
+    pub fn without_gpu(&self) -> Result<Option<String>, JsValue> {
+        Ok(self.engine()?.without_gpu().map(ToString::to_string))
+    }
+
     /// Every block's place and progress, in forward order.
     pub fn layers(&self) -> Result<Array, JsValue> {
         let one = |block: crate::engine::BlockState| {
@@ -149,23 +155,34 @@ impl Model {
     pub fn stats(&self) -> Result<Object, JsValue> {
         let engine = self.engine()?;
         let gpu = engine.gpu();
-        let capabilities = gpu.capabilities();
-        let adapter = object(&[
-            ("vendor", capabilities.vendor.as_str().into()),
-            ("architecture", capabilities.architecture.as_str().into()),
-            ("description", capabilities.description.as_str().into()),
-            ("shader_f16", capabilities.shader_f16.into()),
-            ("subgroups", capabilities.subgroups.into()),
-        ])?;
-        let (usages, timings) = (gpu.usages(), engine.timings());
+        let adapter = gpu.as_ref().map(|gpu| {
+            let capabilities = gpu.capabilities();
+            object(&[
+                ("vendor", capabilities.vendor.as_str().into()),
+                ("architecture", capabilities.architecture.as_str().into()),
+                ("description", capabilities.description.as_str().into()),
+                ("shader_f16", capabilities.shader_f16.into()),
+                ("subgroups", capabilities.subgroups.into()),
+            ])
+        });
+        let adapter = adapter.transpose()?.map_or(JsValue::NULL, Into::into);
+        let kernels = match gpu {
+            Some(_) => engine.storage().name(),
+            None => cpu::Storage::from(engine.storage()).name(),
+        };
+        let (gpu_bytes, peak_gpu_bytes, gpu_buffers) = gpu.map_or((0, 0, 0), |gpu| {
+            let usages = gpu.usages();
+            (usages.bytes(), usages.peak_bytes(), usages.buffers())
+        });
+        let timings = engine.timings();
         let resident: u64 = engine.blocks().iter().map(|block| block.resident_bytes).sum();
         let encoded = f64::from(timings.encoded.get()).max(1.0);
         object(&[
-            ("adapter", adapter.into()),
-            ("kernels", engine.storage().name().into()),
-            ("gpu_bytes", (usages.bytes() as f64).into()),
-            ("peak_gpu_bytes", (usages.peak_bytes() as f64).into()),
-            ("gpu_buffers", usages.buffers().into()),
+            ("adapter", adapter),
+            ("kernels", kernels.into()),
+            ("gpu_bytes", (gpu_bytes as f64).into()),
+            ("peak_gpu_bytes", (peak_gpu_bytes as f64).into()),
+            ("gpu_buffers", gpu_buffers.into()),
             ("held_bytes", (engine.loader().held_bytes() as f64).into()),
             ("device_losses", engine.device_losses().into()),
             ("weight_bytes", (engine.weight_bytes() as f64).into()),

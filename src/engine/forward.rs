@@ -1,21 +1,64 @@
-//! One run of tokens through the blocks, waiting for each block's weights as it is reached.
+//! One run of tokens through the blocks, each on the device that computes it, waiting for each block's weights as it is
+//! reached.
 
 use std::pin::pin;
-use std::rc::Rc;
 
 use futures_util::future::{Either, select};
 use futures_util::lock::MutexGuard;
 
 use super::Engine;
-use super::recorded::{Ending, PREFILL_TOKENS};
+use super::offload::Way;
+use super::recorded::{Ending, PREFILL_TOKENS, output_tokens};
 use super::runner::Runner;
 use super::session::Session;
 use crate::Result;
+use crate::clock::{breathe, now_ms};
 use crate::generation::{GenerationError, check_ids, check_length};
 use crate::hub::Abort;
-use crate::tensor::gpu::device::{Buffer, Encoder, Usage};
-use crate::tensor::gpu::record::{Mode, Running, stride};
+use crate::models::HeadRows;
+use crate::tensor::cpu;
+use crate::tensor::gpu::device::Encoder;
+use crate::tensor::gpu::record::{Mode, Running};
+use crate::tensor::ops::Tensor;
+use crate::weights::loader::Home;
 use crate::weights::store::State;
+
+/// How long the CPU computes before others have their turn: the page hears of an abort by then.
+const BREATH_MS: f64 = 10.0;
+
+/// What a run through the blocks leaves.
+pub(super) enum Output {
+    /// On the GPU, where the work is still to be submitted.
+    Gpu(Encoder),
+    /// In CPU memory.
+    Cpu(Tensor),
+}
+
+/// How blocks are run.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    /// Each block's device.
+    pub ways: &'a [Way],
+    /// In which form, on the GPU.
+    pub mode: Mode,
+    /// What comes of it.
+    pub ending: Ending,
+    /// Whether the last block runs too.
+    pub head: bool,
+}
+
+/// Tokens that run.
+#[derive(Clone, Copy)]
+pub(super) struct Tokens<'a> {
+    /// The first one's position.
+    pub position: usize,
+    /// Of all that there will be in this call, which long-context ropes ask for.
+    pub length: usize,
+    /// How many.
+    pub count: usize,
+    /// Which; none: the one that the GPU chose last.
+    pub ids: Option<&'a [u32]>,
+}
 
 impl Engine {
     /// Logits of the token that follows `ids`: `[vocab_size]`.
@@ -39,158 +82,223 @@ impl Engine {
 
 impl Runner {
     async fn next_logits(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
-        let mut session = self.open(ids, ids.len()).await?;
-        let encoder = self.prefill(&mut session, ids, abort).await?;
-        let logits = self.recorded.last_logits;
-        self.read_rows(encoder, session.activation(logits.id)?, 1, logits.width).await
-    }
-
-    /// Checks `ids` and waits for the session, with room in its cache for `positions`.
-    pub(super) async fn open(&self, ids: &[u32], positions: usize) -> Result<MutexGuard<'_, Session>> {
-        self.gpu.alive()?;
-        let shape = self.model.shape();
-        check_ids(ids, shape.vocab_size)?;
-        check_length(ids.len(), shape.positions)?;
-        let mut session = self.session.lock().await;
-        let positions = shape.positions.map_or(positions, |most| positions.min(most));
-        session.reserve(&self.gpu, &shape, positions).await?;
-        Ok(session)
-    }
-
-    /// Submits the work and reads rows of an activation back.
-    async fn read_rows(&self, mut encoder: Encoder, from: &Buffer, rows: usize, width: usize) -> Result<Vec<f32>> {
-        let row = stride(width) * 4;
-        let bytes = (row * rows) as u64;
-        let back = Rc::new(self.gpu.create_buffer("rows", bytes, Usage::Readback)?);
-        encoder.copy(from, 0, &back, 0, bytes)?;
-        encoder.submit();
-        let bytes = self.gpu.map(&back, bytes).bytes().await?;
-        let mut values = Vec::with_capacity(rows * width);
-        for row in bytes.chunks_exact(row) {
-            values.extend(row.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).take(width));
-        }
-        Ok(values)
+        let ways = self.ways(ids.len());
+        let mut session = self.open(ids, &[&ways], ids.len()).await?;
+        let output = self.prefill(&mut session, ids, &ways, abort).await?;
+        self.read_rows(&session, output, Ending::Greedy, 1).await
     }
 
     async fn forward(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
-        let mut session = self.open(ids, ids.len()).await?;
+        let ways = self.ways(ids.len());
+        let mut session = self.open(ids, &[&ways], ids.len()).await?;
         let mut output = Vec::new();
         let mut position = 0;
-        for chunk in ids.chunks(self.recorded.output_tokens) {
-            self.begin(&mut session, position, ids.len(), Some(chunk), chunk.len())?;
-            let encoder = self.run(&mut session, Mode::Prefill, Ending::Output, true, abort).await?;
-            let from = session.activation(self.recorded.output.id)?;
-            output.extend(self.read_rows(encoder, from, chunk.len(), self.recorded.output.width).await?);
+        let run = Run { ways: &ways, mode: Mode::Prefill, ending: Ending::Output, head: true };
+        for chunk in ids.chunks(output_tokens(&*self.model)) {
+            let tokens = Tokens { position, length: ids.len(), count: chunk.len(), ids: Some(chunk) };
+            self.begin(&mut session, tokens)?;
+            let left = self.run(&mut session, run, abort).await?;
+            output.extend(self.read_rows(&session, left, Ending::Output, chunk.len()).await?);
             position += chunk.len();
         }
         Ok(output)
     }
 
-    /// Runs a prompt from `position` 0 on, chunk by chunk. The last chunk's work is left in the encoder, unsubmitted.
-    pub(super) async fn prefill(&self, session: &mut Session, ids: &[u32], abort: &Abort) -> Result<Encoder> {
-        let mut position = 0;
-        let mut encoder = self.gpu.encoder();
-        for chunk in ids.chunks(PREFILL_TOKENS) {
-            encoder.submit();
-            self.begin(session, position, ids.len(), Some(chunk), chunk.len())?;
-            position += chunk.len();
-            let last = position == ids.len();
-            encoder = self.run(session, Mode::Prefill, Ending::Greedy, last, abort).await?;
-        }
-        Ok(encoder)
+    /// Checks `ids` and waits for the session, with room in its caches for `positions`, whichever of `ways` compute.
+    pub(super) async fn open(&self, ids: &[u32], ways: &[&[Way]], positions: usize) -> Result<MutexGuard<'_, Session>> {
+        self.alive()?;
+        let shape = self.model.shape();
+        check_ids(ids, shape.vocab_size)?;
+        check_length(ids.len(), shape.positions)?;
+        let positions = shape.positions.map_or(positions, |most| positions.min(most));
+        let mut session = self.session.lock().await;
+        session.reserve(self, ways, positions).await?;
+        Ok(session)
     }
 
-    /// Tells the kernels which tokens run: at which position, with which ids (or the one chosen last), rotated how.
-    pub(super) fn begin(
+    /// The first rows of what a run left, wherever that is.
+    async fn read_rows(&self, session: &Session, left: Output, ending: Ending, rows: usize) -> Result<Vec<f32>> {
+        match left {
+            Output::Gpu(encoder) => {
+                let recorded = &self.on_gpu()?.recorded;
+                let from = if ending == Ending::Output { recorded.output } else { recorded.last_logits };
+                self.read_activation(session, encoder, from, rows).await
+            }
+            Output::Cpu(from) => Ok((0..rows).flat_map(|row| session.memory.row(from, row)).copied().collect()),
+        }
+    }
+
+    /// Runs a prompt from `position` 0 on, chunk by chunk. The last chunk's work on the GPU is left unsubmitted.
+    pub(super) async fn prefill(
         &self,
         session: &mut Session,
-        position: usize,
-        length: usize,
-        ids: Option<&[u32]>,
-        tokens: usize,
-    ) -> Result<()> {
-        check_length(position + tokens, self.model.shape().positions)?;
-        session.running = Running { tokens: tokens as u32, keys: (position + tokens) as u32 };
-        let Session { step, step_bytes, angles, .. } = session;
+        ids: &[u32],
+        ways: &[Way],
+        abort: &Abort,
+    ) -> Result<Output> {
+        let mut position = 0;
+        let mut output = None;
+        for chunk in ids.chunks(PREFILL_TOKENS) {
+            if let Some(Output::Gpu(encoder)) = output.take() {
+                encoder.submit();
+            }
+            self.begin(session, Tokens { position, length: ids.len(), count: chunk.len(), ids: Some(chunk) })?;
+            position += chunk.len();
+            let head = position == ids.len();
+            let run = Run { ways, mode: Mode::Prefill, ending: Ending::Greedy, head };
+            output = Some(self.run(session, run, abort).await?);
+        }
+        output.ok_or_else(|| GenerationError::EmptyInput.into())
+    }
+
+    /// Tells the devices which tokens run: at which position, with which ids, rotated how.
+    pub(super) fn begin(&self, session: &mut Session, tokens: Tokens<'_>) -> Result<()> {
+        check_length(tokens.position + tokens.count, self.model.shape().positions)?;
+        let Session { gpu, ids, position, angles, .. } = session;
         angles.clear();
-        for offset in 0..tokens {
-            self.model.rope(position + offset, length, angles);
+        for offset in 0..tokens.count {
+            self.model.rope(tokens.position + offset, tokens.length, angles);
         }
-        step_bytes.clear();
-        for word in [tokens as u32, position as u32, 0, 0] {
-            step_bytes.extend(word.to_le_bytes());
+        *position = tokens.position;
+        ids.clear();
+        ids.extend(tokens.ids.unwrap_or_default());
+        let (Some(on), Some(session)) = (&self.gpu, gpu) else { return Ok(()) };
+        session.running = Running { tokens: tokens.count as u32, keys: (tokens.position + tokens.count) as u32 };
+        let bytes = &mut session.step_bytes;
+        bytes.clear();
+        for word in [tokens.count as u32, tokens.position as u32, 0, 0] {
+            bytes.extend(word.to_le_bytes());
         }
-        step_bytes.extend(angles.iter().flat_map(|angle| angle.to_le_bytes()));
-        self.gpu.write(step, 0, step_bytes)?;
-        if let Some(ids) = ids {
+        bytes.extend(angles.iter().flat_map(|angle| angle.to_le_bytes()));
+        on.gpu.write(&session.step, 0, bytes)?;
+        if let Some(ids) = tokens.ids {
             let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-            self.gpu.write(&session.ids, 0, &bytes)?;
+            on.gpu.write(&session.ids, 0, &bytes)?;
         }
         Ok(())
     }
 
-    /// Encodes all blocks. Where one must be waited for, what comes before it is submitted first.
-    async fn run(
+    /// Runs all blocks, each where it is computed; the hidden state goes where the next one is.
+    pub(super) async fn run(&self, session: &mut Session, run: Run<'_>, abort: &Abort) -> Result<Output> {
+        let blocks = self.model.blocks().len();
+        let mut output = None;
+        for block in 0..if run.head { blocks } else { blocks.saturating_sub(1) } {
+            output = Some(match run.ways.get(block) {
+                Some(Way::Cpu) => {
+                    let x = self.to_cpu(session, run, block, output).await?;
+                    Output::Cpu(self.run_on_cpu(session, run, block, x, abort).await?)
+                }
+                _ => {
+                    let encoder = self.to_gpu(session, run, block, output).await?;
+                    Output::Gpu(self.run_on_gpu(session, run, block, encoder, abort).await?)
+                }
+            });
+        }
+        output.ok_or_else(|| GenerationError::EmptyInput.into())
+    }
+
+    /// Encodes a block. Where it must be waited for, what comes before it is submitted first.
+    async fn run_on_gpu(
         &self,
         session: &mut Session,
-        mode: Mode,
-        ending: Ending,
-        head: bool,
+        run: Run<'_>,
+        block: usize,
+        mut encoder: Encoder,
         abort: &Abort,
     ) -> Result<Encoder> {
-        let blocks = self.model.blocks().len();
+        let gpu = &self.on_gpu()?.gpu;
         let loader = self.loader();
-        let mut encoder = self.gpu.encoder();
-        for block in 0..if head { blocks } else { blocks.saturating_sub(1) } {
-            for needed in self.offload.reads_of(block) {
-                if loader.state(*needed) == State::Resident {
-                    continue;
-                }
-                encoder.submit();
-                match select(pin!(loader.ready(*needed)), pin!(abort.aborted())).await {
-                    Either::Left((ready, _)) => ready?,
-                    Either::Right(_) => return Err(GenerationError::Aborted.into()),
-                }
-                self.gpu.alive()?;
-                encoder = self.gpu.encoder();
+        let reads = self.offload.reads_of(block);
+        for needed in reads {
+            let is_lent = self.offload.home(*needed) == Home::Cpu;
+            if loader.state(*needed) == State::Resident && !is_lent {
+                continue;
             }
-            let running = session.running;
-            let program = session.program(self, mode, ending, block).await?;
-            program.encode(&mut encoder.pass(), running);
-            let passing = || self.offload.reads_of(block).iter().filter(|block| self.offload.is_offloaded(**block));
-            if passing().next().is_some() {
-                // The device goes through what is submitted before it gives memory back.
-                encoder.submit();
-                session.unlink_block(block);
-                passing().for_each(|block| loader.evict(*block));
-                encoder = self.gpu.encoder();
+            encoder.submit();
+            wait(loader.ready(*needed), abort).await?;
+            gpu.alive()?;
+            if is_lent {
+                loader.lend(*needed).await?;
             }
+            encoder = gpu.encoder();
+        }
+        let session = session.on_gpu()?;
+        let running = session.running;
+        let program = session.program(self, run.mode, run.ending, block).await?;
+        program.encode(&mut encoder.pass(), running);
+        let passing = || reads.iter().filter(|block| self.offload.is_offloaded(**block));
+        if passing().next().is_some() {
+            // The device goes through what is submitted before it gives memory back.
+            encoder.submit();
+            session.unlink_block(block);
+            for block in passing() {
+                loader.take_back(*block);
+                if self.offload.passes(*block) {
+                    loader.evict(*block);
+                }
+            }
+            encoder = gpu.encoder();
         }
         Ok(encoder)
     }
 
-    /// Links every block's decode program, so that the token loop creates nothing.
-    pub(super) async fn link_decode(&self, session: &mut Session) -> Result<()> {
-        if !self.offload.is_none() {
-            return Ok(());
+    /// Computes a block on the CPU; `x` is in its memory.
+    async fn run_on_cpu(
+        &self,
+        session: &mut Session,
+        run: Run<'_>,
+        block: usize,
+        x: Option<Tensor>,
+        abort: &Abort,
+    ) -> Result<Tensor> {
+        let loader = self.loader();
+        let reads = self.offload.reads_of(block);
+        for needed in reads {
+            if loader.state(*needed) != State::Resident {
+                wait(loader.ready(*needed), abort).await?;
+            }
         }
-        for block in 0..self.model.blocks().len() {
-            session.program(self, Mode::Decode, Ending::Greedy, block).await?;
+        if now_ms() - session.breath > BREATH_MS {
+            breathe().await;
+            session.breath = now_ms();
         }
-        Ok(())
+        if abort.is_aborted() {
+            return Err(GenerationError::Aborted.into());
+        }
+        let head = if run.ending == Ending::Output { HeadRows::All } else { HeadRows::Last };
+        let start = now_ms();
+        let Session { memory, ids, position, angles, .. } = session;
+        let x = match x {
+            Some(x) => Some(memory.carry(x)),
+            None => {
+                memory.clear();
+                None
+            }
+        };
+        let left = {
+            let store = loader.store();
+            let weights = |id| store.matrix(id);
+            let running = cpu::Running { ids, position: *position, angles };
+            let mut executor = cpu::Executor::new(memory, &weights, running);
+            self.model.block(&mut executor, block, x, head)?
+        };
+        if ids.len() > 1 && self.is_layer(block) {
+            self.rates.note_cpu(self.offload.bytes(block), ids.len(), now_ms() - start);
+        }
+        reads.iter().filter(|block| self.offload.passes(**block)).for_each(|block| loader.evict(*block));
+        Ok(left)
     }
 
-    /// One token through all blocks: one encoder, one pass, where all blocks are on the device.
-    pub(super) async fn decode(&self, session: &mut Session, abort: &Abort) -> Result<Encoder> {
-        if !self.offload.is_none() {
-            return self.run(session, Mode::Decode, Ending::Greedy, true, abort).await;
-        }
-        let mut encoder = self.gpu.encoder();
-        let mut pass = encoder.pass();
-        for block in 0..self.model.blocks().len() {
-            session.linked(Mode::Decode, Ending::Greedy, block)?.encode(&mut pass, session.running);
-        }
-        drop(pass);
-        Ok(encoder)
+    /// Whether a block is a layer, with a cache, and not the embeddings or the head.
+    pub(super) fn is_layer(&self, block: usize) -> bool {
+        block > 0 && block + 1 < self.model.blocks().len()
+    }
+}
+
+/// Waits for weights, unless the caller gives up.
+async fn wait(ready: impl Future<Output = Result<()>>, abort: &Abort) -> Result<()> {
+    match select(pin!(ready), pin!(abort.aborted())).await {
+        Either::Left((ready, _)) => ready,
+        Either::Right(_) => Err(GenerationError::Aborted.into()),
     }
 }

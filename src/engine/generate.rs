@@ -1,21 +1,25 @@
-//! The token loop: one encoder, one pass and one submit a token, one id read back.
+//! The token loop: on the GPU one encoder, one pass and one submit a token, one id read back.
 //!
-//! In greedy generation the next token's id stays on the device, so the loop submits tokens ahead of the ids that it
-//! has read: the device never waits for the page, and a browser that reports completion only now and then (Firefox:
-//! every 100 ms) doesn't slow it down. Steps past the end of the text are dropped. Where a [`Chooser`] has a say, a row
-//! of logits is read back instead, one step at a time.
+//! In greedy generation the next token's id stays on the GPU, so the loop submits tokens ahead of the ids that it has
+//! read: the GPU never waits for the page, and a browser that reports completion only now and then (Firefox: every
+//! 100 ms) doesn't slow it down. Steps past the end of the text are dropped. Where a [`Chooser`] has a say, or the CPU
+//! computes a part of the model, it goes one step at a time.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::Engine;
+use super::forward::{Output, Run, Tokens};
+use super::offload::Way;
+use super::recorded::Ending;
 use super::runner::Runner;
-use super::session::Session;
+use super::session::{GpuSession, Session};
 use crate::Result;
 use crate::clock::now_ms;
 use crate::generation::{Chooser, GenerateOptions, GenerationError, check_length};
 use crate::hub::Abort;
-use crate::tensor::gpu::device::{Buffer, Encoder, GpuError, Readback, Usage};
+use crate::tensor::gpu::device::{Buffer, Encoder, Gpu, GpuError, Readback, Usage};
+use crate::tensor::gpu::record::Mode;
 
 /// Steps submitted ahead of the ids read, at least and at most.
 const AHEAD: std::ops::RangeInclusive<usize> = 2..=8;
@@ -81,22 +85,40 @@ impl Engine {
 impl Runner {
     /// Reads `ids`, and generates until the text ends.
     async fn go_on(&self, ids: &[u32], text: &mut Text<'_>, chooser: Option<&mut Chooser>) -> Result<()> {
-        let mut session = self.open(ids, text.prompt.saturating_add(text.most)).await?;
-        let prompt = self.prefill(&mut session, ids, text.abort).await?;
-        self.link_decode(&mut session).await?;
-        self.timings.dispatches.set(self.recorded.dispatches_per_token() as u32);
-        match chooser {
-            None => self.run_ahead(&mut session, prompt, text).await,
-            Some(chooser) => self.step_by_step(&mut session, prompt, text, chooser).await,
+        let (reading, writing) = (self.ways(ids.len()), self.ways(1));
+        let mut session = self.open(ids, &[&reading, &writing], text.prompt.saturating_add(text.most)).await?;
+        let start = now_ms();
+        let was_ready = self.is_ready();
+        let mut prompt = self.prefill(&mut session, ids, &reading, text.abort).await?;
+        if reading != writing {
+            if let Output::Gpu(encoder) = prompt {
+                encoder.submit();
+                prompt = Output::Gpu(self.on_gpu()?.gpu.encoder());
+            }
+            self.move_caches(&mut session, &reading, &writing, ids.len()).await?;
+            if was_ready {
+                self.note_streaming(&reading, ids.len(), now_ms() - start);
+            }
+        }
+        let on_gpu = writing.iter().all(|way| *way == Way::Gpu);
+        if on_gpu {
+            self.link_decode(&mut session).await?;
+            self.timings.dispatches.set(self.on_gpu()?.recorded.dispatches_per_token() as u32);
+        }
+        match (chooser, prompt) {
+            (None, Output::Gpu(prompt)) if on_gpu => self.run_ahead(&mut session, prompt, text, &writing).await,
+            (chooser, prompt) => self.step_by_step(&mut session, prompt, text, chooser, &writing).await,
         }
     }
 
     /// Greedy: several steps are under way at a time.
-    async fn run_ahead(&self, session: &mut Session, prompt: Encoder, text: &mut Text<'_>) -> Result<()> {
-        while session.readbacks.len() < *AHEAD.end() {
-            session.readbacks.push(Rc::new(self.gpu.create_buffer("next id", 4, Usage::Readback)?));
+    async fn run_ahead(&self, session: &mut Session, prompt: Encoder, text: &mut Text<'_>, ways: &[Way]) -> Result<()> {
+        let gpu = &self.on_gpu()?.gpu;
+        let readbacks = &mut session.on_gpu()?.readbacks;
+        while readbacks.len() < *AHEAD.end() {
+            readbacks.push(Rc::new(gpu.create_buffer("next id", 4, Usage::Readback)?));
         }
-        let mut pending = VecDeque::from([self.read_id(session, prompt)?]);
+        let mut pending = VecDeque::from([read_id(gpu, session.on_gpu()?, prompt)?]);
         let mut submitted = text.new.len() + 1;
         let mut ahead = *AHEAD.start();
         let positions = self.model.shape().positions;
@@ -106,19 +128,22 @@ impl Runner {
             // Whether the text gets to where there are no more positions isn't known yet.
             let fits = |submitted| check_length(text.prompt + submitted, positions);
             while pending.len() < ahead && submitted < text.most && fits(submitted).is_ok() {
-                let encoder = self.step(session, text.prompt + submitted - 1, text.abort).await?;
-                pending.push_back(self.read_id(session, encoder)?);
+                let position = text.prompt + submitted - 1;
+                let Output::Gpu(encoder) = self.step(session, position, None, ways, text.abort).await? else {
+                    return Err(left_elsewhere().into());
+                };
+                pending.push_back(read_id(gpu, session.on_gpu()?, encoder)?);
                 submitted += 1;
             }
             let Some((readback, buffer)) = pending.pop_front() else { break fits(submitted).map_err(Into::into) };
             let bytes = readback.bytes().await?;
-            session.readbacks.push(buffer);
+            session.on_gpu()?.readbacks.push(buffer);
             // A moving mean over a few steps: several ids may arrive at once.
             step_ms += 0.2 * (now_ms() - last - step_ms);
             last = now_ms();
             ahead = ((AHEAD_MS / step_ms.max(1.0)).ceil() as usize).clamp(*AHEAD.start(), *AHEAD.end());
             let id = bytes.first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
-            self.gpu.alive()?;
+            gpu.alive()?;
             match text.push(id) {
                 Ok(true) => {}
                 Ok(false) => break Ok(()),
@@ -129,57 +154,123 @@ impl Runner {
         for (readback, buffer) in pending {
             // Where the device is lost by now, the text is still complete.
             if readback.bytes().await.is_ok() {
-                session.readbacks.push(buffer);
+                session.on_gpu()?.readbacks.push(buffer);
             }
         }
         result
     }
 
-    /// The chooser sees each row of logits before the next step starts.
+    /// Each row of logits is here before the next step starts; without a chooser, its largest is the next token.
     async fn step_by_step(
         &self,
         session: &mut Session,
-        prompt: Encoder,
+        prompt: Output,
         text: &mut Text<'_>,
-        chooser: &mut Chooser,
+        mut chooser: Option<&mut Chooser>,
+        ways: &[Way],
     ) -> Result<()> {
         let vocab = self.model.shape().vocab_size;
-        let bytes = (vocab * 4) as u64;
-        let back = Rc::new(self.gpu.create_buffer("logits", bytes, Usage::Readback)?);
+        let mut back = None;
         let mut logits = Vec::with_capacity(vocab);
-        let mut encoder = prompt;
+        let mut output = prompt;
         loop {
-            encoder.copy(session.activation(self.recorded.last_logits.id)?, 0, &back, 0, bytes)?;
-            encoder.submit();
-            let row = self.gpu.map(&back, bytes).bytes().await?;
-            self.gpu.alive()?;
             logits.clear();
-            logits.extend(row.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)));
-            let id = chooser.choose(&mut logits);
+            match output {
+                Output::Cpu(row) => logits.extend(session.memory.row(row, 0)),
+                Output::Gpu(mut encoder) => {
+                    let on = self.on_gpu()?;
+                    let bytes = (vocab * 4) as u64;
+                    let back = match &back {
+                        Some(back) => back,
+                        None => back.insert(Rc::new(on.gpu.create_buffer("logits", bytes, Usage::Readback)?)),
+                    };
+                    let row = session.on_gpu()?.activation(on.recorded.last_logits.id)?;
+                    encoder.copy(row, 0, back, 0, bytes)?;
+                    encoder.submit();
+                    let row = on.gpu.map(back, bytes).bytes().await?;
+                    on.gpu.alive()?;
+                    logits.extend(row.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)));
+                }
+            }
+            let id = match &mut chooser {
+                Some(chooser) => chooser.choose(&mut logits),
+                None => argmax(&logits),
+            };
             if !text.push(id)? {
                 return Ok(());
             }
-            self.gpu.write(&session.ids, 0, &id.to_le_bytes())?;
-            encoder = self.step(session, text.prompt + text.new.len() - 1, text.abort).await?;
+            let position = text.prompt + text.new.len() - 1;
+            output = self.step(session, position, Some(id), ways, text.abort).await?;
         }
     }
 
-    /// Encodes one token at `position`.
-    async fn step(&self, session: &mut Session, position: usize, abort: &Abort) -> Result<Encoder> {
+    /// One token at `position`: this one, or the one that the GPU has chosen.
+    async fn step(
+        &self,
+        session: &mut Session,
+        position: usize,
+        id: Option<u32>,
+        ways: &[Way],
+        abort: &Abort,
+    ) -> Result<Output> {
         let start = now_ms();
-        self.begin(session, position, position + 1, None, 1)?;
-        let encoder = self.decode(session, abort).await?;
-        self.timings.encoded.set(self.timings.encoded.get() + 1);
+        let ids = id.as_ref().map(std::slice::from_ref);
+        self.begin(session, Tokens { position, length: position + 1, count: 1, ids })?;
+        let output = self.decode(session, ways, abort).await?;
         self.timings.encode_ms.set(self.timings.encode_ms.get() + now_ms() - start);
-        Ok(encoder)
+        self.timings.encoded.set(self.timings.encoded.get() + 1);
+        Ok(output)
     }
 
-    /// Submits the encoder's work and starts to read the id that it chooses.
-    fn read_id(&self, session: &mut Session, mut encoder: Encoder) -> Result<(Readback, Rc<Buffer>)> {
-        let empty = || GpuError::Refused { what: "a read", message: "all buffers are being read".to_owned() };
-        let buffer = session.readbacks.pop().ok_or_else(empty)?;
-        encoder.copy(&session.ids, 0, &buffer, 0, 4)?;
-        encoder.submit();
-        Ok((self.gpu.map(&buffer, 4), buffer))
+    /// One token through all blocks: one encoder, one pass, where all blocks stay on the GPU.
+    async fn decode(&self, session: &mut Session, ways: &[Way], abort: &Abort) -> Result<Output> {
+        if !self.offload.is_none() {
+            let run = Run { ways, mode: Mode::Decode, ending: Ending::Greedy, head: true };
+            return self.run(session, run, abort).await;
+        }
+        let gpu = &self.on_gpu()?.gpu;
+        let session = session.on_gpu()?;
+        let mut encoder = gpu.encoder();
+        let mut pass = encoder.pass();
+        for block in 0..self.model.blocks().len() {
+            session.linked(Mode::Decode, Ending::Greedy, block)?.encode(&mut pass, session.running);
+        }
+        drop(pass);
+        Ok(Output::Gpu(encoder))
     }
+
+    /// Links every block's decode program, so that the token loop creates nothing.
+    async fn link_decode(&self, session: &mut Session) -> Result<()> {
+        if !self.offload.is_none() {
+            return Ok(());
+        }
+        for block in 0..self.model.blocks().len() {
+            session.on_gpu()?.program(self, Mode::Decode, Ending::Greedy, block).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Submits the work and asks for the id that it chooses.
+fn read_id(gpu: &Gpu, session: &mut GpuSession, mut encoder: Encoder) -> Result<(Readback, Rc<Buffer>)> {
+    let empty = || GpuError::Refused { what: "a read", message: "all buffers are being read".to_owned() };
+    let buffer = session.readbacks.pop().ok_or_else(empty)?;
+    encoder.copy(&session.ids, 0, &buffer, 0, 4)?;
+    encoder.submit();
+    Ok((gpu.map(&buffer, 4), buffer))
+}
+
+fn left_elsewhere() -> GpuError {
+    GpuError::Refused { what: "a step", message: "its output is in CPU memory".to_owned() }
+}
+
+/// The index of the largest, the first among equals, as the GPU finds it.
+fn argmax(logits: &[f32]) -> u32 {
+    let mut best = (f32::MIN, 0);
+    for (id, logit) in (0..).zip(logits) {
+        if *logit > best.0 {
+            best = (*logit, id);
+        }
+    }
+    best.1
 }

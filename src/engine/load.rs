@@ -15,7 +15,7 @@ use crate::hub::{Abort, Repo};
 use crate::models::{Family, Model, Task};
 use crate::placement::{Device, DeviceMap, MaxMemory};
 use crate::tensor::Dtype;
-use crate::tensor::gpu::device::{Gpu, GpuOptions};
+use crate::tensor::gpu::device::{Gpu, GpuError, GpuOptions};
 use crate::tensor::gpu::kernel::Storage;
 use crate::weights::init;
 use crate::weights::layout::Layout;
@@ -83,8 +83,34 @@ pub struct LoadOptions {
 pub struct Placement {
     /// Modules and their devices; none: inferred.
     pub device_map: Option<DeviceMap>,
-    /// Bytes of weights that each device takes; none: all are on the GPU.
+    /// Bytes of weights that each device takes; none: all are on the GPU, or in CPU memory where there is no WebGPU.
     pub max_memory: Option<MaxMemory>,
+    /// The device that computes what isn't on the GPU: accelerate's `execution_device`. None: whichever is faster, layer
+    /// by layer and call by call.
+    pub execution_device: Option<Device>,
+    /// Fail where there is no WebGPU, rather than go on without.
+    pub requires_gpu: bool,
+}
+
+impl Placement {
+    /// Whether the GPU has a part in it.
+    fn wants_gpu(&self) -> bool {
+        self.execution_device == Some(Device::Gpu) || self.names_gpu().unwrap_or(true)
+    }
+
+    /// Whether it says that there is something on the GPU, where it says anything.
+    fn names_gpu(&self) -> Option<bool> {
+        match (&self.device_map, self.max_memory) {
+            (Some(map), _) => Some(map.iter().any(|(_, device)| device == Device::Gpu)),
+            (None, Some(max_memory)) => Some(max_memory.gpu.is_some_and(|bytes| bytes > 0)),
+            (None, None) => None,
+        }
+    }
+
+    /// Whether it can do without WebGPU where there is none.
+    fn does_without(&self) -> bool {
+        !self.requires_gpu && self.execution_device != Some(Device::Gpu) && self.device_map.is_none()
+    }
 }
 
 /// Where every weight of a model comes from.
@@ -114,7 +140,7 @@ impl Background {
     /// Plans the way of all weights, and sets out to bring them in.
     pub(super) async fn loader(
         &self,
-        gpu: &Gpu,
+        gpu: Option<&Gpu>,
         model: &dyn Model,
         layouts: &Rc<Vec<Layout>>,
         offload: &Offload,
@@ -123,19 +149,19 @@ impl Background {
         let repo = sources.files.first().map(|file| file.repo.id()).unwrap_or_default();
         let fetches = plan::plan(repo, &sources.catalog, model.weights(), layouts, model.blocks())?;
         let loader = Loader::new(Parts {
-            gpu: gpu.clone(),
+            gpu: gpu.cloned(),
             files: sources.files.clone(),
             blocks: model.blocks().to_vec(),
             fetches,
             store: Store::new(model.weights(), layouts.clone()),
-            held: offload.devices.iter().map(|device| *device == Device::Cpu).collect(),
+            homes: (0..model.blocks().len()).map(|block| offload.home(block)).collect(),
             spawn: self.spawn.clone(),
             progress: self.progress.clone(),
             abort: self.abort.clone(),
         })
         .await?;
         if self.prefetch {
-            offload.resident().into_iter().for_each(|block| loader.request(block));
+            offload.staying().into_iter().for_each(|block| loader.request(block));
         }
         Ok(loader)
     }
@@ -155,7 +181,7 @@ impl Engine {
         let (model, resolved) = resolve(&*repo, config, &options).await?;
         let model: Rc<dyn Model> = model.into();
         let Resolved { catalog, new, info } = resolved;
-        let gpu = Gpu::request(&options.gpu).await?;
+        let (gpu, without_gpu) = request(&options).await?;
         let dtype = match options.dtype {
             WeightDtype::Auto => auto_dtype(config, &catalog)?,
             dtype => dtype,
@@ -176,6 +202,7 @@ impl Engine {
             sources: RefCell::new(sources),
             background,
             device,
+            without_gpu,
             wishes,
             runner: RefCell::new(Rc::new(runner)),
             recovering: Mutex::default(),
@@ -184,6 +211,19 @@ impl Engine {
             timings,
             disposed: Cell::new(false),
         })
+    }
+}
+
+/// The GPU, where the model is to have one; or why it has none, where it could have done with one.
+async fn request(options: &LoadOptions) -> Result<(Option<Gpu>, Option<GpuError>)> {
+    let placement = &options.placement;
+    if !placement.wants_gpu() {
+        return Ok((None, None));
+    }
+    match Gpu::request(&options.gpu).await {
+        Ok(gpu) => Ok((Some(gpu), None)),
+        Err(error @ GpuError::Unavailable { .. }) if placement.does_without() => Ok((None, Some(error))),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -222,8 +262,14 @@ fn auto_dtype(config: &ModelConfig, catalog: &Catalog) -> Result<WeightDtype> {
 }
 
 /// Chooses each weight's storage: matrices as asked, vectors in float32.
-pub(super) fn lay_out(model: &dyn Model, catalog: &Catalog, gpu: &Gpu, asked: WeightDtype) -> Result<Vec<Layout>> {
-    let f16 = if gpu.capabilities().shader_f16 { Storage::F16 } else { Storage::F16Packed };
+pub(super) fn lay_out(
+    model: &dyn Model,
+    catalog: &Catalog,
+    gpu: Option<&Gpu>,
+    asked: WeightDtype,
+) -> Result<Vec<Layout>> {
+    let capabilities = gpu.map(Gpu::capabilities);
+    let f16 = if capabilities.is_some_and(|gpu| gpu.shader_f16) { Storage::F16 } else { Storage::F16Packed };
     let of = |dtype: Option<Dtype>| match (asked, dtype) {
         (WeightDtype::Float32 | WeightDtype::Auto, _) => Storage::F32,
         (WeightDtype::Bfloat16, _) => Storage::Bf16,
@@ -234,7 +280,10 @@ pub(super) fn lay_out(model: &dyn Model, catalog: &Catalog, gpu: &Gpu, asked: We
     let layout = |(_, spec): (_, &crate::weights::spec::WeightSpec)| {
         let dtype = spec.pieces.first().and_then(|piece| catalog.tensors.get(&piece.tensor)).map(|t| t.dtype);
         let storage = if spec.is_vector() { Storage::F32 } else { of(dtype) };
-        Ok(Layout::new(spec, storage, gpu.capabilities())?)
+        match capabilities {
+            Some(capabilities) => Ok(Layout::new(spec, storage, capabilities)?),
+            None => Ok(Layout::on_cpu(spec, storage)),
+        }
     };
     model.weights().iter().map(layout).collect()
 }

@@ -1,9 +1,11 @@
 //! A model at work: its weights' loader, its programs, its cache, and the loops that drive them.
 
+mod crossing;
 mod forward;
 mod generate;
 mod load;
 mod offload;
+mod rates;
 mod recorded;
 mod recover;
 mod replace;
@@ -20,7 +22,7 @@ use crate::config::GenerationConfig;
 use crate::generation::GenerationError;
 use crate::models::{DecoderShape, Model, Task};
 use crate::placement::{Device, DeviceMap};
-use crate::tensor::gpu::device::{Gpu, GpuOptions};
+use crate::tensor::gpu::device::{Gpu, GpuError, GpuOptions};
 use crate::tensor::gpu::kernel::Storage;
 use crate::tensor::ops::WeightId;
 use crate::weights::keys::LoadingInfo;
@@ -33,6 +35,7 @@ use load::{Background, Sources, Wishes};
 use runner::Runner;
 
 pub use load::{LoadOptions, Placement, WeightDtype, WeightsSource};
+pub use rates::Rates;
 pub use replace::IncompatibleKeys;
 
 /// How long recent work took; for measurements.
@@ -57,6 +60,8 @@ pub struct Engine {
     background: Background,
     /// What is asked of a device, and how weights are to lie there.
     device: GpuOptions,
+    /// Why there is none, where there could be one.
+    without_gpu: Option<GpuError>,
     wishes: Wishes,
     runner: RefCell<Rc<Runner>>,
     recovering: Mutex<()>,
@@ -75,14 +80,14 @@ pub struct BlockState {
     pub device: Device,
     /// How far its weights have come.
     pub state: State,
-    /// Bytes of its weights on the device when all are there.
+    /// Bytes of its weights when all are there.
     pub bytes: u64,
     /// Bytes there now.
     pub resident_bytes: u64,
 }
 
 impl Engine {
-    /// Waits until every weight is on the device.
+    /// Waits until every weight that stays where it is computed is there.
     pub async fn ready(&self) -> Result<()> {
         self.on_some_device(async |runner| runner.ready().await).await
     }
@@ -102,9 +107,14 @@ impl Engine {
         self.model.shape()
     }
 
-    /// The device that the model is on.
-    pub fn gpu(&self) -> Gpu {
-        self.runner().gpu.clone()
+    /// The GPU that the model is on, if any.
+    pub fn gpu(&self) -> Option<Gpu> {
+        self.runner().gpu.as_ref().map(|on| on.gpu.clone())
+    }
+
+    /// Why the model is on the CPU alone, where that was not asked for: there is no WebGPU.
+    pub fn without_gpu(&self) -> Option<&GpuError> {
+        self.without_gpu.as_ref()
     }
 
     /// Modules and their devices.
@@ -131,13 +141,18 @@ impl Engine {
         &self.timings
     }
 
+    /// What is known of the devices' speed, which decides where layers in CPU memory are computed.
+    pub fn rates(&self) -> Rc<Rates> {
+        self.runner().rates.clone()
+    }
+
     /// The storage of the largest weight, which names the kernels at work.
     pub fn storage(&self) -> Storage {
         let runner = self.runner();
         runner.layouts.iter().max_by_key(|layout| layout.total_bytes()).map_or(Storage::F32, |layout| layout.storage)
     }
 
-    /// Bytes of all weights when all are on the device.
+    /// Bytes of all weights when all are there.
     pub fn weight_bytes(&self) -> u64 {
         self.runner().layouts.iter().map(Layout::total_bytes).sum()
     }

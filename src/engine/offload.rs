@@ -1,10 +1,12 @@
-//! Which blocks stay on the device, and which come to it for each pass.
+//! Where each block's weights live, and on which device it is computed.
 
 use super::load::Placement;
 use crate::Result;
 use crate::models::Model;
 use crate::placement::{Device, DeviceMap, MaxMemory, ModuleTree, PlacementError, infer_device_map};
 use crate::weights::layout::Layout;
+use crate::weights::loader::Home;
+use crate::weights::spec::BlockSpec;
 
 /// Where each of a model's blocks lives.
 pub(super) struct Offload {
@@ -14,14 +16,30 @@ pub(super) struct Offload {
     pub devices: Vec<Device>,
     /// Of each block, the blocks whose weights it reads: itself, and those that it is tied to.
     reads: Vec<Vec<usize>>,
+    /// Of each block, its weights' bytes.
+    bytes: Vec<u64>,
+    /// Whether blocks that are offloaded may be computed on the CPU.
+    computes: bool,
+    /// Whether there is a GPU with room for what is offloaded.
+    streams: bool,
+    has_gpu: bool,
+}
+
+/// The device that computes a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The GPU, to which the block's weights come where they don't stay.
+    Gpu,
+    /// The CPU.
+    Cpu,
 }
 
 impl Offload {
-    /// Decides where each block lives.
+    /// Decides where each block lives, on a machine that has a GPU or none.
     ///
     /// # Errors
     /// [`PlacementError`] where a map doesn't fit the model, or the device's share is too small for what must be there.
-    pub fn plan(model: &dyn Model, layouts: &[Layout], placement: &Placement) -> Result<Offload> {
+    pub fn plan(model: &dyn Model, layouts: &[Layout], placement: &Placement, has_gpu: bool) -> Result<Offload> {
         let (specs, blocks) = (model.weights(), model.blocks());
         let bytes = |id: crate::tensor::ops::WeightId| layouts.get(id.0).map_or(0, Layout::total_bytes);
         let keys = model.keys();
@@ -41,7 +59,7 @@ impl Offload {
                 map.check(&tree)?;
                 map.clone()
             }
-            None => infer_device_map(&tree, placement.max_memory.as_ref().unwrap_or(&MaxMemory::UNBOUNDED)),
+            None => infer_device_map(&tree, &budgets(placement, has_gpu)),
         };
         let mut devices = Vec::new();
         for block in blocks {
@@ -62,22 +80,56 @@ impl Offload {
             reads.dedup();
             reads
         });
-        let offload = Offload { map, reads: reads.collect(), devices };
-        offload.fits(placement, |block| {
-            blocks.get(block).map_or(0, |block| block.weights.iter().map(|id| bytes(*id)).sum())
-        })?;
+        let block_bytes = |block: &BlockSpec| block.weights.iter().map(|id| bytes(*id)).sum();
+        let mut offload = Offload {
+            map,
+            reads: reads.collect(),
+            bytes: blocks.iter().map(block_bytes).collect(),
+            devices,
+            computes: !has_gpu || placement.execution_device != Some(Device::Gpu),
+            streams: has_gpu && placement.execution_device != Some(Device::Cpu),
+            has_gpu,
+        };
+        offload.join_tied();
+        if let Err(error) = offload.fits(placement) {
+            offload.streams = false;
+            let must = |block| offload.is_offloaded(block) && !offload.is_computed_on_cpu(block);
+            if !has_gpu || offload.bytes_of(&offload.resident()) > budget(placement) || (0..offload.len()).any(must) {
+                return Err(error.into());
+            }
+        }
         Ok(offload)
     }
 
+    /// A block that is tied to one farther away lives there too.
+    fn join_tied(&mut self) {
+        for (block, reads) in self.reads.iter().enumerate() {
+            let farthest = reads.iter().filter_map(|read| self.devices.get(*read)).max().copied();
+            if let (Some(device), Some(farthest)) = (self.devices.get_mut(block), farthest) {
+                *device = farthest.max(*device);
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.devices.len()
+    }
+
+    fn bytes_of(&self, blocks: &[usize]) -> u64 {
+        blocks.iter().map(|block| self.bytes(*block)).sum()
+    }
+
     /// Checks that there is room for what stays and for the largest of what comes and goes.
-    fn fits(&self, placement: &Placement, bytes: impl Fn(usize) -> u64) -> Result<(), PlacementError> {
-        let Some(max_memory) = placement.max_memory else { return Ok(()) };
-        let budget = max_memory.gpu.unwrap_or(0);
-        let stays: u64 = self.resident().into_iter().map(&bytes).sum();
+    fn fits(&self, placement: &Placement) -> Result<(), PlacementError> {
+        if placement.max_memory.is_none() || !self.has_gpu {
+            return Ok(());
+        }
+        let budget = budget(placement);
         let passing = |block: usize| -> u64 {
-            self.reads_of(block).iter().filter(|block| self.is_offloaded(**block)).map(|block| bytes(*block)).sum()
+            let passing = self.reads_of(block).iter().filter(|block| self.is_offloaded(**block));
+            passing.map(|block| self.bytes(*block)).sum()
         };
-        let needed = stays + (0..self.devices.len()).map(passing).max().unwrap_or(0);
+        let needed = self.bytes_of(&self.resident()) + (0..self.len()).map(passing).max().unwrap_or(0);
         if needed > budget { Err(PlacementError::NoRoom { budget, needed }) } else { Ok(()) }
     }
 
@@ -86,18 +138,81 @@ impl Offload {
         self.devices.iter().all(|device| *device == Device::Gpu)
     }
 
-    /// Whether a block comes to the device for each pass.
+    /// Bytes of a block's weights.
+    pub fn bytes(&self, block: usize) -> u64 {
+        self.bytes.get(block).copied().unwrap_or(0)
+    }
+
+    /// Where the loader brings a block's weights.
+    pub fn home(&self, block: usize) -> Home {
+        match self.devices.get(block) {
+            Some(Device::Cpu) if self.computes => Home::Cpu,
+            Some(Device::Cpu) => Home::Held,
+            Some(Device::Disk) if !self.has_gpu => Home::Cpu,
+            _ => Home::Gpu,
+        }
+    }
+
+    /// Whether the CPU has all that a block reads.
+    fn is_computed_on_cpu(&self, block: usize) -> bool {
+        self.reads_of(block).iter().all(|read| self.home(*read) == Home::Cpu)
+    }
+
+    /// The device that computes each block when so many tokens run together, as `streams` chooses for blocks that could be
+    /// computed on either; the first block and the last one, which has a row to compute, never come to the GPU for it.
+    pub fn ways(&self, tokens: usize, streams: impl Fn(u64) -> bool) -> Vec<Way> {
+        let last = self.len().saturating_sub(1);
+        let of = |block: usize| {
+            let rows = if block == 0 || block == last { 1 } else { tokens };
+            match self.is_computed_on_cpu(block) {
+                true if self.streams && rows > 1 && streams(self.bytes(block)) => Way::Gpu,
+                true => Way::Cpu,
+                false => Way::Gpu,
+            }
+        };
+        (0..self.len()).map(of).collect()
+    }
+
+    /// Whether a block's weights are given up when it has run, to make room for the next one's.
+    pub fn passes(&self, block: usize) -> bool {
+        match self.home(block) {
+            Home::Cpu => self.devices.get(block) == Some(&Device::Disk),
+            Home::Held | Home::Gpu => self.is_offloaded(block),
+        }
+    }
+
+    /// The blocks that stay where they are computed.
+    pub fn staying(&self) -> Vec<usize> {
+        (0..self.len()).filter(|block| !self.passes(*block)).collect()
+    }
+
+    /// Whether a block doesn't live on the GPU.
     pub fn is_offloaded(&self, block: usize) -> bool {
         self.devices.get(block).is_some_and(|device| *device != Device::Gpu)
     }
 
-    /// The blocks that stay.
-    pub fn resident(&self) -> Vec<usize> {
+    /// The blocks that stay on the GPU.
+    fn resident(&self) -> Vec<usize> {
         (0..self.devices.len()).filter(|block| !self.is_offloaded(*block)).collect()
     }
 
     /// The blocks whose weights a block reads.
     pub fn reads_of(&self, block: usize) -> &[usize] {
         self.reads.get(block).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// Bytes of weights that the GPU may have.
+fn budget(placement: &Placement) -> u64 {
+    placement.max_memory.map_or(u64::MAX, |max_memory| max_memory.gpu.unwrap_or(0))
+}
+
+/// What each device takes where no map says it.
+fn budgets(placement: &Placement, has_gpu: bool) -> MaxMemory {
+    let given = placement.max_memory;
+    match has_gpu {
+        true => given.unwrap_or(MaxMemory::UNBOUNDED),
+        // All that the CPU is given, or all there is.
+        false => MaxMemory { gpu: None, cpu: given.and_then(|given| given.cpu).or(Some(u64::MAX)) },
     }
 }

@@ -21,8 +21,8 @@ pub enum Ending {
 
 /// A model's blocks as dispatches.
 pub struct Recorded {
-    decode: Vec<Vec<Dispatch>>,
-    prefill: Vec<Vec<Dispatch>>,
+    decode: Blocks,
+    prefill: Blocks,
     all_rows: Vec<Dispatch>,
     /// The buffers that the blocks share.
     pub activations: Activations,
@@ -30,8 +30,14 @@ pub struct Recorded {
     pub last_logits: Tensor,
     /// Where [`Ending::Output`] leaves its rows.
     pub output: Tensor,
-    /// Tokens that may run at a time when the output of them all is wanted.
-    pub output_tokens: usize,
+}
+
+/// Blocks in one form.
+#[derive(Default)]
+struct Blocks {
+    dispatches: Vec<Vec<Dispatch>>,
+    /// What each block leaves.
+    outputs: Vec<Tensor>,
 }
 
 /// Output of this many bytes is computed at a time when it is wanted for all tokens.
@@ -43,43 +49,52 @@ impl Recorded {
         let mut activations = Activations::default();
         let mut record = |mode, ending| run(model, tuning, layouts, &mut activations, mode, ending);
         let (all, output) = record(Mode::Prefill, Ending::Output)?;
-        let all_rows = all.last().cloned().unwrap_or_default();
+        let all_rows = all.dispatches.last().cloned().unwrap_or_default();
         let (decode, prefill, last_logits) = match model.task() {
-            Task::Base => (Vec::new(), all, output),
+            Task::Base => (Blocks::default(), all, output),
             Task::CausalLm => {
                 let (prefill, last_logits) = record(Mode::Prefill, Ending::Greedy)?;
                 (record(Mode::Decode, Ending::Greedy)?.0, prefill, last_logits)
             }
         };
-        let output_tokens = output_tokens(model);
-        Ok(Recorded { decode, prefill, all_rows, activations, last_logits, output, output_tokens })
+        Ok(Recorded { decode, prefill, all_rows, activations, last_logits, output })
     }
 
     /// The dispatches of one block.
     pub fn block(&self, mode: Mode, ending: Ending, index: usize) -> &[Dispatch] {
-        let blocks = match mode {
-            Mode::Decode => &self.decode,
-            Mode::Prefill => &self.prefill,
-        };
+        let blocks = &self.blocks(mode).dispatches;
         if ending == Ending::Output && index + 1 == blocks.len() {
             return &self.all_rows;
         }
         blocks.get(index).map_or(&[], Vec::as_slice)
     }
 
+    /// The hidden state that a block leaves, unless it is the last one.
+    pub fn left_by(&self, mode: Mode, block: usize) -> Option<Tensor> {
+        self.blocks(mode).outputs.get(block).copied()
+    }
+
+    fn blocks(&self, mode: Mode) -> &Blocks {
+        match mode {
+            Mode::Decode => &self.decode,
+            Mode::Prefill => &self.prefill,
+        }
+    }
+
     /// Every kernel that some block needs.
     pub fn kernels(&self) -> impl Iterator<Item = &Kernel> {
-        let blocks = self.decode.iter().chain(&self.prefill).flatten();
+        let blocks = self.decode.dispatches.iter().chain(&self.prefill.dispatches).flatten();
         blocks.chain(&self.all_rows).map(|dispatch| &dispatch.kernel)
     }
 
     /// Dispatches of one decoded token.
     pub fn dispatches_per_token(&self) -> usize {
-        self.decode.iter().map(Vec::len).sum()
+        self.decode.dispatches.iter().map(Vec::len).sum()
     }
 }
 
-fn output_tokens(model: &dyn Model) -> usize {
+/// Tokens that may run at a time when the output of them all is wanted.
+pub fn output_tokens(model: &dyn Model) -> usize {
     (OUTPUT_BYTES / (model.shape().output_size * 4)).clamp(1, PREFILL_TOKENS)
 }
 
@@ -90,12 +105,12 @@ fn run(
     activations: &mut Activations,
     mode: Mode,
     ending: Ending,
-) -> Result<(Vec<Vec<Dispatch>>, Tensor)> {
+) -> Result<(Blocks, Tensor)> {
     let mut recorder = Recorder::new(mode, tuning, layouts, activations);
     let head = if ending == Ending::Output { HeadRows::All } else { HeadRows::Last };
     let last = model.blocks().len().saturating_sub(1);
     let mut x = model.block(&mut recorder, 0, None, head)?;
-    let mut blocks = vec![recorder.take()];
+    let mut blocks = Blocks { dispatches: vec![recorder.take()], outputs: vec![x] };
     for index in 1..=last {
         let input = recorder.carry(x);
         if index == last && ending == Ending::Output {
@@ -105,7 +120,8 @@ fn run(
         if index == last && ending == Ending::Greedy {
             recorder.argmax(x);
         }
-        blocks.push(recorder.take());
+        blocks.dispatches.push(recorder.take());
+        blocks.outputs.push(x);
     }
     Ok((blocks, x))
 }

@@ -56,7 +56,7 @@ impl Engine {
         let gpu = Gpu::request_again(&self.device).await?;
         let sources = self.sources.borrow().clone();
         let (model, timings) = (self.model.clone(), self.timings.clone());
-        let runner = Runner::new(gpu, model, &self.wishes, &sources, &self.background, timings).await?;
+        let runner = Runner::new(Some(gpu), model, &self.wishes, &sources, &self.background, timings).await?;
         self.runner.replace(Rc::new(runner));
         Ok(())
     }
@@ -67,5 +67,5 @@ fn lost(runner: &Runner, error: &Error) -> Option<GpuError> {
     if error.code() == "DISPOSED" || error.code() == "ABORTED" {
         return None;
     }
-    runner.gpu.alive().err()
+    runner.alive().err()
 }

@@ -70,8 +70,11 @@ impl Engine {
             }
         }
         let (layouts, offload) = (&runner.layouts, &runner.offload);
-        let loader = self.background.loader(&runner.gpu, &*self.model, layouts, offload, &sources).await?;
-        session.unlink();
+        let gpu = runner.gpu.as_ref().map(|on| &on.gpu);
+        let loader = self.background.loader(gpu, &*self.model, layouts, offload, &sources).await?;
+        if let Some(session) = &mut session.gpu {
+            session.unlink();
+        }
         runner.set_loader(loader);
         *self.sources.borrow_mut() = sources;
         Ok(found)

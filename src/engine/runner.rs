@@ -1,4 +1,4 @@
-//! A model on one device: all that is made for it there, and that goes with it.
+//! A model at work on the devices that there are: all that is made for it there, and that goes with them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,54 +7,110 @@ use futures_util::lock::Mutex;
 
 use super::Timings;
 use super::load::{Background, Sources, Wishes, lay_out};
-use super::offload::Offload;
+use super::offload::{Offload, Way};
+use super::rates::Rates;
 use super::recorded::Recorded;
 use super::session::Session;
 use crate::Result;
 use crate::models::Model;
-use crate::tensor::gpu::device::Gpu;
+use crate::tensor::gpu::device::{Gpu, GpuError};
 use crate::tensor::gpu::kernel::Tuning;
 use crate::tensor::gpu::program::Pipelines;
 use crate::weights::layout::Layout;
 use crate::weights::loader::Loader;
+use crate::weights::store::State;
 
-/// A model on one device.
+/// A model on a GPU and the CPU, or on the CPU alone.
 pub(super) struct Runner {
     pub model: Rc<dyn Model>,
-    pub gpu: Gpu,
+    pub gpu: Option<OnGpu>,
     pub layouts: Rc<Vec<Layout>>,
     pub offload: Offload,
-    pub recorded: Recorded,
-    pub pipelines: Pipelines,
     pub session: Mutex<Session>,
     pub timings: Rc<Timings>,
+    pub rates: Rc<Rates>,
     loader: RefCell<Loader>,
 }
 
+/// What a GPU runs.
+pub(super) struct OnGpu {
+    pub gpu: Gpu,
+    pub recorded: Recorded,
+    pub pipelines: Pipelines,
+}
+
 impl Runner {
-    /// Lays the weights out for the device, records and compiles what runs there. The weights set out before the driver
-    /// compiles.
+    /// Lays the weights out for the devices, records and compiles what runs on the GPU. The weights set out before the
+    /// driver compiles.
     pub async fn new(
-        gpu: Gpu,
+        gpu: Option<Gpu>,
         model: Rc<dyn Model>,
         wishes: &Wishes,
         sources: &Sources,
         background: &Background,
         timings: Rc<Timings>,
     ) -> Result<Runner> {
-        let layouts = Rc::new(lay_out(&*model, &sources.catalog, &gpu, wishes.dtype)?);
-        let offload = Offload::plan(&*model, &layouts, &wishes.placement)?;
-        let recorded = Recorded::new(&*model, &Tuning::of(gpu.capabilities()), &layouts)?;
-        let session = Mutex::new(Session::new(&gpu, &model.shape(), &recorded)?);
-        let loader = background.loader(&gpu, &*model, &layouts, &offload, sources).await?;
+        let layouts = Rc::new(lay_out(&*model, &sources.catalog, gpu.as_ref(), wishes.dtype)?);
+        let offload = Offload::plan(&*model, &layouts, &wishes.placement, gpu.is_some())?;
+        let rates = Rc::new(Rates::new(gpu.as_ref().is_none_or(|gpu| gpu.capabilities().is_software())));
+        let recorded = match &gpu {
+            Some(gpu) => Some(Recorded::new(&*model, &Tuning::of(gpu.capabilities()), &layouts)?),
+            None => None,
+        };
+        let gpu = gpu.zip(recorded);
+        let session = gpu.as_ref().map(|(gpu, recorded)| Session::new(gpu, &model.shape(), recorded)).transpose()?;
+        let session = Mutex::new(session.unwrap_or_default());
+        let device = gpu.as_ref().map(|(gpu, _)| gpu);
+        let loader = background.loader(device, &*model, &layouts, &offload, sources).await?;
         // The last thing that can fail.
-        let mut pipelines = Pipelines::default();
-        if let Err(error) = pipelines.compile(&gpu, recorded.kernels()).await {
-            loader.retire();
-            return Err(error.into());
-        }
+        let gpu = match gpu {
+            None => None,
+            Some((gpu, recorded)) => {
+                let mut pipelines = Pipelines::default();
+                if let Err(error) = pipelines.compile(&gpu, recorded.kernels()).await {
+                    loader.retire();
+                    return Err(error.into());
+                }
+                Some(OnGpu { gpu, recorded, pipelines })
+            }
+        };
         let loader = RefCell::new(loader);
-        Ok(Runner { model, gpu, layouts, offload, recorded, pipelines, session, timings, loader })
+        Ok(Runner { model, gpu, layouts, offload, session, timings, rates, loader })
+    }
+
+    /// What runs on the GPU.
+    ///
+    /// # Errors
+    /// Where there is none: a bug, for nothing is placed there then.
+    pub fn on_gpu(&self) -> Result<&OnGpu, GpuError> {
+        let none = || GpuError::Refused { what: "a call", message: "the model has no GPU".to_owned() };
+        self.gpu.as_ref().ok_or_else(none)
+    }
+
+    /// Fails where the GPU is lost.
+    pub fn alive(&self) -> Result<(), GpuError> {
+        self.gpu.as_ref().map_or(Ok(()), |on| on.gpu.alive())
+    }
+
+    /// The device that computes each block when so many tokens run together.
+    pub fn ways(&self, tokens: usize) -> Vec<Way> {
+        self.offload.ways(tokens, |bytes| self.rates.favour_streaming(bytes, tokens))
+    }
+
+    /// Notes that so many tokens took `ms`, where the GPU has computed all the layers.
+    pub fn note_streaming(&self, ways: &[Way], tokens: usize, ms: f64) {
+        let layers = 1..ways.len().saturating_sub(1);
+        if layers.clone().all(|block| ways.get(block) == Some(&Way::Gpu)) {
+            let bytes = |blocks: &mut dyn Iterator<Item = usize>| blocks.map(|block| self.offload.bytes(block)).sum();
+            let streamed = bytes(&mut layers.clone().filter(|block| self.offload.is_offloaded(*block)));
+            self.rates.note_gpu(bytes(&mut layers.clone()), streamed, tokens, ms);
+        }
+    }
+
+    /// Whether every weight that stays is there.
+    pub fn is_ready(&self) -> bool {
+        let loader = self.loader();
+        self.offload.staying().into_iter().all(|block| loader.state(block) == State::Resident)
     }
 
     /// The weights' loader.
@@ -67,9 +123,9 @@ impl Runner {
         self.loader.replace(loader).retire();
     }
 
-    /// Waits until every weight that stays on the device is there.
+    /// Waits until every weight that stays where it is computed is there.
     pub async fn ready(&self) -> Result<()> {
-        let blocks = self.offload.resident();
+        let blocks = self.offload.staying();
         loop {
             let loader = self.loader();
             let ready = loader.all_ready(&blocks).await;

@@ -1,12 +1,15 @@
-//! What a model keeps on the device beside its weights: activations, the key and value cache, linked programs.
+//! What a model keeps beside its weights: activations and the key and value cache, on the GPU with linked programs, and in
+//! CPU memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
+use super::offload::Way;
 use super::recorded::{Ending, PREFILL_TOKENS, Recorded};
-use super::runner::Runner;
+use super::runner::{OnGpu, Runner};
 use crate::Result;
 use crate::models::DecoderShape;
+use crate::tensor::cpu::Memory;
 use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
 use crate::tensor::gpu::program::Program;
 use crate::tensor::gpu::record::{ARGMAX_SPAN, BufferName, Mode, Running, Shape, stride};
@@ -18,14 +21,63 @@ const CACHE_STEP: usize = 256;
 type Key = (Mode, bool, usize);
 
 /// Everything that changes while a model runs.
-pub struct Session {
+#[derive(Default)]
+pub(super) struct Session {
+    /// On the GPU, where there is one.
+    pub gpu: Option<GpuSession>,
+    /// On the CPU.
+    pub memory: Memory,
+    /// Ids of the tokens that run, where they are known here.
+    pub ids: Vec<u32>,
+    /// The first one's position.
+    pub position: usize,
+    /// Their cosines and sines.
+    pub angles: Vec<f32>,
+    /// When others last had their turn.
+    pub breath: f64,
+}
+
+impl Session {
+    /// One with a GPU.
+    pub fn new(gpu: &Gpu, shape: &DecoderShape, recorded: &Recorded) -> Result<Session, GpuError> {
+        Ok(Session { gpu: Some(GpuSession::new(gpu, shape, recorded)?), ..Session::default() })
+    }
+
+    /// Makes room in the caches for `positions` positions, from the first on, for layers that are computed by any of
+    /// these ways; what was there is forgotten.
+    pub async fn reserve(&mut self, runner: &Runner, ways: &[&[Way]], positions: usize) -> Result<()> {
+        let shape = runner.model.shape();
+        let is_on = |layer: usize, way: Way| ways.iter().any(|ways| ways.get(layer + 1) == Some(&way));
+        let layers = |way| (0..shape.layers).filter(move |layer| is_on(*layer, way));
+        for layer in layers(Way::Cpu) {
+            self.memory.reserve(layer, positions, shape.kv_heads * shape.head_dim)?;
+        }
+        if let (Some(on), Some(session)) = (&runner.gpu, &mut self.gpu) {
+            session.reserve(&on.gpu, &shape, positions, layers(Way::Gpu).collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// What is on the GPU.
+    ///
+    /// # Errors
+    /// Where there is none: a bug.
+    pub fn on_gpu(&mut self) -> Result<&mut GpuSession, GpuError> {
+        let none = || GpuError::Refused { what: "a call", message: "the model has no GPU".to_owned() };
+        self.gpu.as_mut().ok_or_else(none)
+    }
+}
+
+/// What changes on the GPU while a model runs.
+pub(super) struct GpuSession {
     /// `tokens, position, 0, 0`, then (cos, sin) pairs.
     pub step: Rc<Buffer>,
     /// Ids of the tokens that run.
     pub ids: Rc<Buffer>,
     candidates: Rc<Buffer>,
     activations: HashMap<usize, Rc<Buffer>>,
-    cache: Vec<(Rc<Buffer>, Rc<Buffer>)>,
+    /// Of the layers that the GPU has computed.
+    cache: HashMap<usize, [Rc<Buffer>; 2]>,
     capacity: usize,
     programs: HashMap<Key, Program>,
     /// Four-byte buffers in which chosen ids come back, free ones.
@@ -34,34 +86,37 @@ pub struct Session {
     pub running: Running,
     /// The step's bytes, kept so that the token loop allocates nothing.
     pub step_bytes: Vec<u8>,
-    /// Cosines and sines, likewise.
-    pub angles: Vec<f32>,
 }
 
-impl Session {
+impl GpuSession {
     /// The small buffers. Activations and the cache come when they are first needed.
-    pub fn new(gpu: &Gpu, shape: &DecoderShape, recorded: &Recorded) -> Result<Session, GpuError> {
+    fn new(gpu: &Gpu, shape: &DecoderShape, recorded: &Recorded) -> Result<GpuSession, GpuError> {
         let storage = |label, bytes: usize| gpu.create_buffer(label, bytes as u64, Usage::Storage).map(Rc::new);
         // The kernels' binding holds one pair at least.
         let rope = (PREFILL_TOKENS * shape.angles).max(1) * 8;
-        Ok(Session {
+        Ok(GpuSession {
             step: storage("step", 16 + rope)?,
             ids: storage("ids", PREFILL_TOKENS * 4)?,
             candidates: storage("candidates", shape.vocab_size.div_ceil(ARGMAX_SPAN) * 8)?,
             activations: HashMap::with_capacity(recorded.activations.shapes().len()),
-            cache: Vec::new(),
+            cache: HashMap::new(),
             capacity: 0,
             programs: HashMap::new(),
             readbacks: Vec::new(),
             running: Running::default(),
             step_bytes: Vec::new(),
-            angles: Vec::new(),
         })
     }
 
-    /// Makes room in the cache for `positions` positions, from the first on; what was there is forgotten.
-    pub async fn reserve(&mut self, gpu: &Gpu, shape: &DecoderShape, positions: usize) -> Result<(), GpuError> {
-        if positions <= self.capacity {
+    /// Makes room in these layers' caches for `positions` positions, from the first on; what was there is forgotten.
+    async fn reserve(
+        &mut self,
+        gpu: &Gpu,
+        shape: &DecoderShape,
+        positions: usize,
+        layers: Vec<usize>,
+    ) -> Result<(), GpuError> {
+        if positions <= self.capacity && layers.iter().all(|layer| self.cache.contains_key(layer)) {
             return Ok(());
         }
         let position_bytes = (shape.kv_heads * shape.head_dim * 2) as u64;
@@ -72,19 +127,26 @@ impl Session {
                 (format!("a cache of {positions} tokens"), (positions as u64).saturating_mul(position_bytes));
             return Err(GpuError::Limit { what, limit: "maxStorageBufferBindingSize", needed, allowed });
         }
-        let capacity = positions.next_multiple_of(CACHE_STEP).min(most);
+        let capacity = positions.next_multiple_of(CACHE_STEP).min(most).max(self.capacity);
         let bytes = capacity as u64 * position_bytes;
+        // Other calls may have had other layers here.
+        let layers: BTreeSet<usize> = layers.into_iter().chain(self.cache.keys().copied()).collect();
         // The bind groups hold the old buffers.
         self.programs.clear();
         self.cache.clear();
         self.capacity = 0;
         let make = || {
             let one = |label| gpu.create_buffer(label, bytes, Usage::Storage).map(Rc::new);
-            (0..shape.layers).map(|_| Ok((one("keys")?, one("values")?))).collect()
+            layers.into_iter().map(|layer| Ok((layer, [one("keys")?, one("values")?]))).collect()
         };
         self.cache = gpu.checked("the key and value cache", make).await?;
         self.capacity = capacity;
         Ok(())
+    }
+
+    /// A layer's keys and values.
+    pub fn cache(&self, layer: usize) -> Option<&[Rc<Buffer>; 2]> {
+        self.cache.get(&layer)
     }
 
     /// Forgets the linked programs, whose bind groups hold the weights' buffers.
@@ -101,10 +163,10 @@ impl Session {
     pub async fn program(&mut self, runner: &Runner, mode: Mode, ending: Ending, block: usize) -> Result<&Program> {
         let key = (mode, ending == Ending::Output, block);
         if !self.programs.contains_key(&key) {
-            let dispatches = runner.recorded.block(mode, ending, block);
-            let gpu = &runner.gpu;
-            self.allocate(gpu, &runner.recorded, dispatches.iter().flat_map(|d| &d.buffers)).await?;
-            let link = || Program::link(gpu, &runner.pipelines, dispatches, |name| self.buffer(runner, name));
+            let OnGpu { gpu, recorded, pipelines } = runner.on_gpu()?;
+            let dispatches = recorded.block(mode, ending, block);
+            self.allocate(gpu, recorded, dispatches.iter().flat_map(|d| &d.buffers)).await?;
+            let link = || Program::link(gpu, pipelines, dispatches, |name| self.buffer(runner, name));
             let program = gpu.checked("a program's parameters", link).await?;
             self.programs.insert(key, program);
         }
@@ -123,7 +185,8 @@ impl Session {
         self.activations.get(&place).ok_or_else(missing)
     }
 
-    async fn allocate(
+    /// Makes the activations that are named.
+    pub async fn allocate(
         &mut self,
         gpu: &Gpu,
         recorded: &Recorded,
@@ -163,8 +226,8 @@ impl Session {
             BufferName::Activation(place) => self.activations.get(&place).cloned(),
             BufferName::Step => Some(self.step.clone()),
             BufferName::Ids => Some(self.ids.clone()),
-            BufferName::Keys(layer) => self.cache.get(layer).map(|(keys, _)| keys.clone()),
-            BufferName::Values(layer) => self.cache.get(layer).map(|(_, values)| values.clone()),
+            BufferName::Keys(layer) => self.cache(layer).map(|[keys, _]| keys.clone()),
+            BufferName::Values(layer) => self.cache(layer).map(|[_, values]| values.clone()),
             BufferName::Candidates => Some(self.candidates.clone()),
         };
         found.ok_or_else(|| GpuError::Refused { what: "a program", message: format!("there is no {name:?}") })

@@ -1,5 +1,7 @@
 //! Element types, and the small set of ops that models are written in: one contract, one execution a device.
 
+#[cfg(feature = "engine")]
+pub mod cpu;
 mod dtype;
 #[cfg(feature = "engine")]
 pub mod gpu;

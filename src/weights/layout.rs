@@ -1,6 +1,8 @@
-//! How a weight lies in device memory: rows padded to whole quads, split where a binding would be too large.
+//! How a weight lies in a GPU's memory: rows padded to whole quads, split where a binding would be too large; and in which
+//! precision it is kept everywhere.
 
 use super::spec::WeightSpec;
+use crate::tensor::cpu;
 use crate::tensor::gpu::device::{Capabilities, GpuError};
 use crate::tensor::gpu::kernel::Storage;
 
@@ -37,8 +39,7 @@ impl Layout {
     /// [`GpuError::Limit`] where a single row exceeds a binding.
     pub fn new(spec: &WeightSpec, storage: Storage, capabilities: &Capabilities) -> Result<Layout, GpuError> {
         let (rows, cols) = (spec.rows(), spec.cols);
-        // A vector is a matrix of one column whose elements lie side by side.
-        let stride = if cols == 1 { 1 } else { cols.next_multiple_of(4) };
+        let stride = stride(cols);
         let row_bytes = (stride * storage.size()) as u64;
         let allowed = capabilities.max_storage_buffer_binding_size.min(capabilities.max_buffer_size);
         let fit = usize::try_from(allowed / row_bytes).unwrap_or(usize::MAX).min(rows);
@@ -54,6 +55,18 @@ impl Layout {
         Ok(Layout { rows, cols, stride, storage, plus_one: spec.plus_one, parts })
     }
 
+    /// Lays out `spec` where there is no GPU: in one part.
+    pub fn on_cpu(spec: &WeightSpec, storage: Storage) -> Layout {
+        let (rows, cols) = (spec.rows(), spec.cols);
+        let stride = stride(cols);
+        Layout { rows, cols, stride, storage, plus_one: spec.plus_one, parts: vec![Part { first: 0, rows }] }
+    }
+
+    /// Rows and columns of it as a matrix, a vector being one row.
+    pub fn matrix(&self) -> [usize; 2] {
+        if self.cols == 1 { [1, self.rows] } else { [self.rows, self.cols] }
+    }
+
     /// Bytes that `rows` rows take on the device. Vectors are padded to a whole quad.
     pub fn bytes(&self, rows: usize) -> u64 {
         let bytes = (rows * self.stride * self.storage.size()) as u64;
@@ -63,5 +76,20 @@ impl Layout {
     /// Bytes that the whole weight takes on the device.
     pub fn total_bytes(&self) -> u64 {
         self.parts.iter().map(|part| self.bytes(part.rows)).sum()
+    }
+}
+
+/// Elements of a row in device memory. A vector is a matrix of one column whose elements lie side by side.
+fn stride(cols: usize) -> usize {
+    if cols == 1 { 1 } else { cols.next_multiple_of(4) }
+}
+
+impl From<Storage> for cpu::Storage {
+    fn from(storage: Storage) -> cpu::Storage {
+        match storage {
+            Storage::F32 => cpu::Storage::F32,
+            Storage::F16 | Storage::F16Packed => cpu::Storage::F16,
+            Storage::Bf16 => cpu::Storage::Bf16,
+        }
     }
 }

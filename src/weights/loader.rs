@@ -15,6 +15,7 @@ use std::task::{Poll, Waker};
 use futures_util::future::{LocalBoxFuture, try_join_all};
 
 use super::WeightsError;
+use super::gather::Gatherer;
 use super::held::{Held, Recording};
 use super::plan::Fetch;
 use super::spec::BlockSpec;
@@ -57,10 +58,21 @@ pub struct WeightFile {
     pub path: String,
 }
 
+/// Where a block's weights go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// To the GPU.
+    Gpu,
+    /// To the GPU; the file's bytes stay in CPU memory, from which they come again when they have been evicted.
+    Held,
+    /// To CPU memory.
+    Cpu,
+}
+
 /// What the loader works with.
 pub struct Parts {
-    /// Where the weights go.
-    pub gpu: Gpu,
+    /// Where the weights go, if not all of them to CPU memory.
+    pub gpu: Option<Gpu>,
     /// Where they come from, as the fetches number them.
     pub files: Vec<WeightFile>,
     /// The model's blocks.
@@ -69,8 +81,8 @@ pub struct Parts {
     pub fetches: Vec<Vec<Fetch>>,
     /// Empty slots.
     pub store: Store,
-    /// Of each block, whether its bytes are kept in CPU memory once they have come.
-    pub held: Vec<bool>,
+    /// Where each block's weights go.
+    pub homes: Vec<Home>,
     /// Runs requests in the background.
     pub spawn: Spawn,
     /// Told of every chunk.
@@ -79,20 +91,30 @@ pub struct Parts {
     pub abort: Abort,
 }
 
-#[derive(Default)]
 struct Block {
+    home: Home,
     fetches: Vec<Rc<Fetch>>,
     asked: Cell<bool>,
     left: Cell<usize>,
     // Which attempt this is: a request of an earlier one, still under way, no longer counts.
     attempt: Cell<u32>,
-    /// Whether its bytes are kept in CPU memory.
-    is_held: bool,
     /// Whether it has been here: when it comes again, that is no progress.
     has_come: Cell<bool>,
     // What this attempt has brought from each file.
     loaded: RefCell<BTreeMap<usize, u64>>,
     failed: RefCell<Option<Rc<Error>>>,
+}
+
+/// One stream's ways to where weights go.
+struct Way {
+    uploader: Option<Uploader>,
+    gatherer: Gatherer,
+}
+
+impl Way {
+    fn staging_bytes(&self) -> u64 {
+        self.uploader.as_ref().map_or(0, Uploader::staging_bytes)
+    }
 }
 
 struct File {
@@ -103,7 +125,7 @@ struct File {
 }
 
 struct Inner {
-    gpu: Gpu,
+    gpu: Option<Gpu>,
     files: Vec<File>,
     specs: Vec<BlockSpec>,
     blocks: Vec<Block>,
@@ -136,9 +158,12 @@ impl Loader {
     /// Where a cast kernel does not compile.
     pub async fn new(parts: Parts) -> Result<Loader> {
         let mut casts = Pipelines::default();
-        let extents = || parts.fetches.iter().flatten().flat_map(|fetch| &fetch.extents);
-        let kernels: Vec<_> = extents().filter_map(|e| cast_kernel(e, parts.store.layout(e.weight)?)).collect();
-        casts.compile(&parts.gpu, &kernels).await?;
+        if let Some(gpu) = &parts.gpu {
+            let cast = parts.fetches.iter().zip(&parts.homes).filter(|(_, home)| **home != Home::Cpu);
+            let extents = cast.flat_map(|(fetches, _)| fetches.iter().flat_map(|fetch| &fetch.extents));
+            let kernels: Vec<_> = extents.filter_map(|e| cast_kernel(e, parts.store.layout(e.weight)?)).collect();
+            casts.compile(gpu, &kernels).await?;
+        }
         let file = |WeightFile { repo, path }| File { repo, path, loaded: Cell::new(0), total: 0 };
         let mut files: Vec<File> = parts.files.into_iter().map(file).collect();
         let mut total = 0;
@@ -149,14 +174,20 @@ impl Loader {
                 file.total += bytes;
             }
         }
-        let held = parts.held.into_iter().chain(std::iter::repeat(false));
+        let homes = parts.homes.into_iter().chain(std::iter::repeat(Home::Gpu));
         let blocks = parts
             .fetches
             .into_iter()
-            .zip(held)
-            .map(|(fetches, is_held)| {
-                let fetches = fetches.into_iter().map(Rc::new).collect();
-                Block { fetches, is_held, ..Block::default() }
+            .zip(homes)
+            .map(|(fetches, home)| Block {
+                home,
+                fetches: fetches.into_iter().map(Rc::new).collect(),
+                asked: Cell::default(),
+                left: Cell::default(),
+                attempt: Cell::default(),
+                has_come: Cell::default(),
+                loaded: RefCell::default(),
+                failed: RefCell::default(),
             })
             .collect();
         let inner = |_me: &Weak<Inner>| Inner {
@@ -263,7 +294,7 @@ impl Loader {
         }
     }
 
-    /// Waits until a block's own weights are on the device. What failed before in the background sets out again too.
+    /// Waits until a block's own weights are where they are to be. What failed before in the background sets out again too.
     ///
     /// # Errors
     /// What stopped the load; asking again tries again.
@@ -275,7 +306,7 @@ impl Loader {
         self.there(index).await
     }
 
-    /// Waits until all of these blocks' weights are on the device.
+    /// Waits until all of these blocks' weights are where they are to be.
     ///
     /// # Errors
     /// The first that stopped the load of a block; asking again tries again.
@@ -285,7 +316,33 @@ impl Loader {
         try_join_all(blocks.iter().map(|block| self.there(*block))).await.map(drop)
     }
 
-    /// Gives back the device's memory of a block that is there; it comes again when it is asked for.
+    /// Where a block's weights go.
+    pub fn home(&self, block: usize) -> Home {
+        self.0.blocks.get(block).map_or(Home::Gpu, |block| block.home)
+    }
+
+    /// Copies a block's weights, which are in CPU memory, to the GPU, until [`take_back`](Self::take_back).
+    ///
+    /// # Errors
+    /// What the device says.
+    pub async fn lend(&self, index: usize) -> Result<()> {
+        let (Some(gpu), Some(spec)) = (&self.0.gpu, self.0.specs.get(index)) else { return Ok(()) };
+        let lend = || {
+            let mut store = self.0.store.borrow_mut();
+            spec.weights.iter().try_for_each(|weight| store.lend(gpu, *weight))
+        };
+        Ok(gpu.checked(&spec.name, lend).await?)
+    }
+
+    /// Gives back what the GPU has of a block in CPU memory.
+    pub fn take_back(&self, index: usize) {
+        if let Some(spec) = self.0.specs.get(index) {
+            let mut store = self.0.store.borrow_mut();
+            spec.weights.iter().for_each(|weight| store.take_back(*weight));
+        }
+    }
+
+    /// Gives back the memory of a block that is there; it comes again when it is asked for.
     pub fn evict(&self, index: usize) {
         if self.state(index) == State::Resident
             && let (Some(block), Some(spec)) = (self.0.blocks.get(index), self.0.specs.get(index))
@@ -298,7 +355,7 @@ impl Loader {
 
     /// Bytes of weights that are kept in CPU memory.
     pub fn held_bytes(&self) -> u64 {
-        self.0.held.bytes()
+        self.0.held.bytes() + self.0.store.borrow().matrix_bytes()
     }
 
     async fn there(&self, index: usize) -> Result<()> {
@@ -336,15 +393,15 @@ impl Inner {
 
     /// One stream: takes requests from the queue until it is empty.
     async fn work(&self) {
-        let mut uploader = Uploader::new(self.gpu.clone());
+        let mut way = Way { uploader: self.gpu.clone().map(Uploader::new), gatherer: Gatherer::default() };
         loop {
             let next = self.queue.borrow_mut().pop_front();
             let Some(fetch) = next else { break };
             let Some(block) = self.blocks.get(fetch.block) else { continue };
-            let before = uploader.staging_bytes();
+            let before = way.staging_bytes();
             let attempt = block.attempt.get();
-            let result = self.fetch(&fetch, attempt, &mut uploader).await;
-            self.staging.set(self.staging.get() + uploader.staging_bytes() - before);
+            let result = self.fetch(&fetch, block, attempt, &mut way).await;
+            self.staging.set(self.staging.get() + way.staging_bytes() - before);
             self.peak_staging.set(self.peak_staging.get().max(self.staging.get()));
             if block.attempt.get() != attempt || !block.asked.get() {
                 continue;
@@ -358,7 +415,7 @@ impl Inner {
             }
             self.wake();
         }
-        self.staging.set(self.staging.get().saturating_sub(uploader.staging_bytes()));
+        self.staging.set(self.staging.get().saturating_sub(way.staging_bytes()));
         self.streams.set(self.streams.get().saturating_sub(1));
     }
 
@@ -382,30 +439,44 @@ impl Inner {
         }
     }
 
-    async fn fetch(&self, fetch: &Fetch, attempt: u32, uploader: &mut Uploader) -> Result<()> {
-        let current =
-            || self.blocks.get(fetch.block).is_some_and(|block| block.asked.get() && block.attempt.get() == attempt);
+    async fn fetch(&self, fetch: &Fetch, block: &Block, attempt: u32, way: &mut Way) -> Result<()> {
+        let current = || block.asked.get() && block.attempt.get() == attempt;
         let Some(file) = self.files.get(fetch.file) else { return Ok(()) };
-        let allocate = || {
-            let mut store = self.store.borrow_mut();
-            fetch.extents.iter().try_for_each(|extent| store.allocate(&self.gpu, extent.weight))
-        };
-        self.gpu.checked(&file.path, allocate).await?;
+        let gpu = self.gpu.as_ref().filter(|_| block.home != Home::Cpu);
+        match gpu {
+            Some(gpu) => {
+                let allocate = || {
+                    let mut store = self.store.borrow_mut();
+                    fetch.extents.iter().try_for_each(|extent| store.allocate(gpu, extent.weight))
+                };
+                gpu.checked(&file.path, allocate).await?;
+            }
+            None => {
+                let mut store = self.store.borrow_mut();
+                fetch.extents.iter().try_for_each(|extent| store.allocate_matrix(extent.weight))?;
+            }
+        }
         let heard = |bytes: u64| {
             if current() {
-                self.heard(fetch, file, bytes);
+                self.heard(fetch, block, file, bytes);
             }
         };
-        let mut stream = self.stream(fetch, file).await?;
+        let mut stream = self.stream(fetch, block, file).await?;
         let mut chunks = Chunks::new(&mut stream, &file.path);
         for extent in &fetch.extents {
-            let (layout, buffers) = {
-                let store = self.store.borrow();
-                (store.layout(extent.weight).cloned(), store.buffers(extent.weight).to_vec())
-            };
-            // A block that failed in another stream has given its buffers back.
-            let Some(layout) = layout.filter(|layout| layout.parts.len() == buffers.len()) else { return Ok(()) };
-            uploader.upload(&mut chunks, extent, &layout, &buffers, &self.casts, &heard).await?;
+            match way.uploader.as_mut().filter(|_| gpu.is_some()) {
+                Some(uploader) => {
+                    let (layout, buffers) = {
+                        let store = self.store.borrow();
+                        (store.layout(extent.weight).cloned(), store.buffers(extent.weight).to_vec())
+                    };
+                    // A block that failed in another stream has given its buffers back.
+                    let layout = layout.filter(|layout| layout.parts.len() == buffers.len());
+                    let Some(layout) = layout else { return Ok(()) };
+                    uploader.upload(&mut chunks, extent, &layout, &buffers, &self.casts, &heard).await?;
+                }
+                None => way.gatherer.gather(&mut chunks, extent, &self.store, &heard).await?,
+            }
             if !current() {
                 return Ok(());
             }
@@ -414,28 +485,28 @@ impl Inner {
         if let Some(chunks) = stream.passed {
             self.held.keep(fetch.file, &fetch.range, chunks);
         }
-        // Don't let what waits in the device's queue pile up faster than it is worked off.
-        self.gpu.idle().await?;
+        if let Some(gpu) = gpu {
+            // Don't let what waits in the device's queue pile up faster than it is worked off.
+            gpu.idle().await?;
+        }
         Ok(())
     }
 
     /// A range's bytes: from CPU memory, or from where the file is.
-    async fn stream(&self, fetch: &Fetch, file: &File) -> Result<Recording> {
+    async fn stream(&self, fetch: &Fetch, block: &Block, file: &File) -> Result<Recording> {
         if let Some(stream) = self.held.open(fetch.file, &fetch.range) {
             return Ok(Recording { stream, passed: None });
         }
-        let is_held = self.blocks.get(fetch.block).is_some_and(|block| block.is_held);
+        let is_held = block.home == Home::Held;
         let stream = file.repo.open(&file.path, fetch.range.clone()).await?;
         Ok(Recording { stream, passed: is_held.then(Vec::new) })
     }
 
-    fn heard(&self, fetch: &Fetch, file: &File, bytes: u64) {
-        if self.blocks.get(fetch.block).is_some_and(|block| block.has_come.get()) {
+    fn heard(&self, fetch: &Fetch, block: &Block, file: &File, bytes: u64) {
+        if block.has_come.get() {
             return;
         }
-        if let Some(block) = self.blocks.get(fetch.block) {
-            *block.loaded.borrow_mut().entry(fetch.file).or_default() += bytes;
-        }
+        *block.loaded.borrow_mut().entry(fetch.file).or_default() += bytes;
         file.loaded.set(file.loaded.get() + bytes);
         self.loaded.set(self.loaded.get() + bytes);
         if let Some(progress) = &self.progress {

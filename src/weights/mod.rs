@@ -1,6 +1,7 @@
 //! The weight store: where each weight of a model is, and how it gets there.
 
 mod cast;
+mod gather;
 pub mod held;
 pub mod init;
 pub mod keys;

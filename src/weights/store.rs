@@ -1,9 +1,10 @@
-//! Slots: for each weight its layout, its buffers once there are some, and how much of it has come.
+//! Slots: for each weight its layout, its buffers or its matrix once there are some, and how much of it has come.
 
 use std::rc::Rc;
 
 use super::layout::Layout;
 use super::spec::WeightSpecs;
+use crate::tensor::cpu::{CpuError, Matrix};
 use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
 use crate::tensor::ops::WeightId;
 
@@ -12,19 +13,23 @@ use crate::tensor::ops::WeightId;
 pub enum State {
     /// Nothing of it is here.
     Absent,
-    /// Its buffers are there and fill.
+    /// Its buffers, or its matrix, are there and fill.
     Coming,
-    /// All of it is on the device.
+    /// All of it is where it is to be.
     Resident,
 }
 
+#[derive(Default)]
 struct Slot {
     label: String,
+    /// On the GPU: what has come there, or what is lent to it of the matrix.
     buffers: Vec<Rc<Buffer>>,
+    /// In CPU memory.
+    matrix: Option<Matrix>,
     elements_here: usize,
 }
 
-/// The weights of one model on one device.
+/// The weights of one model.
 pub struct Store {
     layouts: Rc<Vec<Layout>>,
     slots: Vec<Slot>,
@@ -33,10 +38,7 @@ pub struct Store {
 impl Store {
     /// Empty slots for all of a model's weights.
     pub fn new(specs: &WeightSpecs, layouts: Rc<Vec<Layout>>) -> Store {
-        let slots = specs
-            .iter()
-            .map(|(_, spec)| Slot { label: spec.name.clone(), buffers: Vec::new(), elements_here: 0 })
-            .collect();
+        let slots = specs.iter().map(|(_, spec)| Slot { label: spec.name.clone(), ..Slot::default() }).collect();
         Store { layouts, slots }
     }
 
@@ -49,12 +51,12 @@ impl Store {
     pub fn state(&self, id: WeightId) -> State {
         match (self.slots.get(id.0), self.layouts.get(id.0)) {
             (Some(slot), Some(layout)) if slot.elements_here == layout.rows * layout.cols => State::Resident,
-            (Some(slot), _) if !slot.buffers.is_empty() => State::Coming,
+            (Some(slot), _) if !slot.buffers.is_empty() || slot.matrix.is_some() => State::Coming,
             _ => State::Absent,
         }
     }
 
-    /// Bytes of it that are on the device.
+    /// Bytes of it that are where it is to be.
     pub fn resident_bytes(&self, id: WeightId) -> u64 {
         match (self.slots.get(id.0), self.layouts.get(id.0)) {
             (Some(slot), Some(layout)) => layout.bytes(slot.elements_here / layout.cols.max(1)),
@@ -73,6 +75,67 @@ impl Store {
         Ok(())
     }
 
+    /// Makes room for the weight in CPU memory, where there is none yet.
+    ///
+    /// # Errors
+    /// [`CpuError::OutOfMemory`]
+    pub fn allocate_matrix(&mut self, id: WeightId) -> Result<(), CpuError> {
+        if let (Some(slot), Some(layout)) = (self.slots.get_mut(id.0), self.layouts.get(id.0))
+            && slot.matrix.is_none()
+        {
+            let [rows, cols] = layout.matrix();
+            slot.matrix = Some(Matrix::new(&slot.label, rows, cols, layout.storage.into())?);
+        }
+        Ok(())
+    }
+
+    /// Copies a weight in CPU memory to the GPU, for as long as it isn't taken back. A failing allocation shows at the
+    /// scope around it.
+    pub fn lend(&mut self, gpu: &Gpu, id: WeightId) -> Result<(), GpuError> {
+        self.allocate(gpu, id)?;
+        if let (Some(slot), Some(layout)) = (self.slots.get(id.0), self.layouts.get(id.0))
+            && let Some(matrix) = &slot.matrix
+        {
+            for (part, buffer) in layout.parts.iter().zip(&slot.buffers) {
+                let rows = if layout.cols == 1 { 1 } else { part.rows };
+                let line = usize::try_from(layout.bytes(part.rows) / rows.max(1) as u64).unwrap_or(usize::MAX);
+                let lines = part.first..part.first + rows;
+                if matrix.line_bytes() == line {
+                    gpu.write(buffer, 0, matrix.bytes(lines))?;
+                    continue;
+                }
+                // In CPU memory rows are padded further.
+                for (at, row) in lines.enumerate() {
+                    let bytes = matrix.bytes(row..row + 1).get(..line).unwrap_or_default();
+                    gpu.write(buffer, (at * line) as u64, bytes)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what the GPU has of a weight in CPU memory.
+    pub fn take_back(&mut self, id: WeightId) {
+        if let Some(slot) = self.slots.get_mut(id.0) {
+            slot.buffers.clear();
+        }
+    }
+
+    /// The weight in CPU memory.
+    pub fn matrix(&self, id: WeightId) -> Option<&Matrix> {
+        self.slots.get(id.0)?.matrix.as_ref()
+    }
+
+    /// The weight in CPU memory, to be filled.
+    pub fn matrix_mut(&mut self, id: WeightId) -> Option<&mut Matrix> {
+        self.slots.get_mut(id.0)?.matrix.as_mut()
+    }
+
+    /// Bytes of CPU memory that weights take.
+    pub fn matrix_bytes(&self) -> u64 {
+        self.slots.iter().filter_map(|slot| slot.matrix.as_ref()).map(Matrix::size).sum()
+    }
+
     /// Notes that elements have come.
     pub fn arrived(&mut self, id: WeightId, elements: usize) {
         if let Some(slot) = self.slots.get_mut(id.0) {
@@ -84,6 +147,7 @@ impl Store {
     pub fn evict(&mut self, id: WeightId) {
         if let Some(slot) = self.slots.get_mut(id.0) {
             slot.buffers.clear();
+            slot.matrix = None;
             slot.elements_here = 0;
         }
     }

@@ -237,7 +237,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// The next chunk, of at most `most` bytes.
-    async fn next(&mut self, most: u64) -> Result<Chunk> {
+    pub async fn next(&mut self, most: u64) -> Result<Chunk> {
         let chunk = match self.rest.take() {
             Some(chunk) => chunk,
             None => self.stream.next().await?.ok_or_else(|| {

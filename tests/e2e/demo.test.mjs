@@ -3,7 +3,16 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { launchChromium } from "./support/browsers.mjs";
-import { ask, layersShown, numberShown, openDemo, untilOpen } from "./support/demo.mjs";
+import {
+  ask,
+  layersShown,
+  numberShown,
+  openDemo,
+  setBudget,
+  tiersShown,
+  untilOpen,
+  untilPlaced,
+} from "./support/demo.mjs";
 import { SAMPLE, startTestHub } from "./support/models.mjs";
 import { serve } from "./support/site.mjs";
 
@@ -79,12 +88,84 @@ test("what can't be loaded is said so, and the page goes on: loads, answers, sto
   assert.ok(again.tokens >= 1);
 });
 
-test("without WebGPU the page says so and how to get it", async () => {
-  await page.addInitScript(() => {
-    delete Navigator.prototype.gpu;
+test("half of the GPU: the map shows where the rest is, and the model says the same; no room is said so", async () => {
+  const question = "What is the capital of France?";
+  const askAnew = async () => {
+    await page.getByRole("button", { name: "New chat" }).click();
+    return ask(page, question, { maxNewTokens: 6 });
+  };
+  await openDemo(page, { url: site.url, hub: hub.endpoint, model: SAMPLE });
+  await untilOpen(page);
+  const whole = await ask(page, question, { maxNewTokens: 6 });
+  assert.match(whole.text, /Paris/);
+  await page.waitForFunction(() => document.body.dataset.phase === "resident", null, { timeout: 0 });
+  const total = await numberShown(page, "resident-bytes");
+  const before = await tiersShown(page);
+  assert.deepEqual([before.gpu.bytes, before.cpu.bytes, before.disk.bytes], [total, 0, 0]);
+  assert.match(await page.getByTestId("budget-bytes").innerText(), /^all/);
+
+  await setBudget(page, 50);
+  assert.match(await page.getByTestId("budget-bytes").innerText(), /^50 %, 135 MB of 269 MB$/);
+  // From the cache: the network is only asked whether the branch has moved.
+  assert.ok((await numberShown(page, "fetched-bytes")) < 10_000);
+  assert.equal(await page.getByTestId("message-user").count(), 1);
+  const half = await tiersShown(page);
+  assert.ok(half.gpu.bytes > 0.3 * total && half.gpu.bytes <= total / 2, String(half.gpu.bytes));
+  assert.deepEqual([half.gpu.bytes + half.cpu.bytes, half.disk.bytes], [total, 0]);
+  assert.match(half.cpu.words.join(), /^C\s*CPU memory,\d+,1\d\d MB,1\d\d MB$/);
+  const shown = await layersShown(page);
+  assert.deepEqual([...new Set(shown.map(({ device }) => device))], ["0", "cpu"]);
+  assert.ok(shown.every(({ state }) => state === "resident"));
+  assert.equal(shown.at(-2).label, "model.layers.29: 7.08 MB in CPU memory");
+  assert.equal((await askAnew()).text, whole.text);
+
+  // On disk: there already, since all has come once; and in memory one at a time, while they are used.
+  await page.getByTestId("offload-to").selectOption({ label: "on disk" });
+  await untilPlaced(page);
+  const stored = await tiersShown(page);
+  assert.deepEqual([stored.gpu.bytes, stored.cpu.bytes, stored.disk.bytes], [half.gpu.bytes, 0, half.cpu.bytes]);
+  const label = "model.layers.29: 7.08 MB on disk, comes for each pass";
+  assert.deepEqual((await layersShown(page)).at(-2), { ...shown.at(-2), device: "disk", label });
+  const passing = page.locator("[data-testid=layers] [data-device=disk][data-state=passing]").first().waitFor();
+  assert.equal((await askAnew()).text, whole.text);
+  await passing;
+  await page.waitForFunction(() => document.querySelector("[data-testid=layers] [data-state=passing]") === null);
+  assert.equal(await numberShown(page, "resident-bytes"), half.gpu.bytes);
+
+  // While an answer is written: that stops, and stays.
+  await page.getByTestId("max-new-tokens").evaluate((field) => {
+    field.value = "2000";
   });
-  await page.goto(site.url);
-  await page.getByTestId("no-webgpu").waitFor();
-  assert.match(await page.getByTestId("no-webgpu").innerText(), /WebGPU is missing/);
-  assert.ok(await page.getByTestId("load").isDisabled());
+  await page.getByTestId("prompt").fill("Count from one to one hundred in words.");
+  await page.getByTestId("send").click();
+  await page.waitForFunction(() => Number([...document.querySelectorAll(".note")].at(-1)?.dataset.tokens) >= 2, null, {
+    timeout: 0,
+  });
+  await assert.rejects(setBudget(page, 10), { code: "DEVICE_MAP", message: /25 %.*CPU memory/s });
+  assert.match(await page.getByTestId("message-assistant").last().innerText(), /stopped/);
+  assert.ok(await page.getByTestId("send").isDisabled());
+
+  await page.getByTestId("offload-to").selectOption({ label: "in CPU memory" });
+  await untilPlaced(page);
+  const tenth = await tiersShown(page);
+  assert.deepEqual([tenth.gpu.bytes + tenth.cpu.bytes, tenth.disk.bytes], [total, 0]);
+  assert.ok(tenth.gpu.bytes <= total / 10);
+  assert.equal((await askAnew()).text, whole.text);
+});
+
+test("without WebGPU the page says so and how to get it, and the model runs on the CPU", async () => {
+  const without = await launchChromium({ webgpu: false });
+  try {
+    const page = await without.newPage();
+    await openDemo(page, { url: site.url, hub: hub.endpoint, model: SAMPLE });
+    assert.match(await page.getByTestId("no-webgpu").innerText(), /WebGPU is missing/);
+    await untilOpen(page);
+    assert.match((await ask(page, "What is the capital of France?", { maxNewTokens: 8 })).text, /Paris/);
+    const { gpu, cpu, disk } = await tiersShown(page);
+    assert.deepEqual([gpu.bytes, cpu.bytes > 0, disk.bytes], [0, true, 0]);
+    assert.ok((await layersShown(page)).every(({ state, device }) => state === "resident" && device === "cpu"));
+    assert.ok(await page.getByTestId("budget").isHidden());
+  } finally {
+    await without.close();
+  }
 });

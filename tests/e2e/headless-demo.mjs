@@ -49,7 +49,7 @@ try {
   console.log("layers");
   for (const { name, state, device, bytes } of await layersShown(page)) {
     const where = Number.isNaN(Number(device)) ? device : `GPU ${device}`;
-    console.log(`  ${name.padEnd(24)} ${mb(bytes).padStart(9)}  ${state === "resident" ? where : state}`);
+    console.log(`  ${name.padEnd(24)} ${mb(bytes).padStart(9)}  ${where}${state === "resident" ? "" : `, ${state}`}`);
   }
 } catch (error) {
   console.error(`the demo failed: ${error.message}`);

@@ -1,5 +1,5 @@
-// A model with a share of the GPU smaller than its weights: the rest waits in CPU memory or in the cache, and comes to the
-// GPU for each pass. The same tokens as torch, within the share.
+// A model with a share of the GPU smaller than its weights: the rest is in CPU memory, where it is computed or from which it
+// comes to the GPU, or in the cache. The same tokens as torch, within the share.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { openEnvironment } from "./support/environments.mjs";
@@ -15,19 +15,22 @@ before(async () => {
 after(() => hub.close());
 
 // Runs in the page. `gpu` and `cpu` are parts of the weights' bytes.
-async function generate({ AutoModelForCausalLM }, { id, endpoint, input_ids, count, total, gpu, cpu }) {
+async function generate({ AutoModelForCausalLM }, { id, endpoint, input_ids, count, total, gpu, cpu, by }) {
   const max_memory = { 0: Math.floor(gpu * total), ...(cpu && { cpu: Math.floor(cpu * total) }) };
-  const model = await AutoModelForCausalLM.from_pretrained(id, { endpoint, device_map: "auto", max_memory });
+  const options = { endpoint, device_map: "auto", max_memory, ...(by !== undefined && { execution_device: by }) };
+  const model = await AutoModelForCausalLM.from_pretrained(id, options);
   try {
     await model.ready();
-    const start = performance.now();
-    const output = await model.generate({ input_ids, max_new_tokens: count, do_sample: false });
-    const ms = performance.now() - start;
+    const stamps = [];
+    const streamer = { put: () => stamps.push(performance.now()), end() {} };
+    const output = await model.generate({ input_ids, max_new_tokens: count, do_sample: false, streamer });
     const bytes = { 0: 0, cpu: 0, disk: 0 };
     for (const { device, bytes: size } of await model.layers()) bytes[device] += size;
     return {
       new_ids: output.tolist()[0].slice(input_ids.length).map(Number),
-      ms,
+      // The streamer gets the prompt first.
+      prefillMs: stamps[1] - stamps[0],
+      tokenMs: (stamps.at(-1) - stamps[1]) / (count - 1),
       bytes,
       stats: await model.stats(),
       devices: [...new Set(Object.values(model.hf_device_map))],
@@ -41,11 +44,24 @@ for (const [name, shares] of [
   [
     "chromium",
     [
+      { gpu: 1, cpu: 0 },
       { gpu: 0.6, cpu: 1 },
+      { gpu: 0.6, cpu: 1, by: 0 },
+      { gpu: 0.3, cpu: 0.5 },
       { gpu: 0.45, cpu: 0 },
+      { gpu: 0, cpu: 1 },
+      { gpu: 0, cpu: 0.5 },
     ],
   ],
-  ["firefox", [{ gpu: 0.6, cpu: 0.3 }]],
+  [
+    "firefox",
+    [
+      { gpu: 0.6, cpu: 1 },
+      { gpu: 0.3, cpu: 1 },
+      { gpu: 0.6, cpu: 0.3 },
+      { gpu: 0, cpu: 1 },
+    ],
+  ],
 ]) {
   describe(name, () => {
     let environment;
@@ -62,21 +78,29 @@ for (const [name, shares] of [
     });
     after(() => environment.close());
 
-    for (const { gpu, cpu } of shares) {
-      test(`${gpu * 100} % on the GPU, ${cpu * 100} % in CPU memory, the rest on disk`, async (t) => {
-        const arg = { id: SAMPLE, endpoint: hub.endpoint, input_ids, count: COUNT, total, gpu, cpu };
-        const { new_ids: found, bytes, stats, devices, ms } = await environment.run(generate, arg);
-        assert.deepEqual(found, new_ids.slice(0, COUNT));
-        assert.ok(bytes[0] > 0 && bytes[0] < gpu * total && bytes[0] + bytes.cpu + bytes.disk === total);
-        assert.equal(bytes.cpu > 0, cpu > 0);
-        assert.ok(devices.includes(0) && devices.length > 1, devices.join());
-        // Only what stays is there between passes, and CPU memory holds what it was given.
-        assert.equal(stats.resident_bytes, bytes[0]);
+    for (const { gpu, cpu, by } of shares) {
+      const share = `${gpu * 100} % on the GPU, ${cpu * 100} % in CPU memory, the rest on disk`;
+      test(by === 0 ? `${share}; the GPU computes` : share, async (t) => {
+        const arg = { id: SAMPLE, endpoint: hub.endpoint, input_ids, count: COUNT, total, gpu, cpu, by };
+        const found = await environment.run(generate, arg);
+        const { bytes, stats, devices } = found;
+        assert.deepEqual(found.new_ids, new_ids.slice(0, COUNT));
+        assert.equal(bytes[0] + bytes.cpu + bytes.disk, total);
+        assert.ok(bytes[0] <= gpu * total && bytes.cpu <= cpu * total);
+        assert.deepEqual([bytes[0] > 0, bytes[0] < total, bytes.cpu > 0], [gpu > 0, gpu < 1, cpu > 0]);
+        assert.equal(devices.length > 1, gpu < 1 && gpu + cpu > 0 && !(gpu === 0 && cpu === 1), devices.join());
+        // Between calls only what stays is there, and CPU memory holds what it was given.
+        assert.equal(stats.resident_bytes, bytes[0] + (by === 0 ? 0 : bytes.cpu));
         assert.equal(stats.held_bytes > 0, cpu > 0);
         // Beside the weights: cache, activations, staging.
-        assert.ok(stats.peak_gpu_bytes < gpu * total + 40e6, `${stats.peak_gpu_bytes} of ${gpu * total}`);
+        const most = gpu * total + (gpu > 0 ? 40e6 : 0);
+        assert.ok(stats.peak_gpu_bytes <= most, `${stats.peak_gpu_bytes} of ${gpu * total}`);
         const mb = (n) => `${(n / 1e6).toFixed(0)} MB`;
-        t.diagnostic(`${mb(bytes[0])} on the GPU, ${mb(bytes.cpu)} in memory, ${mb(bytes.disk)} on disk: ${ms | 0} ms`);
+        const rate = (ms) => `${(1000 / ms).toFixed(1)} tokens/s`;
+        t.diagnostic(
+          `${mb(bytes[0])} on the GPU, ${mb(bytes.cpu)} in memory, ${mb(bytes.disk)} on disk: prefill ` +
+            `${rate(found.prefillMs / input_ids.length)}, decode ${rate(found.tokenMs)}`,
+        );
       });
     }
   });

@@ -15,6 +15,15 @@ export interface ChatModel {
   tokenizer: PreTrainedTokenizer;
 }
 
+/** An answer that is being written. */
+interface Answering {
+  /** Resolves when it is whole, stopped, or has failed. */
+  done: Promise<void>;
+  abort: AbortController;
+  /** Whether a token has come. */
+  has_begun: boolean;
+}
+
 /** How an answer went, in milliseconds and tokens. */
 interface Timing {
   started: number;
@@ -32,6 +41,7 @@ export class Chat {
   readonly #welcome_empty = element("welcome-empty", HTMLDivElement);
   readonly #welcome_loaded = element("welcome-loaded", HTMLDivElement);
   readonly #problem = element("chat-problem", HTMLDivElement);
+  readonly #form = element("chat-form", HTMLFormElement);
   readonly #prompt = element("prompt", HTMLTextAreaElement);
   readonly #send = element("send", HTMLButtonElement);
   readonly #stop = element("stop", HTMLButtonElement);
@@ -39,14 +49,20 @@ export class Chat {
   readonly #max_new_tokens = element("max-new-tokens", HTMLInputElement);
   readonly #stopping = new InterruptableStoppingCriteria();
   readonly #on_busy: (busy: boolean) => void;
+  readonly #on_first_token: () => void;
   #messages: Message[] = [];
   #loaded: ChatModel | undefined;
   #has_template = true;
+  #answering: Answering | undefined;
 
-  /** @param on_busy is told when an answer begins and ends */
-  constructor(on_busy: (busy: boolean) => void) {
+  /**
+   * @param on_busy is told when an answer begins and ends
+   * @param on_first_token is called when the model has read the prompt
+   */
+  constructor(on_busy: (busy: boolean) => void, on_first_token: () => void) {
     this.#on_busy = on_busy;
-    element("chat-form", HTMLFormElement).addEventListener("submit", (event) => {
+    this.#on_first_token = on_first_token;
+    this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#submit();
     });
@@ -58,7 +74,7 @@ export class Chat {
     });
     this.#prompt.addEventListener("input", () => this.#grow());
     this.#stop.addEventListener("click", () => {
-      this.#stopping.interrupt();
+      this.#interrupt();
       this.#stop.disabled = true;
     });
     this.#clear.addEventListener("click", () => {
@@ -69,20 +85,51 @@ export class Chat {
 
   /** Starts a conversation with a model, or with none. */
   attach(loaded: ChatModel | undefined): void {
-    this.#stopping.interrupt();
+    this.#set_model(loaded);
+    this.#welcome_empty.hidden = loaded !== undefined;
+    this.#welcome_loaded.hidden = loaded === undefined;
+    this.#prompt.disabled = loaded === undefined;
+    this.clear();
+  }
+
+  /** Ends the answer that is being written, keeps the conversation, and sends nothing until `resume`. */
+  async pause(): Promise<void> {
+    this.wait("Loading…");
+    this.#interrupt();
+    await this.#answering?.done;
+  }
+
+  /** Sends nothing until `resume`, and says why. */
+  wait(why: string): void {
+    this.#set_model(undefined);
+    this.#prompt.placeholder = why;
+  }
+
+  /** Goes on with the same conversation. */
+  resume(loaded: ChatModel): void {
+    this.#set_model(loaded);
+  }
+
+  #set_model(loaded: ChatModel | undefined): void {
     this.#loaded = loaded;
     this.#has_template = loaded !== undefined && has_chat_template(loaded.tokenizer);
     const invitation = this.#has_template ? "Say something" : "This model has no chat template: it continues your text";
     this.#prompt.placeholder = loaded ? invitation : IDLE_PLACEHOLDER;
-    this.#welcome_empty.hidden = loaded !== undefined;
-    this.#welcome_loaded.hidden = loaded === undefined;
-    this.#prompt.disabled = loaded === undefined;
     this.#send.disabled = loaded === undefined;
-    this.clear();
+  }
+
+  get is_busy(): boolean {
+    return this.#answering !== undefined;
+  }
+
+  /** Before the first token there is nothing to keep, and perhaps weights to wait for. */
+  #interrupt(): void {
+    this.#stopping.interrupt();
+    if (this.#answering && !this.#answering.has_begun) this.#answering.abort.abort();
   }
 
   clear(): void {
-    this.#stopping.interrupt();
+    this.#interrupt();
     this.#messages = [];
     this.#log.replaceChildren(this.#welcome);
     this.#clear.hidden = true;
@@ -92,36 +139,44 @@ export class Chat {
   async #submit(): Promise<void> {
     const content = this.#prompt.value.trim();
     const loaded = this.#loaded;
-    if (content === "" || loaded === undefined || this.#send.hidden) return;
-    const conversation = this.#messages;
-    conversation.push({ role: "user", content });
+    if (content === "" || loaded === undefined || this.is_busy) return;
     this.#prompt.value = "";
     this.#grow();
+    const answering: Answering = { done: Promise.resolve(), abort: new AbortController(), has_begun: false };
+    this.#answering = answering;
+    answering.done = this.#exchange(loaded, content, answering);
+    this.#set_busy(true);
+    await answering.done;
+    this.#answering = undefined;
+    this.#set_busy(false);
+  }
+
+  /** A question and its answer. */
+  async #exchange(loaded: ChatModel, content: string, answering: Answering): Promise<void> {
+    const conversation = this.#messages;
+    conversation.push({ role: "user", content });
     hide_problem(this.#problem);
     this.#welcome.remove();
     const question = this.#append("user", content);
     const bubble = this.#append("assistant", "");
-
-    this.#set_busy(true);
     try {
-      const answer = await this.#answer(loaded, bubble);
+      const answer = await this.#answer(loaded, bubble, answering);
       conversation.push({ role: "assistant", content: answer });
     } catch (error) {
       conversation.pop();
-      if (this.#messages === conversation && loaded === this.#loaded) {
-        show_problem(this.#problem, error);
-        // It goes back to where it can be sent again.
-        question.remove();
-        bubble.remove();
-        this.#prompt.value ||= content;
-        this.#grow();
-      }
-    } finally {
-      this.#set_busy(false);
+      // Another conversation has begun.
+      if (this.#messages !== conversation) return;
+      if (!answering.abort.signal.aborted) show_problem(this.#problem, error);
+      // It goes back to where it can be sent again.
+      question.remove();
+      bubble.remove();
+      if (conversation.length === 0) this.#log.append(this.#welcome);
+      this.#prompt.value ||= content;
+      this.#grow();
     }
   }
 
-  async #answer({ model, tokenizer }: ChatModel, bubble: HTMLElement): Promise<string> {
+  async #answer({ model, tokenizer }: ChatModel, bubble: HTMLElement, answering: Answering): Promise<string> {
     const text = bubble.querySelector(".text") as HTMLElement;
     const note = bubble.querySelector(".note") as HTMLElement;
     const time: Timing = { started: performance.now(), first: undefined, last: 0, tokens: 0 };
@@ -133,6 +188,8 @@ export class Chat {
         if (at_end) this.#log.scrollTop = this.#log.scrollHeight;
       },
       token_callback_function: (ids) => {
+        if (!answering.has_begun) this.#on_first_token();
+        answering.has_begun = true;
         time.last = performance.now();
         time.first ??= time.last;
         time.tokens += ids.length;
@@ -145,6 +202,7 @@ export class Chat {
       ...this.#inputs(tokenizer),
       max_new_tokens: this.#max_new_tokens.valueAsNumber || 256,
       stopping_criteria: this.#stopping,
+      signal: answering.abort.signal,
       streamer,
     });
     bubble.dataset.done = "true";
@@ -178,7 +236,9 @@ export class Chat {
     this.#stop.disabled = false;
     this.#clear.hidden = busy || this.#messages.length === 0;
     this.#on_busy(busy);
-    if (!busy) this.#prompt.focus({ preventScroll: true });
+    // Whoever has gone on to something else, such as the slider, stays there.
+    const is_elsewhere = document.activeElement !== document.body && !this.#form.contains(document.activeElement);
+    if (!busy && !is_elsewhere) this.#prompt.focus({ preventScroll: true });
   }
 
   /** As high as its text, up to the limit in the style sheet. */

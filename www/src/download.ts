@@ -8,20 +8,28 @@ export class Download {
   readonly #bytes = element("download-bytes", HTMLOutputElement);
   readonly #list = element("files", HTMLUListElement);
   readonly #summary = document.getElementById("files-summary");
+  #loaded = 0;
+  #total = 0;
+  #is_paused = false;
   readonly #files = new Map<string, { bar: HTMLProgressElement; figures: HTMLElement }>();
 
   clear(): void {
+    this.#is_paused = false;
     this.#files.clear();
     this.#list.replaceChildren();
     this.#bar.value = 0;
-    this.#bytes.textContent = "";
+    this.#loaded = 0;
+    this.#total = 0;
+    this.#label();
     if (this.#summary) this.#summary.textContent = "Files";
   }
 
   update(event: ProgressInfo): void {
     if (event.status === "progress_total") {
       this.#bar.value = event.progress;
-      this.#bytes.value = `${format.bytes(event.loaded)} of ${format.bytes(event.total)}`;
+      this.#loaded = event.loaded;
+      this.#total = event.total;
+      this.#label();
     } else if (event.status === "progress") {
       const file = this.#file(event.file);
       file.bar.value = event.progress;
@@ -29,6 +37,21 @@ export class Download {
     } else if (event.status === "done") {
       this.#file(event.file).bar.value = 100;
     }
+  }
+
+  /** Notes that nothing more comes until it is needed. */
+  pause(): void {
+    this.#is_paused = true;
+    this.#label();
+  }
+
+  #label(): void {
+    if (this.#total === 0) {
+      this.#bytes.value = this.#is_paused ? "each layer's when needed" : "";
+      return;
+    }
+    const rest = this.#is_paused && this.#loaded < this.#total ? "; the rest when needed" : "";
+    this.#bytes.value = `${format.bytes(this.#loaded)} of ${format.bytes(this.#total)}${rest}`;
   }
 
   #file(name: string) {

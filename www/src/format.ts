@@ -20,7 +20,3 @@ export function seconds(ms: number): string {
 export function rate(tokens_per_second: number): string {
   return `${tokens_per_second.toFixed(tokens_per_second < 10 ? 2 : 1)} tokens/s`;
 }
-
-export function device(d: number | string): string {
-  return typeof d === "number" ? `GPU ${d}` : d;
-}

@@ -5,11 +5,14 @@ import * as format from "./format.ts";
 /** The model's numbers, as a list of terms. Each value has its raw number in `data-value`. */
 export function show_numbers(stats: ModelStats): void {
   const { adapter } = stats;
-  const gpu = adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(" ") || "unnamed";
+  const gpu = adapter
+    ? adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(" ") || "unnamed"
+    : "none: the CPU computes";
   const rows: [term: string, id: string, value: string | number, shown: string][] = [
     ["GPU memory", "gpu-bytes", stats.gpu_bytes, format.bytes(stats.gpu_bytes)],
     ["GPU peak", "peak-gpu-bytes", stats.peak_gpu_bytes, format.bytes(stats.peak_gpu_bytes)],
-    ["Weights in place", "resident-bytes", stats.resident_bytes, format.bytes(stats.resident_bytes)],
+    ["Weights there", "resident-bytes", stats.resident_bytes, format.bytes(stats.resident_bytes)],
+    ["CPU weights", "held-bytes", stats.held_bytes, format.bytes(stats.held_bytes)],
     ["Staging peak", "peak-staging-bytes", stats.peak_staging_bytes, format.bytes(stats.peak_staging_bytes)],
     ["Wasm memory", "wasm-memory-bytes", stats.wasm_memory_bytes, format.bytes(stats.wasm_memory_bytes)],
     ["Fetched", "fetched-bytes", stats.fetched_bytes, format.bytes(stats.fetched_bytes)],

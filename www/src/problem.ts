@@ -14,28 +14,37 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
     "Llama, Mistral, Qwen 2 and 3, Gemma 2 and 3, Phi-3, SmolLM3, OLMo 2, GPT-2 and GPT-NeoX work. Try another repo.",
   CONTEXT_LENGTH: "Start a new chat; this one has used up the model's positions.",
   FILE_CHANGED: "Load again to get the new version as a whole.",
-  OUT_OF_MEMORY: "Close other tabs that use the GPU, or try a smaller model.",
+  OUT_OF_MEMORY: "Lower the GPU budget, close other tabs that use the GPU, or try a smaller model.",
   DEVICE_LOST: "The GPU was reset several times over. Close what else uses it, and load the model again.",
-  DEVICE_MAP: "Give the GPU a larger share, or leave max_memory out.",
+  DEVICE_MAP: "Choose a larger GPU budget.",
   CHAT_TEMPLATE: "Start a new chat; the model's template doesn't take this order of messages.",
   WORKER_UNAVAILABLE: "Reload the page.",
   WASM_UNAVAILABLE: "Reload the page.",
 };
 
-/** Fills a panel with an error, and shows it. */
-export function show_problem(panel: HTMLElement, error: unknown): void {
+/**
+ * Fills a panel with an error, and shows it.
+ *
+ * @param advice what can be done about it, where more is known than the code says
+ */
+export function show_problem(panel: HTMLElement, error: unknown, advice?: string): void {
   const code = error instanceof LayerlineError ? error.code : "INTERNAL";
   const message = error instanceof Error ? error.message : String(error);
-  const hint = HINTS[code];
+  const hint = advice ?? HINTS[code];
   const close = create("button", { type: "button", class: "quiet", "aria-label": "Dismiss" }, "×");
   close.addEventListener("click", () => hide_problem(panel));
   panel.dataset.code = code;
   panel.replaceChildren(
     create("div", { class: "row" }, create("code", {}, code), close),
-    create("p", {}, message.replace(/[^.!?]$/, "$&.")),
+    create("p", {}, sentence(message)),
     ...(hint === undefined ? [] : [create("p", { class: "hint" }, hint)]),
   );
   panel.hidden = false;
+}
+
+/** A message as a sentence; one that begins with a name from code keeps it as it is. */
+function sentence(message: string): string {
+  return message.replace(/^[a-z]+(?= )/, (word) => word[0]?.toUpperCase() + word.slice(1)).replace(/[^.!?]$/, "$&.");
 }
 
 export function hide_problem(panel: HTMLElement): void {

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what Layerline costs, beside its bars and, with `--peers`, beside transformers.js.
+//! `cargo xtask bench`: what Layerline costs, beside its bars and, with `--peers` or, on the CPU, `--cpu`, beside transformers.js.
 
 use anyhow::Result;
 
@@ -14,7 +14,7 @@ pub fn run(args: &[String]) -> Result<()> {
     }
     setup::ensure_all(&needs)?;
     build::build(build::Mode::Release)?;
-    if args.iter().any(|arg| arg == "--peers") {
+    if args.iter().any(|arg| arg == "--peers" || arg == "--cpu") {
         peers()?;
     }
     let mut node = command("node");

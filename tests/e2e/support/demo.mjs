@@ -4,8 +4,6 @@
 export async function openDemo(page, { url, hub, model }) {
   await page.goto(`${url}?${new URLSearchParams({ endpoint: hub, model })}`);
   await page.waitForSelector("body[data-started]");
-  const missing = page.getByTestId("no-webgpu");
-  if (await missing.isVisible()) throw new Error(await missing.innerText());
   await page.getByTestId("load").click();
 }
 
@@ -59,13 +57,43 @@ export async function ask(page, prompt, { maxNewTokens, onText = () => {} } = {}
     });
 }
 
-/** The map, as `{name, state, device, bytes}`. */
+/** The map, as `{name, state, device, bytes, label}`. */
 export function layersShown(page) {
-  return page
-    .locator("[data-testid=layers] .cell")
-    .evaluateAll((cells) =>
-      cells.map(({ dataset: { name, state, device, bytes } }) => ({ name, state, device, bytes: Number(bytes) })),
-    );
+  return page.locator("[data-testid=layers] .cell").evaluateAll((cells) =>
+    cells.map(({ dataset: { name, state, device, bytes }, ariaLabel }) => ({
+      name,
+      state,
+      device,
+      bytes: Number(bytes),
+      label: ariaLabel,
+    })),
+  );
+}
+
+/** Moves the slider "GPU budget" by its keys, and waits for what comes of it. */
+export async function setBudget(page, percent) {
+  await page.getByTestId("budget").press("Home");
+  for (let at = 0; at < percent; at += 5) await page.getByTestId("budget").press("ArrowRight");
+  await untilPlaced(page);
+}
+
+/** Waits until the model has been placed anew; that it can't be is thrown. */
+export async function untilPlaced(page) {
+  await page.waitForFunction(() => document.body.dataset.phase === "opening", null, { timeout: 0 });
+  await page.waitForFunction(() => ["resident", "failed"].includes(document.body.dataset.phase), null, { timeout: 0 });
+  await throwProblem(page, "budget-problem");
+}
+
+/** The legend's totals: of each tier its bytes, and its row's words. */
+export async function tiersShown(page) {
+  const rows = await page.locator("[data-testid=tiers] tr").evaluateAll((rows) =>
+    rows.map((row) => ({
+      tier: row.dataset.testid.replace("tier-", ""),
+      bytes: Number(row.dataset.bytes),
+      words: [...row.cells].map((cell) => cell.innerText),
+    })),
+  );
+  return Object.fromEntries(rows.map(({ tier, ...row }) => [tier, row]));
 }
 
 /** A number of the panel "Memory and network", by its test id. */

@@ -1,0 +1,148 @@
+//! Causal attention over a layer's cache: head by head, the keys and values that a head needs being widened once.
+
+use super::lanes::{F32x4, add_scaled, dot, map};
+use super::memory::Cache;
+use super::{CpuError, resize};
+use crate::tensor::ops::Attention;
+
+/// The largest float16: what is larger is cut to it on its way into the cache.
+const MOST: f32 = 65504.0;
+
+/// Memory that attentions use again and again.
+#[derive(Default)]
+pub struct Scratch {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    query: Vec<f32>,
+    scores: Vec<f32>,
+}
+
+/// The tokens that run.
+#[derive(Clone, Copy)]
+pub struct Tokens<'a> {
+    /// How many.
+    pub count: usize,
+    /// The first one's position.
+    pub position: usize,
+    /// Of each token, (cosine, sine) pairs of every table.
+    pub angles: &'a [f32],
+}
+
+/// Writes each token's attended values to `y`, rows of `y_stride`; `qkv` has rows of `stride`, `[queries | keys | values]`.
+///
+/// # Errors
+/// [`CpuError`] where the cache has no room for the tokens, or there is none for the scratch.
+pub fn attend(
+    attention: &Attention,
+    tokens: Tokens<'_>,
+    cache: &mut Cache,
+    qkv: (&[f32], usize),
+    y: (&mut [f32], usize),
+    scratch: &mut Scratch,
+) -> Result<(), CpuError> {
+    let Attention { heads, kv_heads, head_dim, .. } = *attention;
+    let positions = tokens.position + tokens.count;
+    let len = positions * kv_heads * head_dim;
+    if cache.keys.len() < len || cache.values.len() < len || heads % kv_heads.max(1) != 0 {
+        return Err(CpuError::refused(format!("attention of {positions} positions in layer {}", attention.layer)));
+    }
+    let ((qkv, stride), (y, y_stride)) = (qkv, y);
+    let head = |token: usize, head: usize| {
+        let at = token * stride + head * head_dim;
+        qkv.get(at..at + head_dim).unwrap_or_default()
+    };
+    resize(&mut scratch.query, head_dim, "attention")?;
+    for token in 0..tokens.count {
+        for kv in 0..kv_heads {
+            let at = ((tokens.position + token) * kv_heads + kv) * head_dim;
+            rotate(attention, tokens, token, head(token, heads + kv), 1.0, &mut scratch.query);
+            keep(&scratch.query, cache.keys.get_mut(at..at + head_dim).unwrap_or_default());
+            keep(head(token, heads + kv_heads + kv), cache.values.get_mut(at..at + head_dim).unwrap_or_default());
+        }
+    }
+    let floor_of = |position: usize| attention.window.map_or(0, |window| (position + 1).saturating_sub(window));
+    let first = floor_of(tokens.position);
+    resize(&mut scratch.scores, positions - first, "attention")?;
+    let shared_by = heads / kv_heads.max(1);
+    for kv in 0..kv_heads {
+        widen(&cache.keys, kv, attention, first..positions, &mut scratch.keys)?;
+        widen(&cache.values, kv, attention, first..positions, &mut scratch.values)?;
+        for token in 0..tokens.count {
+            let position = tokens.position + token;
+            let seen = floor_of(position) - first..position + 1 - first;
+            let lines = seen.start * head_dim..seen.end * head_dim;
+            let keys = scratch.keys.get(lines.clone()).unwrap_or_default();
+            let values = scratch.values.get(lines).unwrap_or_default();
+            let scores = scratch.scores.get_mut(..seen.len()).unwrap_or_default();
+            for query_head in kv * shared_by..(kv + 1) * shared_by {
+                rotate(attention, tokens, token, head(token, query_head), attention.scale, &mut scratch.query);
+                for (score, key) in scores.iter_mut().zip(keys.chunks_exact(head_dim)) {
+                    *score = dot(&scratch.query, key);
+                }
+                if let Some(cap) = attention.softcap {
+                    scores.iter_mut().for_each(|score| *score = cap * (*score / cap).tanh());
+                }
+                softmax(scores);
+                let at = token * y_stride + query_head * head_dim;
+                let y = y.get_mut(at..at + head_dim).unwrap_or_default();
+                y.fill(0.0);
+                for (weight, value) in scores.iter().zip(values.chunks_exact(head_dim)) {
+                    add_scaled(y, *weight, value);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes a head to `out`, rotated by half of what is rotated and times `scale`.
+fn rotate(attention: &Attention, tokens: Tokens<'_>, token: usize, head: &[f32], scale: f32, out: &mut [f32]) {
+    let Some(rotary) = attention.rotary else {
+        out.iter_mut().zip(head).for_each(|(out, x)| *out = x * scale);
+        return;
+    };
+    let half = rotary.dim / 2;
+    let at = (token * rotary.tables + rotary.table) * half;
+    let angles = tokens.angles.as_chunks::<2>().0.get(at..at + half).unwrap_or_default();
+    let (first, rest) = head.split_at(half.min(head.len()));
+    let (second, rest) = rest.split_at(half.min(rest.len()));
+    let (out_first, out) = out.split_at_mut(first.len());
+    let (out_second, out) = out.split_at_mut(second.len());
+    let pairs = first.iter().zip(second).zip(angles);
+    for ((out_a, out_b), ((a, b), [cos, sin])) in out_first.iter_mut().zip(out_second).zip(pairs) {
+        *out_a = (a * cos - b * sin) * scale;
+        *out_b = (b * cos + a * sin) * scale;
+    }
+    out.iter_mut().zip(rest).for_each(|(out, x)| *out = x * scale);
+}
+
+fn keep(values: &[f32], own: &mut [u16]) {
+    let half = |value: f32| half::f16::from_f32(value.clamp(-MOST, MOST)).to_bits();
+    own.iter_mut().zip(values).for_each(|(own, value)| *own = half(*value));
+}
+
+/// One head's lines of these positions, one after the other.
+fn widen(
+    cache: &[u16],
+    head: usize,
+    attention: &Attention,
+    positions: std::ops::Range<usize>,
+    out: &mut Vec<f32>,
+) -> Result<(), CpuError> {
+    let (dim, pitch) = (attention.head_dim, attention.kv_heads * attention.head_dim);
+    resize(out, positions.len() * dim, "attention")?;
+    let lines = cache.get(positions.start * pitch..positions.end * pitch).unwrap_or_default();
+    for (out, line) in out.chunks_exact_mut(dim.max(1)).zip(lines.chunks_exact(pitch.max(1))) {
+        super::matrix::widen(line.get(head * dim..).unwrap_or_default(), out, F32x4::from_f16);
+    }
+    Ok(())
+}
+
+fn softmax(scores: &mut [f32]) {
+    let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let top4 = F32x4::splat(top);
+    map(scores, |score| (score - top4).exp());
+    let total: f32 = scores.iter().sum();
+    let factor = F32x4::splat(1.0 / total);
+    map(scores, |weight| weight * factor);
+}

@@ -1,0 +1,289 @@
+//! The ops, each computed when it is called.
+
+use super::attention::{Tokens, attend};
+use super::lanes::{F32x4, dot, map};
+use super::memory::{Memory, stride};
+use super::product::{Outcome, product};
+use super::{CpuError, Matrix};
+use crate::Result;
+use crate::config::Activation;
+use crate::tensor::ops::{Attention, LayerNorm, Linear, Ops, QkNorm, RmsNorm, Rows, Tensor, WeightId};
+
+/// The tokens that run together.
+#[derive(Debug, Clone, Copy)]
+pub struct Running<'a> {
+    /// Their ids.
+    pub ids: &'a [u32],
+    /// The first one's position.
+    pub position: usize,
+    /// Of each token, (cosine, sine) pairs of every table.
+    pub angles: &'a [f32],
+}
+
+/// Runs a block over weights that are there.
+pub struct Executor<'a> {
+    memory: &'a mut Memory,
+    weights: &'a dyn Fn(WeightId) -> Option<&'a Matrix>,
+    running: Running<'a>,
+}
+
+impl<'a> Executor<'a> {
+    /// An executor of one block.
+    pub fn new(
+        memory: &'a mut Memory,
+        weights: &'a dyn Fn(WeightId) -> Option<&'a Matrix>,
+        running: Running<'a>,
+    ) -> Executor<'a> {
+        Executor { memory, weights, running }
+    }
+
+    fn weight(&self, id: WeightId) -> Result<&'a Matrix, CpuError> {
+        (self.weights)(id).ok_or_else(|| CpuError::refused(format!("with weight {}, which isn't there", id.0)))
+    }
+
+    /// A vector of at least `width` elements.
+    fn vector(&self, id: WeightId, width: usize) -> Result<&'a [f32], CpuError> {
+        let wrong = || CpuError::refused(format!("with weight {} as a vector of {width}", id.0));
+        self.weight(id)?.vector().get(..width).ok_or_else(wrong)
+    }
+
+    fn make(&mut self, width: usize, rows: Rows) -> Result<(Tensor, Vec<f32>), CpuError> {
+        self.memory.make(width, rows, self.running.ids.len())
+    }
+
+    /// Does the product of x into `y`.
+    fn multiply(&mut self, x: Tensor, linear: &Linear, y: &mut [f32], add: bool) -> Result<(), CpuError> {
+        let w = self.weight(linear.weight)?;
+        if w.cols != x.width || w.rows != linear.outputs {
+            let what = format!("{} × {} by a weight of {} × {}", linear.outputs, x.width, w.rows, w.cols);
+            return Err(CpuError::refused(what));
+        }
+        let bias = linear.bias.map(|bias| self.vector(bias, linear.outputs)).transpose()?;
+        let input = self.memory.take(x);
+        let outcome = Outcome { bias, add };
+        let done = product(w, &input, y, stride(linear.outputs), outcome, &mut self.memory.scratch);
+        self.memory.put(x, input);
+        done
+    }
+
+    /// The LayerNorm of all of x's rows, or of its last one.
+    fn layer_norm_of(&mut self, x: Tensor, norm: &LayerNorm, rows: Rows) -> Result<Tensor> {
+        let (weight, bias) = (self.vector(norm.weight, x.width)?, self.vector(norm.bias, x.width)?);
+        let (y, mut values) = self.make(x.width, rows)?;
+        let from = self.memory.values(x);
+        let from = from.get(from.len().saturating_sub(values.len())..).unwrap_or_default();
+        let stride = stride(x.width).max(1);
+        for (x_row, y_row) in from.chunks_exact(stride).zip(values.chunks_exact_mut(stride)) {
+            layer_norm_row(x_row.get(..x.width).unwrap_or_default(), y_row, weight, bias, norm.eps);
+        }
+        self.memory.put(y, values);
+        Ok(y)
+    }
+
+    /// Normalises rows of `x` into `y`, adding to what is there where `add` says so.
+    fn normalise(&self, x: &[f32], y: &mut [f32], width: usize, norm: &RmsNorm, add: bool) -> Result<(), CpuError> {
+        let weight = self.vector(norm.weight, width)?;
+        let stride = stride(width).max(1);
+        for (x, y) in x.chunks_exact(stride).zip(y.chunks_exact_mut(stride)) {
+            normalise_row(x.get(..width).unwrap_or_default(), y, weight, norm.eps, add);
+        }
+        Ok(())
+    }
+}
+
+fn layer_norm_row(x: &[f32], y: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+    let width = x.len().max(1) as f64;
+    // The sums are float64, which costs nothing beside the products.
+    let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / width;
+    let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / width;
+    let (mean, scale) = (mean as f32, (1.0 / (variance + f64::from(eps)).sqrt()) as f32);
+    for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
+        *y = (x - mean) * scale * weight + bias;
+    }
+}
+
+fn normalise_row(x: &[f32], y: &mut [f32], weight: &[f32], eps: f32, add: bool) {
+    let scale = inverse_rms(x, eps);
+    for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
+        let normed = x * scale * weight;
+        *y = if add { *y + normed } else { normed };
+    }
+}
+
+fn inverse_rms(x: &[f32], eps: f32) -> f32 {
+    1.0 / (dot(x, x) / x.len().max(1) as f32 + eps).sqrt()
+}
+
+impl Ops for Executor<'_> {
+    fn embed(&mut self, table: WeightId, width: usize, scale: f32) -> Result<Tensor> {
+        let table = self.weight(table)?;
+        let (x, mut values) = self.make(width, Rows::All)?;
+        if table.cols != width {
+            return Err(CpuError::refused(format!("embeddings of {width} by a table of {}", table.cols)).into());
+        }
+        for (id, row) in self.running.ids.iter().zip(values.chunks_exact_mut(stride(width).max(1))) {
+            // As on the GPU, where an id without a row leaves zeros.
+            table.widen(*id as usize, row);
+            map(row, |x| x * F32x4::splat(scale));
+        }
+        self.memory.put(x, values);
+        Ok(x)
+    }
+
+    fn add_positions(&mut self, x: Tensor, table: WeightId) -> Result<Tensor> {
+        let table = self.weight(table)?;
+        let Running { ids, position, .. } = self.running;
+        if table.cols != x.width || position + ids.len() > table.rows {
+            let what = format!("{} positions of {} by a table of {} × {}", ids.len(), x.width, table.rows, table.cols);
+            return Err(CpuError::refused(what).into());
+        }
+        let (one, mut learned) = self.make(x.width, Rows::Last)?;
+        let mut values = self.memory.take(x);
+        for (at, row) in (position..).zip(values.chunks_exact_mut(stride(x.width).max(1))) {
+            table.widen(at, &mut learned);
+            row.iter_mut().zip(&learned).for_each(|(x, learned)| *x += learned);
+        }
+        self.memory.put(x, values);
+        self.memory.put(one, learned);
+        Ok(x)
+    }
+
+    fn rms_norm(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
+        let (y, mut values) = self.make(x.width, x.rows)?;
+        self.normalise(self.memory.values(x), &mut values, x.width, norm, false)?;
+        self.memory.put(y, values);
+        Ok(y)
+    }
+
+    fn rms_norm_last(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
+        let (y, mut values) = self.make(x.width, Rows::Last)?;
+        let rows = self.memory.values(x);
+        let last = rows.get(rows.len().saturating_sub(stride(x.width))..).unwrap_or_default();
+        self.normalise(last, &mut values, x.width, norm, false)?;
+        self.memory.put(y, values);
+        Ok(y)
+    }
+
+    fn add_rms_norm(&mut self, y: Tensor, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
+        let mut values = self.memory.take(y);
+        let done = self.normalise(self.memory.values(x), &mut values, x.width, norm, true);
+        self.memory.put(y, values);
+        Ok(done.map(|()| y)?)
+    }
+
+    fn layer_norm(&mut self, x: Tensor, norm: &LayerNorm) -> Result<Tensor> {
+        self.layer_norm_of(x, norm, x.rows)
+    }
+
+    fn layer_norm_last(&mut self, x: Tensor, norm: &LayerNorm) -> Result<Tensor> {
+        self.layer_norm_of(x, norm, Rows::Last)
+    }
+
+    fn linear(&mut self, x: Tensor, linear: &Linear) -> Result<Tensor> {
+        let (y, mut values) = self.make(linear.outputs, x.rows)?;
+        self.multiply(x, linear, &mut values, false)?;
+        self.memory.put(y, values);
+        Ok(y)
+    }
+
+    fn add_linear(&mut self, y: Tensor, x: Tensor, linear: &Linear) -> Result<Tensor> {
+        let mut values = self.memory.take(y);
+        let done = self.multiply(x, linear, &mut values, true);
+        self.memory.put(y, values);
+        Ok(done.map(|()| y)?)
+    }
+
+    fn gate(&mut self, x: Tensor, f: Activation) -> Result<Tensor> {
+        let width = x.width / 2;
+        let (y, mut values) = self.make(width, x.rows)?;
+        let rows = self.memory.values(x).chunks_exact(stride(x.width).max(1));
+        for (x, y) in rows.zip(values.chunks_exact_mut(stride(width).max(1))) {
+            let (gate, up) = x.split_at(width.min(x.len()));
+            let y = y.get_mut(..width).unwrap_or_default();
+            y.iter_mut().zip(gate).for_each(|(y, gate)| *y = *gate);
+            activate(y, f);
+            y.iter_mut().zip(up).for_each(|(y, up)| *y *= up);
+        }
+        self.memory.put(y, values);
+        Ok(y)
+    }
+
+    fn activate(&mut self, x: Tensor, f: Activation) -> Result<Tensor> {
+        let mut values = self.memory.take(x);
+        // Of zero, which the padding is, each is zero.
+        activate(&mut values, f);
+        self.memory.put(x, values);
+        Ok(x)
+    }
+
+    fn softcap(&mut self, x: Tensor, cap: f32) -> Result<Tensor> {
+        let mut values = self.memory.take(x);
+        values.iter_mut().for_each(|value| *value = cap * (*value / cap).tanh());
+        self.memory.put(x, values);
+        Ok(x)
+    }
+
+    fn qk_norm(&mut self, qkv: Tensor, norm: &QkNorm) -> Result<Tensor> {
+        let mut values = self.memory.take(qkv);
+        let (q, k) = (norm.heads * norm.head_dim, norm.kv_heads * norm.head_dim);
+        let of = |norm_of: &RmsNorm, all: usize| -> Result<_, CpuError> {
+            let width = if norm.each { norm.head_dim } else { all };
+            Ok((self.vector(norm_of.weight, width)?, width.max(1), norm_of.eps))
+        };
+        let (q_norm, k_norm) = (of(&norm.q, q)?, of(&norm.k, k)?);
+        for row in values.chunks_exact_mut(stride(qkv.width).max(1)) {
+            let (queries, rest) = row.split_at_mut(q.min(row.len()));
+            let keys = rest.get_mut(..k).unwrap_or_default();
+            for (part, (weight, width, eps)) in [(queries, q_norm), (keys, k_norm)] {
+                for x in part.chunks_exact_mut(width) {
+                    let scale = inverse_rms(x, eps);
+                    x.iter_mut().zip(weight).for_each(|(x, weight)| *x *= scale * weight);
+                }
+            }
+        }
+        self.memory.put(qkv, values);
+        Ok(qkv)
+    }
+
+    fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor> {
+        let width = attention.heads * attention.head_dim;
+        let (y, mut values) = self.make(width, qkv.rows)?;
+        let Running { ids, position, angles } = self.running;
+        let tokens = Tokens { count: ids.len(), position, angles };
+        let missing = || CpuError::refused(format!("layer {}, which has no cache", attention.layer));
+        let input = self.memory.take(qkv);
+        let cache = self.memory.caches.get_mut(attention.layer).ok_or_else(missing)?;
+        let (from, to) = ((input.as_slice(), stride(qkv.width)), (values.as_mut_slice(), stride(width)));
+        attend(attention, tokens, cache, from, to, &mut self.memory.attention)?;
+        self.memory.put(qkv, input);
+        self.memory.put(y, values);
+        Ok(y)
+    }
+}
+
+fn activate(x: &mut [f32], f: Activation) {
+    let one = F32x4::splat(1.0);
+    let zero = F32x4::splat(0.0);
+    let sigmoid = |x: F32x4, by: f32| x / (one + (zero - x * F32x4::splat(by)).exp());
+    match f {
+        Activation::Silu => map(x, |x| sigmoid(x, 1.0)),
+        Activation::QuickGelu => map(x, |x| sigmoid(x, 1.702)),
+        // x · (1 + tanh(u)) / 2 is x · sigmoid(2u).
+        Activation::GeluTanh => map(x, |x| {
+            let cube = x * x * x;
+            let u = F32x4::splat(2.0 * 0.797_884_6) * (x + F32x4::splat(0.044_715) * cube);
+            x / (one + (zero - u).exp())
+        }),
+        Activation::Gelu => {
+            x.iter_mut().for_each(|x| *x = 0.5 * *x * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2)))
+        }
+        Activation::Relu => map(x, |x| x.max(zero)),
+    }
+}
+
+/// Abramowitz and Stegun 7.1.26: at most 1.5e-7 off.
+fn erf(x: f32) -> f32 {
+    let t = 1.0 / (1.0 + 0.327_591_1 * x.abs());
+    let poly = t * (0.254_829_6 + t * (-0.284_496_74 + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
+    (1.0 - poly * (-x * x).exp()).copysign(x)
+}

@@ -1,0 +1,197 @@
+//! A weight in CPU memory.
+
+use std::ops::Range;
+
+use super::decode::decode;
+use super::lanes::F32x4;
+use super::{CpuError, resize};
+use crate::tensor::Dtype;
+
+/// How the elements of a matrix are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// float32
+    F32,
+    /// float16
+    F16,
+    /// bfloat16
+    Bf16,
+}
+
+impl Storage {
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Storage::F32 => "float32 (CPU)",
+            Storage::F16 => "float16 (CPU)",
+            Storage::Bf16 => "bfloat16 (CPU)",
+        }
+    }
+
+    /// Bytes an element.
+    pub fn size(self) -> usize {
+        match self {
+            Storage::F32 => 4,
+            Storage::F16 | Storage::Bf16 => 2,
+        }
+    }
+}
+
+/// Elements, row by row; a row's stride is a multiple of [`Matrix::LINE`], and what lies behind its columns is zero.
+pub(super) enum Elements {
+    F32(Vec<f32>),
+    F16(Vec<u16>),
+    Bf16(Vec<u16>),
+}
+
+/// A matrix, or a vector as a matrix of one row.
+pub struct Matrix {
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) stride: usize,
+    pub(super) elements: Elements,
+}
+
+/// Elements of a checkpoint's tensor on their way into a matrix.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// Of these rows.
+    pub rows: Range<usize>,
+    /// And these columns.
+    pub cols: Range<usize>,
+    /// Whether they lie column by column.
+    pub transposed: bool,
+    /// What they are.
+    pub dtype: Dtype,
+    /// Whether the matrix gets each plus one.
+    pub plus_one: bool,
+}
+
+impl Matrix {
+    /// A row's stride is a multiple of this.
+    pub const LINE: usize = 8;
+
+    /// Bytes that it takes.
+    pub fn size(&self) -> u64 {
+        self.line_bytes() as u64 * self.rows as u64
+    }
+
+    /// Bytes from one row to the next.
+    pub fn line_bytes(&self) -> usize {
+        let size = if let Elements::F32(_) = self.elements { 4 } else { 2 };
+        self.stride * size
+    }
+
+    /// Rows as they lie in memory, little-endian, padding included.
+    pub fn bytes(&self, rows: Range<usize>) -> &[u8] {
+        let all: &[u8] = match &self.elements {
+            // SAFETY: any float or integer is so many bytes.
+            Elements::F32(own) => unsafe { own.align_to().1 },
+            // SAFETY: the same.
+            Elements::F16(own) | Elements::Bf16(own) => unsafe { own.align_to().1 },
+        };
+        let line = self.line_bytes();
+        all.get(rows.start * line..rows.end * line).unwrap_or_default()
+    }
+
+    /// Bytes that such a matrix takes.
+    pub fn bytes_of(rows: usize, cols: usize, storage: Storage) -> u64 {
+        rows as u64 * cols.next_multiple_of(Matrix::LINE) as u64 * storage.size() as u64
+    }
+
+    /// Zeros.
+    ///
+    /// # Errors
+    /// [`CpuError::OutOfMemory`]
+    pub fn new(what: &str, rows: usize, cols: usize, storage: Storage) -> Result<Matrix, CpuError> {
+        let bytes = Matrix::bytes_of(rows, cols, storage);
+        let stride = cols.next_multiple_of(Matrix::LINE);
+        let len = usize::try_from(bytes).map(|bytes| bytes / storage.size());
+        let len = len.map_err(|_| CpuError::OutOfMemory { what: what.to_owned(), bytes })?;
+        fn zeros<T: Copy + Default>(len: usize, what: &str) -> Result<Vec<T>, CpuError> {
+            let mut values = Vec::new();
+            resize(&mut values, len, what)?;
+            Ok(values)
+        }
+        let elements = match storage {
+            Storage::F32 => Elements::F32(zeros(len, what)?),
+            Storage::F16 => Elements::F16(zeros(len, what)?),
+            Storage::Bf16 => Elements::Bf16(zeros(len, what)?),
+        };
+        Ok(Matrix { rows, cols, stride, elements })
+    }
+
+    /// Takes whole lines: `bytes` has every element that `incoming` tells of, in the checkpoint's order.
+    pub fn take(&mut self, incoming: &Incoming, bytes: &[u8], scratch: &mut Vec<f32>) {
+        let Incoming { rows, cols, transposed, dtype, plus_one } = incoming;
+        let size = dtype.size().unwrap_or(1) as usize;
+        let (lines, line) = if *transposed { (cols, rows) } else { (rows, cols) };
+        for (at, bytes) in lines.clone().zip(bytes.chunks_exact((line.len() * size).max(1))) {
+            if !transposed && self.copy(*dtype, at, cols.start, bytes) && !plus_one {
+                continue;
+            }
+            scratch.clear();
+            decode(*dtype, bytes, scratch);
+            if *plus_one {
+                scratch.iter_mut().for_each(|value| *value += 1.0);
+            }
+            match transposed {
+                true => self.put(rows.start * self.stride + at, self.stride, scratch),
+                false => self.put(at * self.stride + cols.start, 1, scratch),
+            }
+        }
+    }
+
+    /// Copies halves that are what is stored. `false`: they aren't.
+    fn copy(&mut self, dtype: Dtype, row: usize, col: usize, bytes: &[u8]) -> bool {
+        let ((Elements::F16(own), Dtype::F16) | (Elements::Bf16(own), Dtype::BF16)) = (&mut self.elements, dtype)
+        else {
+            return false;
+        };
+        let own = own.get_mut(row * self.stride + col..).unwrap_or_default();
+        own.iter_mut().zip(bytes.as_chunks::<2>().0).for_each(|(own, bits)| *own = u16::from_le_bytes(*bits));
+        true
+    }
+
+    /// Stores floats from element `first` on, `step` apart.
+    fn put(&mut self, first: usize, step: usize, values: &[f32]) {
+        fn each<T>(own: &mut [T], first: usize, step: usize, values: &[f32], of: impl Fn(f32) -> T) {
+            let own = own.get_mut(first..).unwrap_or_default().iter_mut().step_by(step.max(1));
+            own.zip(values).for_each(|(own, value)| *own = of(*value));
+        }
+        match &mut self.elements {
+            Elements::F32(own) => each(own, first, step, values, |value| value),
+            Elements::F16(own) => each(own, first, step, values, |value| half::f16::from_f32(value).to_bits()),
+            Elements::Bf16(own) => each(own, first, step, values, |value| half::bf16::from_f32(value).to_bits()),
+        }
+    }
+
+    /// Writes row `row` to `out`, of the stride's length, as floats.
+    pub(super) fn widen(&self, row: usize, out: &mut [f32]) {
+        let range = row * self.stride..(row + 1) * self.stride;
+        match &self.elements {
+            Elements::F32(own) => {
+                let row = own.get(range).unwrap_or_default();
+                out.iter_mut().zip(row).for_each(|(out, value)| *out = *value);
+            }
+            Elements::F16(own) => widen(own.get(range).unwrap_or_default(), out, F32x4::from_f16),
+            Elements::Bf16(own) => widen(own.get(range).unwrap_or_default(), out, F32x4::from_bf16),
+        }
+    }
+
+    /// A vector's floats: those of a float32 matrix of one row.
+    pub(super) fn vector(&self) -> &[f32] {
+        match &self.elements {
+            Elements::F32(own) => own.get(..self.cols).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+}
+
+/// Halves, a multiple of four of them, as floats.
+#[inline(always)]
+pub(super) fn widen(halves: &[u16], out: &mut [f32], four: impl Fn(&[u16; 4]) -> F32x4) {
+    for (out, halves) in out.as_chunks_mut::<4>().0.iter_mut().zip(halves.as_chunks::<4>().0) {
+        *out = four(halves).to_array();
+    }
+}

@@ -1,0 +1,60 @@
+//! The ops on the CPU: computed when they are called, four floats at a time, over weights in half precision.
+//!
+//! It is what runs where there is no WebGPU, and what computes a layer that has no room on the GPU.
+
+mod attention;
+mod decode;
+mod executor;
+mod lanes;
+mod matrix;
+mod memory;
+mod product;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use executor::{Executor, Running};
+pub use matrix::{Incoming, Matrix, Storage};
+pub use memory::Memory;
+
+/// Why the CPU could not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CpuError {
+    /// An allocation failed.
+    #[error("there is no room for {bytes} bytes in CPU memory ({what})")]
+    OutOfMemory {
+        /// What it was for.
+        what: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// An op was called for something that isn't there, or of another size: a bug in Layerline.
+    #[error("the CPU can't compute {what}")]
+    Refused {
+        /// What was asked.
+        what: String,
+    },
+}
+
+impl CpuError {
+    /// The stable code that JavaScript sees.
+    pub fn code(&self) -> &'static str {
+        match self {
+            CpuError::OutOfMemory { .. } => "OUT_OF_MEMORY",
+            CpuError::Refused { .. } => "CPU_REFUSED",
+        }
+    }
+
+    pub(crate) fn refused(what: impl Into<String>) -> CpuError {
+        CpuError::Refused { what: what.into() }
+    }
+}
+
+/// Makes `values` `len` long, or says that there is no room: a failing allocation would end the wasm instance.
+fn resize<T: Copy + Default>(values: &mut Vec<T>, len: usize, what: &str) -> Result<(), CpuError> {
+    let more = len.saturating_sub(values.len());
+    let failed = |_| CpuError::OutOfMemory { what: what.to_owned(), bytes: (len * size_of::<T>()) as u64 };
+    values.try_reserve_exact(more).map_err(failed)?;
+    values.resize(len, T::default());
+    Ok(())
+}
