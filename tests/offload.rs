@@ -212,3 +212,48 @@ fn a_share_that_is_too_small_is_said_with_what_is_needed() {
         });
     }
 }
+
+#[test]
+fn a_gpu_that_is_full_gets_less_of_the_model() {
+    for name in ["llama-f32", "gemma3"] {
+        run(|options| async move {
+            let whole = load(repo(name), native::options(options.spawn.clone())).await.unwrap();
+            tokens_are_torchs(&whole, name, "all on the GPU").await;
+            let usages = whole.gpu().unwrap().usages().clone();
+            let (all, most) = (whole.weight_bytes(), usages.peak_bytes());
+            drop(whole);
+            for room in [most - most / 20, most - all / 2] {
+                let mut options = native::options(options.spawn.clone());
+                options.gpu.room = Some(room);
+                let engine = load(repo(name), options).await.unwrap();
+                let what = format!("{room} of {most} bytes");
+                let ready = engine.ready().await;
+                assert!(ready.is_ok(), "{what}: {ready:?}");
+                tokens_are_torchs(&engine, name, &what).await;
+                assert!(engine.gpu().unwrap().usages().peak_bytes() <= room, "{what}");
+                let [gpu, cpu] = [Device::Gpu, Device::Cpu].map(|device| bytes_on(&engine, device));
+                assert!(gpu + cpu == all && cpu > 0, "{what}: {gpu} on the GPU, {cpu} in CPU memory");
+            }
+            // Where each module is was said: nothing else is tried.
+            let mut options = native::options(options.spawn.clone());
+            options.gpu.room = Some(most - all / 2);
+            options.placement.device_map = Some(DeviceMap::all(Device::Gpu));
+            let engine = load(repo(name), options).await.unwrap();
+            assert_eq!(engine.ready().await.unwrap_err().code(), "OUT_OF_MEMORY");
+        });
+    }
+}
+
+#[test]
+fn two_calls_that_find_the_gpu_full_go_on_together() {
+    run(|mut options| async move {
+        let name = "llama-f32";
+        options.gpu.room = Some(300_000);
+        let engine = load(repo(name), options).await.unwrap();
+        let abort = Abort::new();
+        let (first, second) = futures_util::future::join(engine.ready(), engine.forward(&[1, 2, 3], &abort)).await;
+        first.unwrap();
+        second.unwrap();
+        tokens_are_torchs(&engine, name, "after both").await;
+    });
+}

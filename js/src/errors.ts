@@ -55,6 +55,9 @@ export const ERROR_CODES = [
   "KERNEL_COMPILE",
   "OUT_OF_MEMORY",
   "DEVICE_LOST",
+  // The CPU, and where modules are.
+  "CPU_OUT_OF_MEMORY",
+  "CPU_REFUSED",
   "DEVICE_MAP",
   // This package.
   /** A tensor's shape, type or index doesn't fit what was asked of it. */

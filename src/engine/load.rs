@@ -107,6 +107,15 @@ impl Placement {
         }
     }
 
+    /// The same with less of the GPU, where it was not said which module is where; `None`: it was.
+    pub(super) fn with_less(&self, gpu: u64) -> Option<Placement> {
+        if self.device_map.is_some() || self.max_memory.is_some_and(|most| most.gpu.is_some_and(|most| most <= gpu)) {
+            return None;
+        }
+        let cpu = self.max_memory.map_or(Some(u64::MAX), |most| most.cpu);
+        Some(Placement { max_memory: Some(MaxMemory { gpu: Some(gpu), cpu }), ..self.clone() })
+    }
+
     /// Whether it can do without WebGPU where there is none.
     fn does_without(&self) -> bool {
         !self.requires_gpu && self.execution_device != Some(Device::Gpu) && self.device_map.is_none()
@@ -123,6 +132,7 @@ pub(super) struct Sources {
 }
 
 /// How weights are to lie on a device, and which.
+#[derive(Clone)]
 pub(super) struct Wishes {
     pub dtype: WeightDtype,
     pub placement: Placement,
@@ -203,7 +213,7 @@ impl Engine {
             background,
             device,
             without_gpu,
-            wishes,
+            wishes: RefCell::new(wishes),
             runner: RefCell::new(Rc::new(runner)),
             recovering: Mutex::default(),
             device_losses: Cell::new(0),

@@ -62,7 +62,7 @@ pub struct Engine {
     device: GpuOptions,
     /// Why there is none, where there could be one.
     without_gpu: Option<GpuError>,
-    wishes: Wishes,
+    wishes: RefCell<Wishes>,
     runner: RefCell<Rc<Runner>>,
     recovering: Mutex<()>,
     device_losses: Cell<u32>,
@@ -155,6 +155,11 @@ impl Engine {
     /// Bytes of all weights when all are there.
     pub fn weight_bytes(&self) -> u64 {
         self.runner().layouts.iter().map(Layout::total_bytes).sum()
+    }
+
+    /// Bytes of weights that live on the GPU and are there.
+    fn bytes_on_gpu(&self) -> u64 {
+        self.blocks().iter().filter(|block| block.device == Device::Gpu).map(|block| block.resident_bytes).sum()
     }
 
     /// Every block's place and progress, in forward order.

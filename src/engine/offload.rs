@@ -138,6 +138,11 @@ impl Offload {
         self.devices.iter().all(|device| *device == Device::Gpu)
     }
 
+    /// Bytes of weights that are to stay on the GPU.
+    pub fn bytes_on_gpu(&self) -> u64 {
+        self.bytes_of(&self.resident())
+    }
+
     /// Bytes of a block's weights.
     pub fn bytes(&self, block: usize) -> u64 {
         self.bytes.get(block).copied().unwrap_or(0)

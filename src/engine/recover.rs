@@ -1,25 +1,35 @@
-//! A device that is lost in the middle of something: another takes its place, the weights come again, and what was under
-//! way is done again from what is known.
+//! What a call survives: a device that is lost, in whose place another comes; a GPU with less room than was thought, which
+//! gets less of the model. The weights come again, and what was under way is done again from what is known.
 
 use std::rc::Rc;
 
 use super::Engine;
+use super::load::Wishes;
 use super::runner::Runner;
+use super::session::Session;
+use crate::hub::HubError;
 use crate::tensor::gpu::device::{Gpu, GpuError};
 use crate::{Error, Result};
 
 /// Devices that may be lost, one after the other, before a call gets anywhere.
 const MOST_LOSSES: u32 = 3;
 
+/// How often a call may find that there is less room on the GPU.
+const MOST_TIMES_FULL: u32 = 12;
+
+/// Of what had room on the GPU, how much is put there the next time: the rest is for what else had none.
+const KEPT: (u64, u64) = (4, 5);
+
 impl Engine {
-    /// Does `work` on the model's device, and again on another where that is lost meanwhile.
+    /// Does `work` on the model's devices, and again on others where that is lost meanwhile, or on less of the GPU where it
+    /// is full.
     ///
     /// `work` must be such that it can be begun anew.
     ///
     /// # Errors
     /// `DEVICE_LOST` where it happens too often, or where the device is the caller's; `work`'s.
     pub(super) async fn on_some_device<T>(&self, mut work: impl AsyncFnMut(&Runner) -> Result<T>) -> Result<T> {
-        let mut losses = 0;
+        let (mut losses, mut times_full) = (0, 0);
         loop {
             self.alive()?;
             let runner = self.runner();
@@ -27,13 +37,24 @@ impl Engine {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            // What a lost device makes of a call may look like anything.
-            let Some(lost) = lost(&runner, &error) else { return Err(error) };
-            losses += 1;
-            if losses > MOST_LOSSES || !self.can_move() {
-                return Err(lost.into());
+            if matches!(error, Error::Hub(HubError::Aborted { .. })) && runner.loader().is_retired() {
+                // Another call has found out, and is at it.
+                drop(self.recovering.lock().await);
+                continue;
             }
-            self.move_on(&runner).await?;
+            // What a lost device makes of a call may look like anything.
+            if let Some(lost) = lost(&runner, &error) {
+                losses += 1;
+                if losses > MOST_LOSSES || !self.can_move() {
+                    return Err(lost.into());
+                }
+                self.move_on(&runner).await?;
+                continue;
+            }
+            times_full += 1;
+            if error.code() != "OUT_OF_MEMORY" || times_full > MOST_TIMES_FULL || !self.shrink(&runner).await? {
+                return Err(error);
+            }
         }
     }
 
@@ -54,9 +75,36 @@ impl Engine {
         self.device_losses.set(self.device_losses.get() + 1);
         lost.loader().retire();
         let gpu = Gpu::request_again(&self.device).await?;
+        let wishes = self.wishes.borrow().clone();
+        self.replace_runner(gpu, wishes).await
+    }
+
+    /// Gives the GPU less of the model, if nobody has yet. `false`: it can't have less.
+    async fn shrink(&self, full: &Rc<Runner>) -> Result<bool> {
+        let _one_at_a_time = self.recovering.lock().await;
+        if !Rc::ptr_eq(full, &self.runner()) {
+            return Ok(true);
+        }
+        let Some(on) = &full.gpu else { return Ok(false) };
+        let has_room = match self.bytes_on_gpu() {
+            // It was full before the first weight came.
+            0 => full.offload.bytes_on_gpu(),
+            bytes => bytes,
+        };
+        let wishes = self.wishes.borrow().clone();
+        let less = has_room / KEPT.1 * KEPT.0;
+        let Some(placement) = wishes.placement.with_less(less) else { return Ok(false) };
+        full.loader().clear();
+        *full.session.lock().await = Session::default();
+        self.replace_runner(on.gpu.clone(), Wishes { placement, ..wishes }).await?;
+        Ok(true)
+    }
+
+    async fn replace_runner(&self, gpu: Gpu, wishes: Wishes) -> Result<()> {
         let sources = self.sources.borrow().clone();
         let (model, timings) = (self.model.clone(), self.timings.clone());
-        let runner = Runner::new(Some(gpu), model, &self.wishes, &sources, &self.background, timings).await?;
+        let runner = Runner::new(Some(gpu), model, &wishes, &sources, &self.background, timings).await?;
+        self.wishes.replace(wishes);
         self.runner.replace(Rc::new(runner));
         Ok(())
     }

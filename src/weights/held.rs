@@ -25,6 +25,12 @@ impl Held {
         self.bytes.get()
     }
 
+    /// Keeps nothing any more.
+    pub fn clear(&self) {
+        self.ranges.borrow_mut().clear();
+        self.bytes.set(0);
+    }
+
     /// A range that is kept as a stream.
     pub fn open(&self, file: usize, range: &Range<u64>) -> Option<Box<dyn ByteStream>> {
         let chunks = self.ranges.borrow().get(&(file, range.start))?.clone();

@@ -252,6 +252,22 @@ impl Loader {
         self.0.wake();
     }
 
+    /// Whether it has made way for another one: what waited for it may wait for that.
+    pub fn is_retired(&self) -> bool {
+        self.0.retired.get() && !self.0.abort.is_aborted()
+    }
+
+    /// Gives all memory of the weights back, those that are still coming included.
+    pub fn clear(&self) {
+        self.retire();
+        let mut store = self.0.store.borrow_mut();
+        for (block, spec) in self.0.blocks.iter().zip(&self.0.specs) {
+            block.asked.set(false);
+            spec.weights.iter().for_each(|weight| store.evict(*weight));
+        }
+        self.0.held.clear();
+    }
+
     /// Whether both bring the same weights in.
     pub fn is(&self, other: &Loader) -> bool {
         Rc::ptr_eq(&self.0, &other.0)

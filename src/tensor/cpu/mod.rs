@@ -40,7 +40,7 @@ impl CpuError {
     /// The stable code that JavaScript sees.
     pub fn code(&self) -> &'static str {
         match self {
-            CpuError::OutOfMemory { .. } => "OUT_OF_MEMORY",
+            CpuError::OutOfMemory { .. } => "CPU_OUT_OF_MEMORY",
             CpuError::Refused { .. } => "CPU_REFUSED",
         }
     }

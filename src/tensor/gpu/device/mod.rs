@@ -165,9 +165,14 @@ pub struct Usages {
     bytes: Rc<Cell<u64>>,
     peak: Rc<Cell<u64>>,
     buffers: Rc<Cell<u32>>,
+    room: Option<u64>,
 }
 
 impl Usages {
+    fn new(options: &GpuOptions) -> Usages {
+        Usages { room: options.room, ..Usages::default() }
+    }
+
     /// Bytes in live buffers.
     pub fn bytes(&self) -> u64 {
         self.bytes.get()
@@ -181,6 +186,16 @@ impl Usages {
     /// Live buffers.
     pub fn buffers(&self) -> u32 {
         self.buffers.get()
+    }
+
+    /// Whether there is room for so much more, where tests say how much there is.
+    fn has_room(&self, what: &str, size: u64) -> Result<(), GpuError> {
+        match self.room {
+            Some(room) if self.bytes() + size > room => {
+                Err(GpuError::OutOfMemory { what: what.to_owned(), bytes: size })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn created(&self, size: u64) {
@@ -204,6 +219,8 @@ pub struct GpuOptions {
     pub without_subgroups: bool,
     /// Treat `maxStorageBufferBindingSize` as this small: for tests of split weights.
     pub max_binding: Option<u64>,
+    /// Have no more memory than so many bytes: for tests of what happens then.
+    pub room: Option<u64>,
     /// A device that the caller owns; it is never destroyed here.
     #[cfg(target_arch = "wasm32")]
     pub device: Option<web_sys::GpuDevice>,

@@ -106,7 +106,7 @@ impl Gpu {
                 *lost = Some(reason);
             }
         });
-        Ok(Gpu(Rc::new(Inner { device, queue, capabilities, usages: Usages::default(), lost })))
+        Ok(Gpu(Rc::new(Inner { device, queue, capabilities, usages: Usages::new(options), lost })))
     }
 
     /// As [`Gpu::request`], in place of a device that was lost.
@@ -149,6 +149,7 @@ impl Gpu {
         if size > allowed {
             return Err(GpuError::Limit { what: label.to_owned(), limit: "maxBufferSize", needed: size, allowed });
         }
+        self.0.usages.has_room(label, size)?;
         let usage = match usage {
             Usage::Storage => wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
             Usage::Uniform => wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,

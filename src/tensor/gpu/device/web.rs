@@ -115,7 +115,7 @@ impl Gpu {
             let limits = device.limits();
             let features: JsValue = device.features().into();
             let capabilities = capabilities(&limits, &features, Some(device.adapter_info()), options);
-            return Ok(Gpu::watch(device.clone(), false, capabilities));
+            return Ok(Gpu::watch(device.clone(), false, capabilities, options));
         }
         let gpu = navigator_gpu()?;
         let ask = GpuRequestAdapterOptions::new();
@@ -164,7 +164,7 @@ impl Gpu {
         // What the device was given, which is not always what the adapter has.
         let capabilities =
             Capabilities { uniform_alignment: device.limits().min_uniform_buffer_offset_alignment(), ..capabilities };
-        Ok(Gpu::watch(device, true, capabilities))
+        Ok(Gpu::watch(device, true, capabilities, options))
     }
 
     /// As [`Gpu::request`], in place of a device that was lost: what took it may take a while to come back.
@@ -181,13 +181,13 @@ impl Gpu {
         Gpu::request(options).await
     }
 
-    fn watch(device: GpuDevice, owned: bool, capabilities: Capabilities) -> Gpu {
+    fn watch(device: GpuDevice, owned: bool, capabilities: Capabilities, options: &GpuOptions) -> Gpu {
         let gpu = Gpu(Rc::new(Inner {
             queue: device.queue(),
             device,
             owned,
             capabilities,
-            usages: Usages::default(),
+            usages: Usages::new(options),
             lost: RefCell::new(None),
         }));
         // The promise outlives us where the device is the caller's, so it holds us weakly.
@@ -228,6 +228,7 @@ impl Gpu {
         if size > allowed {
             return Err(GpuError::Limit { what: label.to_owned(), limit: "maxBufferSize", needed: size, allowed });
         }
+        self.0.usages.has_room(label, size)?;
         let usage = match usage {
             Usage::Storage => flags::STORAGE | flags::COPY_DST | flags::COPY_SRC,
             Usage::Uniform => flags::UNIFORM | flags::COPY_DST,
