@@ -1,4 +1,5 @@
 // x[token] = table[ids[token]] * scale. Where the table is split over several buffers, each part writes the tokens it holds.
+// POSITIONS: rows are those of the tokens' positions, and are added to x.
 
 struct Params {
     rows: u32,      // rows of this part
@@ -20,9 +21,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if k >= params.quads || token >= step.tokens {
         return;
     }
-    let row = ids[token] - params.first;
-    // An id before `first` wraps around and is past the end too.
+    var row = step.position + token - params.first;
+    if !POSITIONS {
+        row = ids[token] - params.first;
+    }
+    // A row before `first` wraps around and is past the end too.
     if row < params.rows {
-        x[token * params.quads + k] = widen(table[row * params.quads + k]) * params.scale;
+        let at = token * params.quads + k;
+        let v = widen(table[row * params.quads + k]) * params.scale;
+        if POSITIONS {
+            x[at] += v;
+        } else {
+            x[at] = v;
+        }
     }
 }

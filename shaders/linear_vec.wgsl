@@ -5,7 +5,7 @@
 // one row at four. More rows share x between them, fewer give more invocations where W is small.
 // NORM: x is RMS-normalised on the way in. The scale 1/rms is common to all of x and is applied to the sums.
 // GATED: W holds gate rows and then as many up rows; y = act(gate·x) * (up·x). Half of the ROWS are ups.
-// BIAS: y += bias. ADD: the result is added to y.
+// ACTIVATED: y = act(W·x). BIAS: y += bias, before the activation. ADD: the result is added to y.
 
 struct Params {
     rows: u32,      // rows of y that this weight gives
@@ -119,6 +119,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if BIAS {
         let places = params.first + rows;
         sums += vec4<f32>(bias[places.x], bias[places.y], bias[places.z], bias[places.w]);
+    }
+    if ACTIVATED {
+        sums = vec4<f32>(activate(sums.xy), activate(sums.zw));
     }
     if GATED {
         let ups = select(sums.zw, sums.yy, ROWS == 2u);

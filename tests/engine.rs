@@ -18,9 +18,13 @@ use native::{TOLERANCE, golden, ids, load, run};
 use serde_json::Value;
 
 /// Every one that there is.
-const TINY: [&str; 15] = [
+const TINY: [&str; 19] = [
     "gemma2",
     "gemma3",
+    "gpt2",
+    "gpt2-relu",
+    "gpt_neox",
+    "gpt_neox-sequential",
     "llama-bf16-bias",
     "llama-dynamic",
     "llama-f16",
@@ -237,12 +241,53 @@ fn what_a_family_does_not_need_costs_it_no_dispatch() {
         ("olmo2", 8, 5),
         ("gemma2", 7, 6),
         ("gemma3", 8, 5),
+        ("gpt2", 7, 6),
+        ("gpt_neox", 7, 5),
     ] {
         run(|options| async move {
             let engine = load(Rc::new(DirectoryRepo::new(folder(name))), options).await.unwrap();
             engine.generate(&[1, 2, 3], &greedy(2), &mut |_| true, &Abort::new()).await.unwrap();
             let dispatches = engine.timings().dispatches.get() as usize;
             assert_eq!(dispatches, a_layer * engine.shape().layers + beside, "{name}");
+        });
+    }
+}
+
+/// GPT-2 has learned 96 positions here: what goes on beyond them is an error, what ends before is not.
+#[test]
+fn no_text_goes_beyond_the_positions_that_were_learned() {
+    for device in [Device::Gpu, Device::Cpu] {
+        run(|mut options| async move {
+            options.placement.device_map = Some(DeviceMap::all(device));
+            let engine = load(Rc::new(DirectoryRepo::new(folder("gpt2"))), options).await.unwrap();
+            let ids: Vec<u32> = (1..=96).collect();
+            assert_eq!(engine.forward(&ids, &Abort::new()).await.unwrap().len(), 96 * 131);
+            let too_many: Vec<u32> = (1..=97).collect();
+            let error = engine.forward(&too_many, &Abort::new()).await.unwrap_err();
+            assert_eq!(error.code(), "CONTEXT_LENGTH");
+            assert!(error.to_string().starts_with("97 tokens are more than the 96 positions"), "{error}");
+            // The last new token has no position yet, so that one more than fit can come.
+            let new = engine.generate(&ids[..90], &greedy(7), &mut |_| true, &Abort::new()).await.unwrap();
+            assert_eq!(new.len(), 7);
+            for do_sample in [false, true] {
+                let options = GenerateOptions { do_sample: Some(do_sample), ..greedy(50) };
+                let seen = RefCell::new(0);
+                let mut count = |_| {
+                    *seen.borrow_mut() += 1;
+                    true
+                };
+                let error = engine.generate(&ids[..90], &options, &mut count, &Abort::new()).await.unwrap_err();
+                assert_eq!(error.code(), "CONTEXT_LENGTH", "{error}");
+                assert_eq!(*seen.borrow(), 7);
+                // A text that ends by itself before may be allowed any length.
+                let mut left = 7;
+                let mut few = |_| {
+                    left -= 1;
+                    left > 0
+                };
+                let new = engine.generate(&ids[..90], &options, &mut few, &Abort::new()).await.unwrap();
+                assert_eq!(new.len(), 7);
+            }
         });
     }
 }

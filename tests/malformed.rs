@@ -313,8 +313,19 @@ proptest! {
 }
 
 /// Tiny checkpoints whose configs have different keys.
-const CONFIGS: [&str; 9] =
-    ["gemma2", "gemma3", "llama-dynamic", "llama-yarn", "mistral", "phi3-partial", "qwen2-windows", "qwen3", "smollm3"];
+const CONFIGS: [&str; 11] = [
+    "gemma2",
+    "gemma3",
+    "gpt2",
+    "gpt_neox",
+    "llama-dynamic",
+    "llama-yarn",
+    "mistral",
+    "phi3-partial",
+    "qwen2-windows",
+    "qwen3",
+    "smollm3",
+];
 
 /// What pickles are made of.
 const PIECES: [&[u8]; 36] = [

@@ -41,8 +41,8 @@ fn bytes_on(engine: &Engine, device: Device) -> u64 {
 
 #[test]
 fn a_share_of_the_gpu_gives_the_same_tokens_within_it() {
-    // Tied and untied.
-    for name in ["llama-f32", "gemma3"] {
+    // Tied and untied; weights that are turned, or put together row by row, each time they come.
+    for name in ["llama-f32", "gemma3", "gpt2", "gpt_neox"] {
         run(|options| async move {
             let whole = load(repo(name), native::options(options.spawn.clone())).await.unwrap();
             tokens_are_torchs(&whole, name, "all on the GPU").await;

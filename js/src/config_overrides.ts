@@ -34,6 +34,21 @@ export interface ConfigOverrides {
   attn_logit_softcapping?: number | null;
   final_logit_softcapping?: number | null;
   sliding_window_pattern?: number;
+  n_embd?: number;
+  n_positions?: number;
+  n_head?: number;
+  n_layer?: number;
+  n_inner?: number | null;
+  layer_norm_epsilon?: number;
+  activation_function?: string;
+  scale_attn_weights?: boolean;
+  scale_attn_by_inverse_layer_idx?: boolean;
+  reorder_and_upcast_attn?: boolean;
+  add_cross_attention?: boolean;
+  layer_norm_eps?: number;
+  rotary_pct?: number;
+  rotary_emb_base?: number;
+  use_parallel_residual?: boolean;
 }
 
 /** The keys of {@link ConfigOverrides}; the compiler checks that none is missing. */
@@ -72,4 +87,19 @@ export const OVERRIDES: Record<keyof ConfigOverrides, true> = {
   attn_logit_softcapping: true,
   final_logit_softcapping: true,
   sliding_window_pattern: true,
+  n_embd: true,
+  n_positions: true,
+  n_head: true,
+  n_layer: true,
+  n_inner: true,
+  layer_norm_epsilon: true,
+  activation_function: true,
+  scale_attn_weights: true,
+  scale_attn_by_inverse_layer_idx: true,
+  reorder_and_upcast_attn: true,
+  add_cross_attention: true,
+  layer_norm_eps: true,
+  rotary_pct: true,
+  rotary_emb_base: true,
+  use_parallel_residual: true,
 };

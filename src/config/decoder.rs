@@ -3,7 +3,7 @@
 //! transformers has a class a family; their keys are the same and their defaults differ, which [`DecoderDefaults`] holds.
 
 use super::fields::Fields;
-use super::rope::{RopePlace, RotaryHead};
+use super::rope::{RopeKeys, RopePlace, RotaryHead};
 use super::{Activation, ConfigError, ModelConfig, RopeConfig, SpecialTokenIds};
 use crate::tensor::Dtype;
 
@@ -18,22 +18,33 @@ const MAX_ELEMENTS: u64 = (1 << 32) - 1;
 pub struct DecoderDefaults {
     pub vocab_size: usize,
     pub hidden_size: usize,
-    pub intermediate_size: usize,
+    /// The key of the width within the feed-forward layer, and what it is without one; `None`: four times `hidden_size`.
+    pub intermediate_size: (&'static str, Option<usize>),
     pub num_hidden_layers: usize,
     pub num_attention_heads: usize,
+    /// Whether configs may name `num_key_value_heads` and `head_dim`.
+    pub own_heads: bool,
     /// `None`: as many as query heads.
     pub num_key_value_heads: Option<usize>,
     /// `None`: `hidden_size / num_attention_heads`.
     pub head_dim: Option<usize>,
     pub max_position_embeddings: usize,
-    pub rms_norm_eps: f64,
+    /// The key of the norms' epsilon, and what it is without one.
+    pub norm_eps: (&'static str, f64),
     /// The key of the activation, and what it is without one.
     pub hidden_act: (&'static str, &'static str),
+    /// The keys of a rope's base and of the part of each head that it rotates, where they stand beside the rope's object.
+    pub rope_keys: RopeKeys,
     pub rope_theta: f64,
     /// Whether configs may rotate a part of each head only.
     pub partial_rotary: bool,
+    /// The part that is rotated where the config says nothing.
+    pub partial_rotary_factor: f64,
     /// The base of layers with a window, where they have angles of their own.
     pub rope_local_base_freq: Option<f64>,
+    /// Other names for keys, under which they are looked for where they are not there themselves: transformers'
+    /// `attribute_map`.
+    pub aliases: &'static [(&'static str, &'static str)],
     pub tie_word_embeddings: bool,
     pub bos_token_id: Option<u32>,
     pub eos_token_id: Option<u32>,
@@ -45,17 +56,21 @@ impl DecoderDefaults {
     pub const LLAMA: DecoderDefaults = DecoderDefaults {
         vocab_size: 32_000,
         hidden_size: 4096,
-        intermediate_size: 11_008,
+        intermediate_size: ("intermediate_size", Some(11_008)),
         num_hidden_layers: 32,
         num_attention_heads: 32,
+        own_heads: true,
         num_key_value_heads: None,
         head_dim: None,
         max_position_embeddings: 2048,
-        rms_norm_eps: 1e-6,
+        norm_eps: ("rms_norm_eps", 1e-6),
         hidden_act: ("hidden_act", "silu"),
+        rope_keys: RopeKeys { theta: "rope_theta", partial_factor: "partial_rotary_factor" },
         rope_theta: 10_000.0,
         partial_rotary: false,
+        partial_rotary_factor: 1.0,
         rope_local_base_freq: None,
+        aliases: &[],
         tie_word_embeddings: false,
         bos_token_id: Some(1),
         eos_token_id: Some(2),
@@ -82,9 +97,9 @@ pub struct DecoderConfig {
     pub head_dim: usize,
     /// The longest sequence that the model is made for.
     pub max_position_embeddings: usize,
-    /// RMSNorm's epsilon.
-    pub rms_norm_eps: f32,
-    /// The gate's activation.
+    /// The norms' epsilon.
+    pub norm_eps: f32,
+    /// The activation of the gate, or of the feed-forward layer where there is none.
     pub hidden_act: Activation,
     /// Rotary embeddings.
     pub rope: RopeConfig,
@@ -136,7 +151,7 @@ impl DecoderConfig {
 
     /// Reads and checks a config, with the defaults of its family.
     pub fn parse(config: &ModelConfig, defaults: &DecoderDefaults) -> Result<DecoderConfig, ConfigError> {
-        let fields = config.fields();
+        let fields = config.fields().with_aliases(defaults.aliases);
         if fields.get("quantization_config").is_some() {
             return Err(fields.unsupported("quantization_config", "checkpoints that are not quantised"));
         }
@@ -144,12 +159,14 @@ impl DecoderConfig {
         let flag = |key, default| fields.flag(key).map(|value| value.unwrap_or(default));
         let vocab_size = count("vocab_size", defaults.vocab_size)?;
         let hidden_size = count("hidden_size", defaults.hidden_size)?;
-        let intermediate_size = count("intermediate_size", defaults.intermediate_size)?;
+        let (intermediate_key, intermediate_size) = defaults.intermediate_size;
+        let intermediate_size = count(intermediate_key, intermediate_size.unwrap_or(hidden_size.saturating_mul(4)))?;
         let num_hidden_layers = count("num_hidden_layers", defaults.num_hidden_layers)?;
         let num_attention_heads = count("num_attention_heads", defaults.num_attention_heads)?;
         // A null is as many as query heads, whatever the default.
         let kv_heads = defaults.num_key_value_heads.filter(|_| !fields.has("num_key_value_heads"));
-        let num_key_value_heads = count("num_key_value_heads", kv_heads.unwrap_or(num_attention_heads))?;
+        let own = |key, default| if defaults.own_heads { count(key, default) } else { Ok(default) };
+        let num_key_value_heads = own("num_key_value_heads", kv_heads.unwrap_or(num_attention_heads))?;
         let max_position_embeddings = count("max_position_embeddings", defaults.max_position_embeddings)?;
 
         if num_hidden_layers > MAX_LAYERS {
@@ -164,23 +181,23 @@ impl DecoderConfig {
             return Err(fields.invalid("num_attention_heads", expected));
         }
         let head_dim = defaults.head_dim.filter(|_| !fields.has("head_dim"));
-        let head_dim = count("head_dim", head_dim.unwrap_or(hidden_size / num_attention_heads))?;
+        let head_dim = own("head_dim", head_dim.unwrap_or(hidden_size / num_attention_heads))?;
         if !head_dim.is_multiple_of(2) {
             let expected = format!("an even number, by which rotary embeddings need it, but it is {head_dim}");
             return Err(fields.invalid("head_dim", expected));
         }
-        let matrix = |key, rows: usize, columns: usize| match (rows as u64).checked_mul(columns as u64) {
-            Some(elements) if elements <= MAX_ELEMENTS => Ok(()),
-            _ => {
-                Err(fields.invalid(key, format!("a weight of at most {MAX_ELEMENTS} elements, not {rows} × {columns}")))
-            }
-        };
+        let matrix = |key, rows, columns| fits(&fields, key, rows, columns);
         matrix("vocab_size", vocab_size, hidden_size)?;
-        matrix("intermediate_size", intermediate_size, hidden_size)?;
+        matrix(intermediate_key, intermediate_size, hidden_size)?;
         let attention = num_attention_heads.saturating_mul(head_dim);
         matrix("head_dim", attention, hidden_size)?;
 
-        let head = RotaryHead { dim: head_dim, may_be_partial: defaults.partial_rotary };
+        let head = RotaryHead {
+            dim: head_dim,
+            may_be_partial: defaults.partial_rotary,
+            factor: defaults.partial_rotary_factor,
+            keys: defaults.rope_keys,
+        };
         let parse = |place, theta| RopeConfig::parse(&fields, place, head, max_position_embeddings, theta);
         let (rope, local_rope) = match defaults.rope_local_base_freq {
             None => (parse(RopePlace::Everywhere, defaults.rope_theta)?, None),
@@ -196,7 +213,7 @@ impl DecoderConfig {
             num_key_value_heads,
             head_dim,
             max_position_embeddings,
-            rms_norm_eps: eps(&fields, defaults.rms_norm_eps)?,
+            norm_eps: eps(&fields, defaults.norm_eps)?,
             hidden_act: activation(&fields, defaults.hidden_act)?,
             rope,
             local_rope,
@@ -211,6 +228,12 @@ impl DecoderConfig {
 }
 
 impl DecoderConfig {
+    /// Checks that a table of learned positions isn't too large.
+    pub fn positions_fit(&self, raw: &ModelConfig, defaults: &DecoderDefaults) -> Result<(), ConfigError> {
+        let fields = raw.fields().with_aliases(defaults.aliases);
+        fits(&fields, "max_position_embeddings", self.max_position_embeddings, self.hidden_size)
+    }
+
     /// `sliding_window`, or what the family has where the config says nothing. A null is none.
     pub fn sliding_window(raw: &ModelConfig, default: Option<usize>) -> Result<Option<usize>, ConfigError> {
         let fields = raw.fields();
@@ -249,6 +272,14 @@ impl DecoderConfig {
     }
 }
 
+/// Checks the size of a weight that is as large as `key` says.
+fn fits(fields: &Fields<'_>, key: &str, rows: usize, columns: usize) -> Result<(), ConfigError> {
+    match (rows as u64).checked_mul(columns as u64) {
+        Some(elements) if elements <= MAX_ELEMENTS => Ok(()),
+        _ => Err(fields.invalid(key, format!("a weight of at most {MAX_ELEMENTS} elements, not {rows} × {columns}"))),
+    }
+}
+
 /// A null is none, a key that isn't there is the family's.
 fn special_token_ids(fields: &Fields<'_>, defaults: &DecoderDefaults) -> Result<SpecialTokenIds, ConfigError> {
     let one = |key, default: Option<u32>| match fields.has(key) {
@@ -265,13 +296,9 @@ fn special_token_ids(fields: &Fields<'_>, defaults: &DecoderDefaults) -> Result<
     })
 }
 
-fn eps(fields: &Fields<'_>, default: f64) -> Result<f32, ConfigError> {
-    let eps = fields.number("rms_norm_eps")?.unwrap_or(default);
-    if (0.0..=1.0).contains(&eps) {
-        Ok(eps as f32)
-    } else {
-        Err(fields.invalid("rms_norm_eps", "a number from 0 to 1"))
-    }
+fn eps(fields: &Fields<'_>, (key, default): (&str, f64)) -> Result<f32, ConfigError> {
+    let eps = fields.number(key)?.unwrap_or(default);
+    if (0.0..=1.0).contains(&eps) { Ok(eps as f32) } else { Err(fields.invalid(key, "a number from 0 to 1")) }
 }
 
 /// transformers takes a 0 for its default.

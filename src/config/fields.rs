@@ -14,21 +14,33 @@ pub(crate) struct Fields<'a> {
     /// The keys above it, each with a dot.
     prefix: String,
     object: &'a Map<String, Value>,
+    aliases: &'static [(&'static str, &'static str)],
 }
 
 impl<'a> Fields<'a> {
     pub(crate) fn new(file: &'a str, object: &'a Map<String, Value>) -> Self {
-        Fields { file, prefix: String::new(), object }
+        Fields { file, prefix: String::new(), object, aliases: &[] }
+    }
+
+    /// Which also knows keys by another name, the second of a pair, where the first is not there.
+    pub(crate) fn with_aliases(self, aliases: &'static [(&'static str, &'static str)]) -> Self {
+        Fields { aliases, ..self }
+    }
+
+    /// The name under which a key is there, or would be.
+    fn name<'k>(&self, key: &'k str) -> &'k str {
+        let alias = || self.aliases.iter().find(|(name, _)| *name == key).map(|(_, alias)| *alias);
+        if self.object.contains_key(key) { key } else { alias().unwrap_or(key) }
     }
 
     /// The value; a null is no value.
     pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
-        self.object.get(key).filter(|value| !value.is_null())
+        self.object.get(self.name(key)).filter(|value| !value.is_null())
     }
 
     /// Whether the key is there, be it as null.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.object.contains_key(key)
+        self.object.contains_key(self.name(key))
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &'a Value> {
@@ -108,7 +120,12 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn object(&self, key: &str) -> Result<Option<Fields<'a>>, ConfigError> {
         let object = self.typed(key, "an object", Value::as_object)?;
-        Ok(object.map(|object| Fields { file: self.file, prefix: format!("{}{key}.", self.prefix), object }))
+        Ok(object.map(|object| Fields {
+            file: self.file,
+            prefix: format!("{}{key}.", self.prefix),
+            object,
+            aliases: &[],
+        }))
     }
 
     /// `value`, or the error that the key is missing.
@@ -119,7 +136,7 @@ impl<'a> Fields<'a> {
     pub(crate) fn invalid(&self, key: &str, expected: impl Into<String>) -> ConfigError {
         ConfigError::Invalid {
             file: self.file.to_owned(),
-            key: format!("{}{key}", self.prefix),
+            key: format!("{}{}", self.prefix, self.name(key)),
             found: self.found(key),
             expected: expected.into(),
         }
@@ -128,7 +145,7 @@ impl<'a> Fields<'a> {
     pub(crate) fn unsupported(&self, key: &str, supported: impl Into<String>) -> ConfigError {
         ConfigError::Unsupported {
             file: self.file.to_owned(),
-            key: format!("{}{key}", self.prefix),
+            key: format!("{}{}", self.prefix, self.name(key)),
             found: self.found(key),
             supported: supported.into(),
         }
@@ -136,7 +153,7 @@ impl<'a> Fields<'a> {
 
     fn found(&self, key: &str) -> String {
         const LONGEST: usize = 80;
-        match self.object.get(key) {
+        match self.object.get(self.name(key)) {
             None => "missing".to_owned(),
             Some(value) => {
                 let text = value.to_string();

@@ -13,7 +13,7 @@ pub use decoder::{DecoderConfig, DecoderDefaults};
 pub use error::ConfigError;
 pub use generation::GenerationConfig;
 pub use model::{ModelConfig, SpecialTokenIds};
-pub use rope::{RopeConfig, RopeScaling};
+pub use rope::{RopeConfig, RopeKeys, RopeScaling};
 
 #[cfg(test)]
 mod tests;

@@ -44,6 +44,15 @@ pub(super) enum RopePlace {
     Sliding,
 }
 
+/// What the keys of a rope are called that stand beside its object. Within it their names are always those of Llama's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RopeKeys {
+    /// The base of the wavelengths.
+    pub theta: &'static str,
+    /// The part of each head that is rotated.
+    pub partial_factor: &'static str,
+}
+
 /// The heads that are rotated.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RotaryHead {
@@ -51,6 +60,10 @@ pub(super) struct RotaryHead {
     pub dim: usize,
     /// Whether the config may leave some of them as they are.
     pub may_be_partial: bool,
+    /// Which part is rotated where the config says nothing.
+    pub factor: f64,
+    /// What the config calls that.
+    pub keys: RopeKeys,
 }
 
 impl RopePlace {
@@ -76,8 +89,8 @@ impl RopePlace {
     }
 
     /// The key of the base beside it.
-    fn theta_key(self) -> &'static str {
-        if self == RopePlace::Sliding { "rope_local_base_freq" } else { "rope_theta" }
+    fn theta_key(self, keys: RopeKeys) -> &'static str {
+        if self == RopePlace::Sliding { "rope_local_base_freq" } else { keys.theta }
     }
 }
 
@@ -91,14 +104,17 @@ impl RopeConfig {
         theta: f64,
     ) -> Result<RopeConfig, ConfigError> {
         let parameters = place.parameters(config)?;
-        let top_theta = config.positive(place.theta_key())?;
+        let top_theta = config.positive(place.theta_key(head.keys))?;
         let Some(rope) = parameters else {
             let theta = top_theta.unwrap_or(theta);
-            let dim = rotated(config, head)?;
+            let dim = rotated(config, head.keys.partial_factor, head)?;
             return Ok(RopeConfig { theta, dim, max_position_embeddings, scaling: RopeScaling::Default });
         };
         let within = rope.get("partial_rotary_factor").is_some();
-        let dim = rotated(if within { &rope } else { config }, head)?;
+        let dim = match within {
+            true => rotated(&rope, "partial_rotary_factor", head)?,
+            false => rotated(config, head.keys.partial_factor, head)?,
+        };
         let theta = rope.positive("rope_theta")?.or(top_theta).unwrap_or(theta);
         let type_key = if rope.get("rope_type").is_some() { "rope_type" } else { "type" };
         let factor = || rope.positive("factor")?.map_or_else(|| Err(rope.invalid("factor", "a number above 0")), Ok);
@@ -223,17 +239,18 @@ impl RopeConfig {
 }
 
 /// How many elements of each head are rotated, the first ones: all of them, but in architectures that say which.
-fn rotated(fields: &Fields<'_>, head: RotaryHead) -> Result<usize, ConfigError> {
-    let Some(factor) = fields.number("partial_rotary_factor")?.filter(|factor| *factor != 1.0) else {
+fn rotated(fields: &Fields<'_>, key: &str, head: RotaryHead) -> Result<usize, ConfigError> {
+    let factor = fields.number(key)?.unwrap_or(head.factor);
+    if factor == 1.0 {
         return Ok(head.dim);
-    };
+    }
     if !head.may_be_partial {
-        return Err(fields.unsupported("partial_rotary_factor", "1.0"));
+        return Err(fields.unsupported(key, "1.0"));
     }
     let dim = (head.dim as f64 * factor) as usize;
     if !(0.0..1.0).contains(&factor) || dim == 0 || !dim.is_multiple_of(4) {
         let expected = format!("a factor that makes a multiple of 4 of head_dim ({})", head.dim);
-        return Err(fields.invalid("partial_rotary_factor", expected));
+        return Err(fields.invalid(key, expected));
     }
     Ok(dim)
 }

@@ -13,7 +13,7 @@ use super::runner::Runner;
 use super::session::Session;
 use crate::Result;
 use crate::clock::{breathe, now_ms};
-use crate::generation::{GenerationError, check_ids};
+use crate::generation::{GenerationError, check_ids, check_length};
 use crate::hub::Abort;
 use crate::models::HeadRows;
 use crate::tensor::cpu;
@@ -64,7 +64,7 @@ impl Engine {
     /// Logits of the token that follows `ids`: `[vocab_size]`.
     ///
     /// # Errors
-    /// `INPUT_IDS` where an id is unknown, `NO_HEAD`; what the load or the device says.
+    /// `INPUT_IDS` where an id is unknown, `CONTEXT_LENGTH`, `NO_HEAD`; what the load or the device says.
     pub async fn next_logits(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
         self.has_head()?;
         self.on_some_device(async |runner| runner.next_logits(ids, abort).await).await
@@ -74,7 +74,7 @@ impl Engine {
     /// `[ids.len(), hidden_size]`.
     ///
     /// # Errors
-    /// `INPUT_IDS` where an id is unknown; what the load or the device says.
+    /// `INPUT_IDS` where an id is unknown; `CONTEXT_LENGTH` where there are more than the model has positions for; what the load or the device says.
     pub async fn forward(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
         self.on_some_device(async |runner| runner.forward(ids, abort).await).await
     }
@@ -107,7 +107,10 @@ impl Runner {
     /// Checks `ids` and waits for the session, with room in its caches for `positions`, whichever of `ways` compute.
     pub(super) async fn open(&self, ids: &[u32], ways: &[&[Way]], positions: usize) -> Result<MutexGuard<'_, Session>> {
         self.alive()?;
-        check_ids(ids, self.model.shape().vocab_size)?;
+        let shape = self.model.shape();
+        check_ids(ids, shape.vocab_size)?;
+        check_length(ids.len(), shape.positions)?;
+        let positions = shape.positions.map_or(positions, |most| positions.min(most));
         let mut session = self.session.lock().await;
         session.reserve(self, ways, positions).await?;
         Ok(session)
@@ -150,6 +153,7 @@ impl Runner {
 
     /// Tells the devices which tokens run: at which position, with which ids, rotated how.
     pub(super) fn begin(&self, session: &mut Session, tokens: Tokens<'_>) -> Result<()> {
+        check_length(tokens.position + tokens.count, self.model.shape().positions)?;
         let Session { gpu, ids, position, angles, .. } = session;
         angles.clear();
         for offset in 0..tokens.count {

@@ -16,7 +16,7 @@ use super::runner::Runner;
 use super::session::{GpuSession, Session};
 use crate::Result;
 use crate::clock::now_ms;
-use crate::generation::{Chooser, GenerateOptions, GenerationError};
+use crate::generation::{Chooser, GenerateOptions, GenerationError, check_length};
 use crate::hub::Abort;
 use crate::tensor::gpu::device::{Buffer, Encoder, Gpu, GpuError, Readback, Usage};
 use crate::tensor::gpu::record::Mode;
@@ -56,7 +56,7 @@ impl Engine {
     /// Continues `ids`. Gives the new ids, an end-of-text id included.
     ///
     /// # Errors
-    /// `INPUT_IDS`, `UNSUPPORTED_OPTION`, `NO_HEAD`, `ABORTED`; what the load or the device says.
+    /// `INPUT_IDS`, `CONTEXT_LENGTH` where the text goes on beyond the positions that the model has, `UNSUPPORTED_OPTION`, `NO_HEAD`, `ABORTED`; what the load or the device says.
     pub async fn generate(
         &self,
         ids: &[u32],
@@ -121,10 +121,13 @@ impl Runner {
         let mut pending = VecDeque::from([read_id(gpu, session.on_gpu()?, prompt)?]);
         let mut submitted = text.new.len() + 1;
         let mut ahead = *AHEAD.start();
+        let positions = self.model.shape().positions;
         let mut last = now_ms();
         let mut step_ms = AHEAD_MS;
         let result = loop {
-            while pending.len() < ahead && submitted < text.most {
+            // Whether the text gets to where there are no more positions isn't known yet.
+            let fits = |submitted| check_length(text.prompt + submitted, positions);
+            while pending.len() < ahead && submitted < text.most && fits(submitted).is_ok() {
                 let position = text.prompt + submitted - 1;
                 let Output::Gpu(encoder) = self.step(session, position, None, ways, text.abort).await? else {
                     return Err(left_elsewhere().into());
@@ -132,7 +135,7 @@ impl Runner {
                 pending.push_back(read_id(gpu, session.on_gpu()?, encoder)?);
                 submitted += 1;
             }
-            let Some((readback, buffer)) = pending.pop_front() else { break Ok(()) };
+            let Some((readback, buffer)) = pending.pop_front() else { break fits(submitted).map_err(Into::into) };
             let bytes = readback.bytes().await?;
             session.on_gpu()?.readbacks.push(buffer);
             // A moving mean over a few steps: several ids may arrive at once.

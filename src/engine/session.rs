@@ -92,7 +92,8 @@ impl GpuSession {
     /// The small buffers. Activations and the cache come when they are first needed.
     fn new(gpu: &Gpu, shape: &DecoderShape, recorded: &Recorded) -> Result<GpuSession, GpuError> {
         let storage = |label, bytes: usize| gpu.create_buffer(label, bytes as u64, Usage::Storage).map(Rc::new);
-        let rope = PREFILL_TOKENS * shape.angles * 8;
+        // The kernels' binding holds one pair at least.
+        let rope = (PREFILL_TOKENS * shape.angles).max(1) * 8;
         Ok(GpuSession {
             step: storage("step", 16 + rope)?,
             ids: storage("ids", PREFILL_TOKENS * 4)?,

@@ -37,6 +37,17 @@ pub enum GenerationError {
         /// What can be given.
         expected: &'static str,
     },
+    /// The text has more tokens than a model that has learned its positions has positions.
+    #[error(
+        "{tokens} tokens are more than the {most} positions that the model has learned; \
+         give fewer input_ids, or ask for fewer new tokens"
+    )]
+    TooLong {
+        /// Tokens of the text.
+        tokens: usize,
+        /// The positions that there are.
+        most: usize,
+    },
     /// A model without a head has no next token.
     #[error("{class} has no language model head, so that it can't choose tokens; load it as AutoModelForCausalLM")]
     NoHead {
@@ -57,10 +68,19 @@ impl GenerationError {
         match self {
             GenerationError::EmptyInput | GenerationError::UnknownId { .. } => "INPUT_IDS",
             GenerationError::Option { .. } => "UNSUPPORTED_OPTION",
+            GenerationError::TooLong { .. } => "CONTEXT_LENGTH",
             GenerationError::NoHead { .. } => "NO_HEAD",
             GenerationError::Aborted => "ABORTED",
             GenerationError::Disposed => "DISPOSED",
         }
+    }
+}
+
+/// Fails where a text of so many tokens goes beyond the positions that a model has learned.
+pub fn check_length(tokens: usize, positions: Option<usize>) -> Result<(), GenerationError> {
+    match positions {
+        Some(most) if tokens > most => Err(GenerationError::TooLong { tokens, most }),
+        _ => Ok(()),
     }
 }
 

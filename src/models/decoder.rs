@@ -1,4 +1,4 @@
-//! Decoders of gated layers: RMSNorm, rotary positions, grouped-query attention, a gated feed-forward layer.
+//! Decoders: layers of a norm, attention over what came before, another norm and a feed-forward layer.
 //!
 //! A family is a [`Description`] of one: which keys its config has, what its checkpoints call the weights, which norms
 //! and windows its layers have. How a layer computes is here, once. Semantics: transformers' `modeling_llama.py` and
@@ -6,126 +6,24 @@
 
 use std::collections::BTreeMap;
 
+use super::declare::{Declare, Modules, Norm};
+use super::description::{Description, Names};
 use super::{DecoderShape, HeadRows, Model, Task};
 use crate::Result;
 use crate::config::{DecoderConfig, ModelConfig, RopeConfig};
 use crate::tensor::ops::{Attention, Linear, Ops, QkNorm, RmsNorm, Rotary, Tensor, WeightId};
 use crate::weights::init::Init;
 use crate::weights::keys::ModelKeys;
-use crate::weights::spec::{BlockSpec, WeightSpecs};
-
-/// What sets a family's models apart.
-#[derive(Debug, Clone)]
-pub struct Description {
-    /// Sizes and the rest of the config.
-    pub config: DecoderConfig,
-    /// Whether q, k and v have biases.
-    pub qkv_bias: bool,
-    /// Whether the attention's output has one.
-    pub output_bias: bool,
-    /// Whether gate, up and down have them.
-    pub mlp_bias: bool,
-    /// What the checkpoints call the weights.
-    pub names: Names,
-    /// Of each layer, to how many positions a token attends, its own included; `None`: to all before it.
-    pub windows: Vec<Option<usize>>,
-    /// Of each layer, which rope rotates its heads: 0 the config's, 1 its local one; `None`: none does.
-    pub ropes: Vec<Option<usize>>,
-    /// Multiplies queries times keys.
-    pub scale: f32,
-    /// Scores s become `cap · tanh(s / cap)`.
-    pub attn_logit_softcapping: Option<f32>,
-    /// The same of the logits.
-    pub final_logit_softcapping: Option<f32>,
-    /// Multiplies the embeddings.
-    pub embedding_scale: f32,
-    /// Whether the checkpoints have the norms' weights less one.
-    pub norms_from_one: bool,
-    /// Whether norms of queries and keys are over all heads at once.
-    pub qk_norm_over_all: bool,
-}
-
-impl Description {
-    /// What Llama is, from which the others differ in a few.
-    pub fn llama(config: DecoderConfig) -> Description {
-        Description {
-            qkv_bias: config.attention_bias,
-            output_bias: config.attention_bias,
-            mlp_bias: config.mlp_bias,
-            names: Names::LLAMA,
-            windows: vec![None; config.num_hidden_layers],
-            ropes: vec![Some(0); config.num_hidden_layers],
-            scale: 1.0 / (config.head_dim as f32).sqrt(),
-            attn_logit_softcapping: None,
-            final_logit_softcapping: None,
-            embedding_scale: 1.0,
-            norms_from_one: false,
-            qk_norm_over_all: false,
-            config,
-        }
-    }
-}
-
-/// The modules' names in a layer. A norm without a name isn't there.
-#[derive(Debug, Clone, Copy)]
-pub struct Names {
-    /// q, k and v, or one module with all of them, one below the other.
-    pub qkv: &'static [&'static str],
-    /// The norms of queries and of keys.
-    pub qk_norm: Option<[&'static str; 2]>,
-    /// The attention's output.
-    pub output: &'static str,
-    /// Gate and up, or one module with both.
-    pub gate_up: &'static [&'static str],
-    /// The feed-forward layer's output.
-    pub down: &'static str,
-    /// The norm before the attention.
-    pub input_norm: Option<&'static str>,
-    /// The norm of the attention's output.
-    pub output_norm: Option<&'static str>,
-    /// The norm before the feed-forward layer.
-    pub mlp_norm: Option<&'static str>,
-    /// The norm of the feed-forward layer's output.
-    pub down_norm: Option<&'static str>,
-}
-
-impl Names {
-    /// Llama's, which most families have.
-    pub const LLAMA: Names = Names {
-        qkv: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
-        qk_norm: None,
-        output: "self_attn.o_proj",
-        gate_up: &["mlp.gate_proj", "mlp.up_proj"],
-        down: "mlp.down_proj",
-        input_norm: Some("input_layernorm"),
-        output_norm: None,
-        mlp_norm: Some("post_attention_layernorm"),
-        down_norm: None,
-    };
-
-    /// Norms before and after both halves of a layer.
-    pub const GEMMA: Names = Names {
-        output_norm: Some("post_attention_layernorm"),
-        mlp_norm: Some("pre_feedforward_layernorm"),
-        down_norm: Some("post_feedforward_layernorm"),
-        ..Names::LLAMA
-    };
-
-    /// … with the norms of queries and keys, as they are called wherever there are some.
-    #[must_use]
-    pub const fn with_qk_norm(self) -> Names {
-        Names { qk_norm: Some(["self_attn.q_norm", "self_attn.k_norm"]), ..self }
-    }
-}
+use crate::weights::spec::{Arrangement, BlockSpec, WeightSpecs};
 
 struct Layer {
-    input_norm: Option<RmsNorm>,
+    input_norm: Option<Norm>,
     qkv: Linear,
     qk_norm: Option<QkNorm>,
     attention: Attention,
     output: Linear,
     output_norm: Option<RmsNorm>,
-    mlp_norm: Option<RmsNorm>,
+    mlp_norm: Option<Norm>,
     gate_up: Linear,
     down: Linear,
     down_norm: Option<RmsNorm>,
@@ -135,71 +33,29 @@ struct Layer {
 pub struct Decoder {
     config: DecoderConfig,
     ropes: Vec<Rope>,
+    names: Names,
+    gated: bool,
+    parallel: bool,
     embedding_scale: f32,
     final_logit_softcapping: Option<f32>,
     specs: WeightSpecs,
     blocks: Vec<BlockSpec>,
     embedding: WeightId,
+    positions: Option<WeightId>,
     layers: Vec<Layer>,
-    norm: RmsNorm,
+    norm: Norm,
     /// None where the model is loaded for its hidden states.
     head: Option<Linear>,
     task: Task,
 }
 
+/// What every family calls its head.
+const HEAD: &str = "lm_head";
+
 /// A rope, and its frequencies for a short context.
 struct Rope {
     config: RopeConfig,
     inv_freq: Vec<f32>,
-}
-
-/// Older checkpoints have each layer's rotary frequencies.
-const IGNORED: [&str; 1] = ["rotary_emb.inv_freq"];
-
-/// Declares weights and keeps which of them belong to the block at hand.
-struct Declare {
-    specs: WeightSpecs,
-    block: Vec<WeightId>,
-    /// Of matrices that are initialised anew.
-    std: f32,
-    norms_from_one: bool,
-}
-
-impl Declare {
-    fn norm(&mut self, module: &str, width: usize, eps: f32) -> RmsNorm {
-        let pieces = vec![(format!("{module}.weight"), width)];
-        let weight = match self.norms_from_one {
-            true => self.specs.vector_plus_one(module, pieces, Init::Zeros),
-            false => self.specs.vector(module, pieces, Init::Ones),
-        };
-        self.block.push(weight);
-        RmsNorm { weight, eps }
-    }
-
-    /// Modules of `parent` that read the same input, one below the other. One module alone has all of the rows.
-    fn linear(&mut self, parent: &str, modules: &[&str], rows: &[usize], inputs: usize, bias: bool) -> Linear {
-        let outputs = rows.iter().sum();
-        let rows = if modules.len() == 1 { &[outputs] } else { rows };
-        let pieces = |ending: &str| -> Vec<(String, usize)> {
-            modules.iter().zip(rows).map(|(module, rows)| (format!("{parent}{module}.{ending}"), *rows)).collect()
-        };
-        let name = format!("{parent}{}", modules.join("+"));
-        let init = Init::Normal { std: self.std, zero_row: None };
-        let weight = self.specs.matrix(&name, pieces("weight"), inputs, init);
-        self.block.push(weight);
-        let bias = bias.then(|| {
-            let bias = self.specs.vector(&format!("{name}.bias"), pieces("bias"), Init::Zeros);
-            self.block.push(bias);
-            bias
-        });
-        Linear { weight, bias, inputs, outputs }
-    }
-
-    fn finish(&mut self, name: String, also_reads: &[WeightId]) -> BlockSpec {
-        let weights = std::mem::take(&mut self.block);
-        let reads = weights.iter().chain(also_reads).copied().collect();
-        BlockSpec { name, weights, reads }
-    }
 }
 
 impl Decoder {
@@ -208,50 +64,74 @@ impl Decoder {
     /// # Errors
     /// Where the kernels can't take the config's sizes; `raw` is that config.
     pub fn new(description: Description, raw: &ModelConfig, task: Task) -> Result<Decoder> {
-        let Description { config, qkv_bias, output_bias, mlp_bias, names, .. } = &description;
+        let Description { config, qkv_bias, output_bias, mlp_bias, names, gated, .. } = &description;
         if !config.head_dim.is_multiple_of(4) {
             return Err(raw.fields().unsupported("head_dim", "multiples of 4").into());
         }
         let mut declare = Declare {
             specs: WeightSpecs::default(),
             block: Vec::new(),
-            std: config.initializer_range,
+            layer_norms: description.layer_norms,
             norms_from_one: description.norms_from_one,
         };
         let mut blocks = Vec::new();
-        let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
+        let (hidden, eps, std) = (config.hidden_size, config.norm_eps, config.initializer_range);
 
         // A base model's state dict doesn't name itself.
-        let model = if task == Task::Base { "" } else { "model." };
+        let model = if task == Task::Base { String::new() } else { format!("{}.", names.base) };
 
-        let name = format!("{model}embed_tokens");
-        let table = vec![(format!("{name}.weight"), config.vocab_size)];
-        let zero_row = config.special.pad.map(|id| id as usize);
-        let init = Init::Normal { std: config.initializer_range, zero_row };
-        let embedding = declare.specs.matrix(&name, table, hidden, init);
-        declare.block.push(embedding);
+        let name = format!("{model}{}", names.embedding);
+        let init = Init::Normal { std, zero_row: description.padding_row };
+        let embedding = declare.table(&name, config.vocab_size, hidden, init);
+        let positions = names.positions.map(|positions| {
+            let init = Init::Normal { std, zero_row: None };
+            declare.table(&format!("{model}{positions}"), config.max_position_embeddings, hidden, init)
+        });
         blocks.push(declare.finish(name, &[]));
 
         let mut layers = Vec::new();
         let (q, kv) = (config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim);
         let wide = config.intermediate_size;
         let (heads, kv_heads, head_dim) = (config.num_attention_heads, config.num_key_value_heads, config.head_dim);
+        let rotates = description.ropes.iter().any(Option::is_some);
         let tables = 1 + usize::from(config.local_rope.is_some());
         let rotary = |table| Rotary { table, tables, dim: config.rope.dim };
+        let plain = if description.transposed { Arrangement::Columns } else { Arrangement::Rows };
+        let qkv_rows = if description.qkv_by_head { Arrangement::ByHead { heads, kinds: 3 } } else { plain };
+        let output_rows = &[hidden];
+        let gate_up_rows = if *gated { &[wide, wide][..] } else { &[wide] };
         for layer in 0..config.num_hidden_layers {
-            let name = format!("{model}layers.{layer}");
+            let name = format!("{model}{}.{layer}", names.layers);
             let parent = format!("{name}.");
             let norm = |declare: &mut Declare, name: Option<&str>| {
                 name.map(|name| declare.norm(&format!("{parent}{name}"), hidden, eps))
             };
+            let output_norm = |declare: &mut Declare, name: Option<&str>| {
+                name.map(|name| declare.rms_norm(&format!("{parent}{name}"), hidden, eps))
+            };
+            let modules = |names, rows, inputs, bias| Modules {
+                parent: &parent,
+                names,
+                rows,
+                arrangement: plain,
+                inputs,
+                bias,
+                std,
+            };
+            let output = |name, inputs, bias| Modules {
+                std: std * description.output_std,
+                ..modules(std::slice::from_ref(name), output_rows, inputs, bias)
+            };
+            let by_layer = if description.scale_by_layer { (layer + 1) as f32 } else { 1.0 };
             layers.push(Layer {
                 input_norm: norm(&mut declare, names.input_norm),
-                qkv: declare.linear(&parent, names.qkv, &[q, kv, kv], hidden, *qkv_bias),
+                qkv: declare
+                    .linear(Modules { arrangement: qkv_rows, ..modules(names.qkv, &[q, kv, kv], hidden, *qkv_bias) }),
                 qk_norm: names.qk_norm.map(|[q_name, k_name]| {
                     let each = !description.qk_norm_over_all;
                     let (q_width, k_width) = if each { (head_dim, head_dim) } else { (q, kv) };
-                    let q = declare.norm(&format!("{parent}{q_name}"), q_width, eps);
-                    let k = declare.norm(&format!("{parent}{k_name}"), k_width, eps);
+                    let q = declare.rms_norm(&format!("{parent}{q_name}"), q_width, eps);
+                    let k = declare.rms_norm(&format!("{parent}{k_name}"), k_width, eps);
                     QkNorm { q, k, heads, kv_heads, head_dim, each }
                 }),
                 attention: Attention {
@@ -259,46 +139,59 @@ impl Decoder {
                     heads,
                     kv_heads,
                     head_dim,
-                    scale: description.scale,
+                    scale: description.scale / by_layer,
                     softcap: description.attn_logit_softcapping,
                     window: description.windows.get(layer).copied().flatten(),
                     rotary: description.ropes.get(layer).copied().flatten().map(rotary),
                 },
-                output: declare.linear(&parent, &[names.output], &[hidden], q, *output_bias),
-                output_norm: norm(&mut declare, names.output_norm),
+                output: declare.linear(output(&names.output, q, *output_bias)),
+                output_norm: output_norm(&mut declare, names.output_norm),
                 mlp_norm: norm(&mut declare, names.mlp_norm),
-                gate_up: declare.linear(&parent, names.gate_up, &[wide, wide], hidden, *mlp_bias),
-                down: declare.linear(&parent, &[names.down], &[hidden], wide, *mlp_bias),
-                down_norm: norm(&mut declare, names.down_norm),
+                gate_up: declare.linear(modules(names.gate_up, gate_up_rows, hidden, *mlp_bias)),
+                down: declare.linear(output(&names.down, wide, *mlp_bias)),
+                down_norm: output_norm(&mut declare, names.down_norm),
             });
             blocks.push(declare.finish(name, &[]));
         }
 
-        let norm_name = format!("{model}norm");
+        let norm_name = format!("{model}{}", names.last_norm);
         let norm = declare.norm(&norm_name, hidden, eps);
         let head = match task {
             Task::Base => None,
             Task::CausalLm if config.tie_word_embeddings => {
                 Some(Linear { weight: embedding, bias: None, inputs: hidden, outputs: config.vocab_size })
             }
-            Task::CausalLm => Some(declare.linear("", &["lm_head"], &[config.vocab_size], hidden, false)),
+            Task::CausalLm => Some(declare.linear(Modules {
+                parent: "",
+                names: &[HEAD],
+                rows: &[config.vocab_size],
+                arrangement: Arrangement::Rows,
+                inputs: hidden,
+                bias: false,
+                std,
+            })),
         };
-        let last = if head.is_some() { "lm_head".to_owned() } else { norm_name };
+        let last = if head.is_some() { HEAD.to_owned() } else { norm_name };
         let tied = head.filter(|head| head.weight == embedding).map(|head| head.weight);
         blocks.push(declare.finish(last, tied.as_slice()));
 
         let rope = |config: RopeConfig| Rope { inv_freq: config.inv_freq(0), config };
-        let Description { config, embedding_scale, final_logit_softcapping, .. } = description;
-        let ropes = [Some(&config.rope), config.local_rope.as_ref()].into_iter().flatten().cloned().map(rope).collect();
+        let Description { config, names, gated, parallel, embedding_scale, final_logit_softcapping, .. } = description;
+        let ropes = [Some(&config.rope), config.local_rope.as_ref()].into_iter().flatten().filter(|_| rotates);
+        let ropes = ropes.cloned().map(rope).collect();
         let specs = declare.specs;
         Ok(Decoder {
             config,
             ropes,
+            names,
+            gated,
+            parallel,
             embedding_scale,
             final_logit_softcapping,
             specs,
             blocks,
             embedding,
+            positions,
             layers,
             norm,
             head,
@@ -317,11 +210,13 @@ impl Model for Decoder {
             self.specs.tensors().map(|(name, shape, _)| (name.to_owned(), shape)).collect();
         let mut tied = Vec::new();
         if self.task == Task::CausalLm && self.config.tie_word_embeddings {
-            let (head, embedding) = ("lm_head.weight".to_owned(), "model.embed_tokens.weight".to_owned());
+            let Names { base, embedding, .. } = self.names;
+            let (head, embedding) = (format!("{HEAD}.weight"), format!("{base}.{embedding}.weight"));
             shapes.insert(head.clone(), vec![self.config.vocab_size, self.config.hidden_size]);
             tied.push((head, embedding));
         }
-        ModelKeys { base_prefix: "model", shapes, tied, ignored: &IGNORED }
+        let Names { base, renamed, ignored, .. } = self.names;
+        ModelKeys { base_prefix: base, shapes, tied, renamed, ignored }
     }
 
     fn shape(&self) -> DecoderShape {
@@ -333,6 +228,7 @@ impl Model for Decoder {
             head_dim: self.config.head_dim,
             angles: self.ropes.iter().map(|rope| rope.inv_freq.len()).sum(),
             max_position_embeddings: self.config.max_position_embeddings,
+            positions: self.positions.map(|_| self.config.max_position_embeddings),
         }
     }
 
@@ -346,12 +242,17 @@ impl Model for Decoder {
 
     fn block(&self, ops: &mut dyn Ops, index: usize, input: Option<Tensor>, head: HeadRows) -> Result<Tensor> {
         let Some(x) = input else {
-            return ops.embed(self.embedding, self.config.hidden_size, self.embedding_scale);
+            let x = ops.embed(self.embedding, self.config.hidden_size, self.embedding_scale)?;
+            return match self.positions {
+                Some(positions) => ops.add_positions(x, positions),
+                None => Ok(x),
+            };
         };
         let Some(layer) = index.checked_sub(1).and_then(|i| self.layers.get(i)) else {
-            let x = match head {
-                HeadRows::Last => ops.rms_norm_last(x, &self.norm)?,
-                HeadRows::All => ops.rms_norm(x, &self.norm)?,
+            let x = match (head, &self.norm) {
+                (HeadRows::Last, Norm::Rms(norm)) => ops.rms_norm_last(x, norm)?,
+                (HeadRows::Last, Norm::Layer(norm)) => ops.layer_norm_last(x, norm)?,
+                (HeadRows::All, norm) => normed(ops, x, Some(norm))?,
             };
             let Some(head) = &self.head else { return Ok(x) };
             let logits = ops.linear(x, head)?;
@@ -361,20 +262,26 @@ impl Model for Decoder {
             };
         };
         let qkv = match &layer.input_norm {
-            Some(norm) => ops.norm_linear(x, norm, &layer.qkv)?,
-            None => ops.linear(x, &layer.qkv)?,
+            Some(Norm::Rms(norm)) => ops.norm_linear(x, norm, &layer.qkv)?,
+            norm => {
+                let x = normed(ops, x, norm.as_ref())?;
+                ops.linear(x, &layer.qkv)?
+            }
         };
         let attended = match &layer.qk_norm {
             Some(norm) => ops.qk_norm_attention(qkv, norm, &layer.attention)?,
             None => ops.attention(qkv, &layer.attention)?,
         };
-        let x = add_normed(ops, x, attended, &layer.output, layer.output_norm.as_ref())?;
-        let act = self.config.hidden_act;
-        let gated = match &layer.mlp_norm {
-            Some(norm) => ops.norm_gated_linear(x, norm, &layer.gate_up, act)?,
-            None => ops.gated_linear(x, &layer.gate_up, act)?,
+        let add_attended = |ops: &mut dyn Ops| add_normed(ops, x, attended, &layer.output, layer.output_norm.as_ref());
+        // Adding to x uses it up, so what is parallel reads it before.
+        let (x, wide) = if self.parallel {
+            let wide = self.widen(ops, x, layer)?;
+            (add_attended(ops)?, wide)
+        } else {
+            let x = add_attended(ops)?;
+            (x, self.widen(ops, x, layer)?)
         };
-        add_normed(ops, x, gated, &layer.down, layer.down_norm.as_ref())
+        add_normed(ops, x, wide, &layer.down, layer.down_norm.as_ref())
     }
 
     fn rope(&self, position: usize, length: usize, out: &mut Vec<f32>) {
@@ -388,6 +295,30 @@ impl Model for Decoder {
                 out.extend([cos as f32 * scaling, sin as f32 * scaling]);
             }
         }
+    }
+}
+
+impl Decoder {
+    /// The feed-forward layer up to its output's projection.
+    fn widen(&self, ops: &mut dyn Ops, x: Tensor, layer: &Layer) -> Result<Tensor> {
+        let act = self.config.hidden_act;
+        if let (Some(Norm::Rms(norm)), true) = (&layer.mlp_norm, self.gated) {
+            return ops.norm_gated_linear(x, norm, &layer.gate_up, act);
+        }
+        let x = normed(ops, x, layer.mlp_norm.as_ref())?;
+        match self.gated {
+            true => ops.gated_linear(x, &layer.gate_up, act),
+            false => ops.activated_linear(x, &layer.gate_up, act),
+        }
+    }
+}
+
+/// Normalised, where there is a norm.
+fn normed(ops: &mut dyn Ops, x: Tensor, norm: Option<&Norm>) -> Result<Tensor> {
+    match norm {
+        Some(Norm::Rms(norm)) => ops.rms_norm(x, norm),
+        Some(Norm::Layer(norm)) => ops.layer_norm(x, norm),
+        None => Ok(x),
     }
 }
 

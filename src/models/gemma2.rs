@@ -7,7 +7,7 @@ use crate::config::{ConfigError, DecoderConfig, DecoderDefaults, ModelConfig};
 pub(super) const DEFAULTS: DecoderDefaults = DecoderDefaults {
     vocab_size: 256_000,
     hidden_size: 2304,
-    intermediate_size: 9216,
+    intermediate_size: ("intermediate_size", Some(9216)),
     num_hidden_layers: 26,
     num_attention_heads: 8,
     num_key_value_heads: Some(4),

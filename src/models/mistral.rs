@@ -4,7 +4,7 @@ use super::{Description, Family};
 use crate::config::{DecoderConfig, DecoderDefaults};
 
 const DEFAULTS: DecoderDefaults = DecoderDefaults {
-    intermediate_size: 14_336,
+    intermediate_size: ("intermediate_size", Some(14_336)),
     num_key_value_heads: Some(8),
     max_position_embeddings: 4096 * 32,
     ..DecoderDefaults::LLAMA

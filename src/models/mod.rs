@@ -1,8 +1,12 @@
 //! Architectures: one file a family, which describes it; what families share is computed in one place.
 
+mod declare;
 mod decoder;
+mod description;
 mod gemma2;
 mod gemma3;
+mod gpt2;
+mod gpt_neox;
 mod llama;
 mod mistral;
 mod olmo2;
@@ -18,12 +22,14 @@ use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{BlockSpec, WeightSpecs};
 use decoder::Decoder;
 
-pub use decoder::{Description, Names};
+pub use description::{Description, Names};
 
 /// Every family that there is.
-const FAMILIES: [Family; 9] = [
+const FAMILIES: [Family; 11] = [
     gemma2::FAMILY,
     gemma3::FAMILY,
+    gpt2::FAMILY,
+    gpt_neox::FAMILY,
     llama::FAMILY,
     mistral::FAMILY,
     olmo2::FAMILY,
@@ -108,6 +114,8 @@ pub struct DecoderShape {
     pub angles: usize,
     /// The longest context the model was made for.
     pub max_position_embeddings: usize,
+    /// How many positions it knows, where it knows no others: it has learned them.
+    pub positions: Option<usize>,
 }
 
 /// A decoder: weights in blocks, and what each block computes.
@@ -149,6 +157,7 @@ mod tests {
 
     use super::*;
     use crate::config::Activation;
+    use crate::weights::init::Init;
     use serde_json::json;
 
     #[test]
@@ -172,17 +181,24 @@ mod tests {
                 let close = found.zip(expected).map_or(found == expected, |(a, b)| off(a, b) <= f32::EPSILON);
                 assert!(close, "{name}: {key}: {found:?} instead of {expected:?}");
             }
+            let ratio = if description.scale_by_layer { description.config.num_hidden_layers as f64 } else { 1.0 };
+            let expected_ratio = expected["scale_ratio"].as_f64().unwrap();
+            assert!((ratio - expected_ratio).abs() < 1e-9, "{name}: {ratio} instead of {expected_ratio}");
             let Description { config: found, qkv_bias, output_bias, mlp_bias, windows, ropes: layer_ropes, .. } =
                 description;
             assert_eq!(found.hidden_act, Activation::from_name(expected["hidden_act"].as_str().unwrap()).unwrap());
+            let rotates = layer_ropes.iter().any(Option::is_some);
             let ropes: Vec<_> = [Some(&found.rope), found.local_rope.as_ref()].into_iter().flatten().collect();
+            let ropes = if rotates { ropes } else { Vec::new() };
+            let rotated = if rotates { found.rope.dim } else { 0 };
+            assert_eq!(rotated, expected["rotated"].as_u64().unwrap() as usize, "{name}");
             assert_eq!(ropes.len(), expected["ropes"].as_array().unwrap().len(), "{name}");
             for (found, expected) in ropes.into_iter().zip(expected["ropes"].as_array().unwrap()) {
                 assert_eq!(found.theta, expected[0].as_f64().unwrap(), "{name}");
                 let kind = format!("{:?}", found.scaling).to_lowercase();
                 assert!(kind.starts_with(expected[1].as_str().unwrap()), "{name}: {kind}");
             }
-            assert_eq!(found.rms_norm_eps, expected["rms_norm_eps"].as_f64().unwrap() as f32, "{name}");
+            assert_eq!(found.norm_eps, expected["rms_norm_eps"].as_f64().unwrap() as f32, "{name}");
             let found = json!({
                 "vocab_size": found.vocab_size, "hidden_size": found.hidden_size,
                 "intermediate_size": found.intermediate_size, "num_hidden_layers": found.num_hidden_layers,
@@ -253,6 +269,30 @@ mod tests {
             ("phi3", json!({"partial_rotary_factor": 0.01}), "a multiple of 4 of head_dim"),
             ("phi3", json!({"partial_rotary_factor": 1.5}), "a multiple of 4 of head_dim"),
             ("llama", json!({"partial_rotary_factor": 0.5}), "Supported: 1.0"),
+            ("gpt2", json!({"n_embd": 0}), "`n_embd` is 0, expected a positive integer"),
+            ("gpt2", json!({"n_head": 7}), "`n_embd` is missing, expected a multiple of num_attention_heads (7)"),
+            (
+                "gpt2",
+                json!({"hidden_size": 10}),
+                "`hidden_size` is 10, expected a multiple of num_attention_heads (12)",
+            ),
+            ("gpt2", json!({"n_positions": 4_294_967_295_u32}), "`n_positions` is 4294967295, expected a weight of at"),
+            ("gpt2", json!({"n_inner": "wide"}), "`n_inner` is \"wide\", expected a positive integer"),
+            ("gpt2", json!({"activation_function": "tanh"}), "`activation_function` is \"tanh\""),
+            ("gpt2", json!({"layer_norm_epsilon": 2}), "`layer_norm_epsilon` is 2, expected a number from 0 to 1"),
+            ("gpt2", json!({"scale_attn_weights": 1}), "`scale_attn_weights` is 1, expected true or false"),
+            ("gpt2", json!({"scale_attn_by_inverse_layer_idx": 1}), "expected true or false"),
+            ("gpt2", json!({"reorder_and_upcast_attn": "no"}), "expected true or false"),
+            ("gpt2", json!({"add_cross_attention": true}), "a decoder has no encoder to attend to"),
+            (
+                "gpt_neox",
+                json!({"rotary_pct": 0.01}),
+                "`rotary_pct` is 0.01, expected a factor that makes a multiple of 4",
+            ),
+            ("gpt_neox", json!({"rotary_emb_base": 0}), "`rotary_emb_base` is 0, expected a finite number above 0"),
+            ("gpt_neox", json!({"layer_norm_eps": -1}), "`layer_norm_eps` is -1, expected a number from 0 to 1"),
+            ("gpt_neox", json!({"use_parallel_residual": "yes"}), "expected true or false"),
+            ("gpt_neox", json!({"attention_bias": 2}), "expected true or false"),
         ] {
             let mut config = json!({"model_type": model_type, "num_hidden_layers": 2});
             config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
@@ -260,6 +300,36 @@ mod tests {
             let error = (Family::of(&config).unwrap().describe)(&config).unwrap_err();
             let message = error.to_string();
             assert!(message.starts_with("a/b: config.json: ") && message.contains(expected), "{message}\n{expected}");
+        }
+    }
+
+    /// GPT-2's residual layers are initialised smaller, and its embedding has no row for padding.
+    #[test]
+    fn new_weights_are_initialised_as_the_family_does() {
+        let init_of = |model_type: &str, tensor: &str| {
+            let keys = json!({"model_type": model_type, "num_hidden_layers": 2, "pad_token_id": 3});
+            let config = ModelConfig::from_json("config", keys.to_string().as_bytes()).unwrap();
+            let model = Family::of(&config).unwrap().build(&config, Task::CausalLm).unwrap();
+            let found = model.weights().tensors().find(|(name, ..)| *name == tensor);
+            found.map(|(_, shape, init)| (shape, init)).unwrap()
+        };
+        let normal = |std, zero_row| Init::Normal { std, zero_row };
+        for (model_type, tensor, shape, init) in [
+            ("llama", "model.embed_tokens.weight", vec![32_000, 4096], normal(0.02, Some(3))),
+            ("llama", "model.layers.1.mlp.down_proj.weight", vec![4096, 11_008], normal(0.02, None)),
+            ("gpt2", "transformer.wte.weight", vec![50_257, 768], normal(0.02, None)),
+            ("gpt2", "transformer.wpe.weight", vec![1024, 768], normal(0.02, None)),
+            ("gpt2", "transformer.h.1.attn.c_attn.weight", vec![768, 2304], normal(0.02, None)),
+            ("gpt2", "transformer.h.1.attn.c_proj.weight", vec![768, 768], normal(0.01, None)),
+            ("gpt2", "transformer.h.1.mlp.c_proj.weight", vec![3072, 768], normal(0.01, None)),
+            ("gpt2", "transformer.h.1.mlp.c_proj.bias", vec![768], Init::Zeros),
+            ("gpt2", "transformer.ln_f.weight", vec![768], Init::Ones),
+            ("gpt2", "transformer.ln_f.bias", vec![768], Init::Zeros),
+            ("gpt_neox", "gpt_neox.embed_in.weight", vec![50_432, 6144], normal(0.02, None)),
+            ("gpt_neox", "gpt_neox.layers.1.attention.dense.weight", vec![6144, 6144], normal(0.02, None)),
+            ("gpt_neox", "lm_head.weight", vec![50_432, 6144], normal(0.02, None)),
+        ] {
+            assert_eq!(init_of(model_type, tensor), (shape, init), "{tensor}");
         }
     }
 
@@ -276,7 +346,7 @@ mod tests {
         let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
         let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
         assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
-        let known = "model_type \"mamba\" is not supported. Supported: gemma2, gemma3_text, llama, mistral, olmo2, phi3, qwen2, qwen3, smollm3";
+        let known = "model_type \"mamba\" is not supported. Supported: gemma2, gemma3_text, gpt2, gpt_neox, llama, mistral, olmo2, phi3, qwen2, qwen3, smollm3";
         assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
         let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");

@@ -5,7 +5,7 @@ use crate::config::{DecoderConfig, DecoderDefaults};
 
 const DEFAULTS: DecoderDefaults = DecoderDefaults {
     vocab_size: 50_304,
-    rms_norm_eps: 1e-5,
+    norm_eps: ("rms_norm_eps", 1e-5),
     bos_token_id: None,
     eos_token_id: Some(50_279),
     pad_token_id: Some(1),

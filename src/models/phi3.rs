@@ -6,9 +6,9 @@ use crate::config::{DecoderConfig, DecoderDefaults};
 const DEFAULTS: DecoderDefaults = DecoderDefaults {
     vocab_size: 32_064,
     hidden_size: 3072,
-    intermediate_size: 8192,
+    intermediate_size: ("intermediate_size", Some(8192)),
     max_position_embeddings: 4096,
-    rms_norm_eps: 1e-5,
+    norm_eps: ("rms_norm_eps", 1e-5),
     eos_token_id: Some(32_000),
     pad_token_id: Some(32_000),
     partial_rotary: true,

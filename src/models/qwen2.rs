@@ -5,7 +5,7 @@ use crate::config::{ConfigError, DecoderConfig, DecoderDefaults, ModelConfig};
 
 const DEFAULTS: DecoderDefaults = DecoderDefaults {
     vocab_size: 151_936,
-    intermediate_size: 22_016,
+    intermediate_size: ("intermediate_size", Some(22_016)),
     num_key_value_heads: Some(32),
     max_position_embeddings: 32_768,
     bos_token_id: None,

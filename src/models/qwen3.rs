@@ -5,7 +5,7 @@ use crate::config::{DecoderConfig, DecoderDefaults};
 
 const DEFAULTS: DecoderDefaults = DecoderDefaults {
     vocab_size: 151_936,
-    intermediate_size: 22_016,
+    intermediate_size: ("intermediate_size", Some(22_016)),
     num_key_value_heads: Some(32),
     head_dim: Some(128),
     max_position_embeddings: 32_768,

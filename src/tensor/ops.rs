@@ -50,6 +50,17 @@ pub struct RmsNorm {
     pub eps: f32,
 }
 
+/// `(x - mean(x)) / sqrt(mean((x - mean(x))²) + eps) · weight + bias`, the means being over a row's elements
+#[derive(Debug, Clone, Copy)]
+pub struct LayerNorm {
+    /// `[width]`
+    pub weight: WeightId,
+    /// `[width]`
+    pub bias: WeightId,
+    /// Added to the variance, which is divided by the width.
+    pub eps: f32,
+}
+
 /// Which rotations a layer's queries and keys get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rotary {
@@ -104,6 +115,10 @@ pub trait Ops {
     /// Rows of `table` (`[vocabulary, width]`) by the ids of the tokens that run, times `scale`.
     fn embed(&mut self, table: WeightId, width: usize, scale: f32) -> Result<Tensor>;
 
+    /// `x[t] + table[p + t]` for each token t of those that run, p being the first one's position in the text. `table` is
+    /// `[positions, width]`, and whoever runs the ops sees to it that no token's position lies beyond it. `x` is used up.
+    fn add_positions(&mut self, x: Tensor, table: WeightId) -> Result<Tensor>;
+
     /// Normalises each row.
     fn rms_norm(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor>;
 
@@ -113,6 +128,12 @@ pub trait Ops {
     /// `y + rms_norm(x)`; `y` is used up.
     fn add_rms_norm(&mut self, y: Tensor, x: Tensor, norm: &RmsNorm) -> Result<Tensor>;
 
+    /// Normalises each row: `[rows, width]` from `[rows, width]`.
+    fn layer_norm(&mut self, x: Tensor, norm: &LayerNorm) -> Result<Tensor>;
+
+    /// Normalises the last token's row alone: `[1, width]` from `[rows, width]`.
+    fn layer_norm_last(&mut self, x: Tensor, norm: &LayerNorm) -> Result<Tensor>;
+
     /// A projection.
     fn linear(&mut self, x: Tensor, linear: &Linear) -> Result<Tensor>;
 
@@ -121,6 +142,9 @@ pub trait Ops {
 
     /// `f(gate) · up`, x holding gates and then ups.
     fn gate(&mut self, x: Tensor, f: Activation) -> Result<Tensor>;
+
+    /// `f(x)` of each element; `x` is used up.
+    fn activate(&mut self, x: Tensor, f: Activation) -> Result<Tensor>;
 
     /// `cap · tanh(x / cap)`; `x` is used up.
     fn softcap(&mut self, x: Tensor, cap: f32) -> Result<Tensor>;
@@ -141,6 +165,12 @@ pub trait Ops {
     fn norm_linear(&mut self, x: Tensor, norm: &RmsNorm, linear: &Linear) -> Result<Tensor> {
         let normed = self.rms_norm(x, norm)?;
         self.linear(normed, linear)
+    }
+
+    /// `activate(linear(x))`
+    fn activated_linear(&mut self, x: Tensor, linear: &Linear, f: Activation) -> Result<Tensor> {
+        let y = self.linear(x, linear)?;
+        self.activate(y, f)
     }
 
     /// `gate(linear(x))`, `gate_up` giving gates and then ups.

@@ -12,6 +12,8 @@ pub struct ModelKeys {
     pub shapes: BTreeMap<String, Vec<usize>>,
     /// Pairs that are one tensor: a name, and the one whose tensor it is.
     pub tied: Vec<(String, String)>,
+    /// What older checkpoints call a module, and what the model calls it.
+    pub renamed: &'static [(&'static str, &'static str)],
     /// Endings of names that older checkpoints have and nobody misses, such as a rotary embedding's frequencies.
     pub ignored: &'static [&'static str],
 }
@@ -73,7 +75,19 @@ impl ModelKeys {
         let modern = modernise(name);
         let key = self.fit_prefix(&modern);
         // A name that is right as it is was never legacy.
-        if !self.shapes.contains_key(&key) && self.shapes.contains_key(name) { self.fit_prefix(name) } else { key }
+        if self.shapes.contains_key(&key) || !self.shapes.contains_key(name) {
+            return self.renamed(&key).unwrap_or(key);
+        }
+        self.fit_prefix(name)
+    }
+
+    /// What a module that has been renamed is called now, where the model has it.
+    fn renamed(&self, key: &str) -> Option<String> {
+        let renamed = self.renamed.iter().filter_map(|(old, new)| {
+            let rest = key.strip_prefix(old).filter(|rest| rest.starts_with('.'))?;
+            Some(format!("{new}{rest}"))
+        });
+        renamed.into_iter().find(|key| self.shapes.contains_key(key))
     }
 
     /// Strips the base model's prefix where the model is the base, adds it where it is missing.
@@ -120,6 +134,7 @@ mod tests {
                 base_prefix: "bert",
                 shapes: shapes(&case["model"]),
                 tied: serde_json::from_value(case["tied"].clone()).unwrap(),
+                renamed: &[],
                 ignored: &["position_ids"],
             };
             let checkpoint = shapes(&case["checkpoint"]);
@@ -140,6 +155,7 @@ mod tests {
             base_prefix: "model",
             shapes: [("model.a".to_owned(), vec![2, 3])].into(),
             tied: Vec::new(),
+            renamed: &[],
             ignored: &[],
         };
         let matched = keys.match_with([("a", &[3, 2][..])]);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::WeightsError;
 use super::cast::castable;
 use super::layout::Layout;
-use super::spec::{BlockSpec, WeightSpecs};
+use super::spec::{Arrangement, BlockSpec, Piece, WeightSpecs};
 use crate::checkpoint::{Catalog, Order, TensorInfo};
 use crate::tensor::Dtype;
 use crate::tensor::ops::WeightId;
@@ -78,7 +78,7 @@ pub fn plan(
                         module: spec.name.clone(),
                     };
                     let tensor = catalog.tensors.get(&piece.tensor).ok_or_else(missing)?;
-                    let expected = if spec.is_vector() { vec![piece.rows] } else { vec![piece.rows, spec.cols] };
+                    let expected = spec.shape_of(piece);
                     if tensor.shape != expected {
                         let (tensor, found) = (piece.tensor.clone(), tensor.shape.clone());
                         return Err(WeightsError::Shape { repo: repo.to_owned(), tensor, found, expected });
@@ -87,14 +87,15 @@ pub fn plan(
                         let (tensor, found) = (piece.tensor.clone(), tensor.dtype);
                         return Err(WeightsError::Dtype { repo: repo.to_owned(), tensor, found });
                     }
-                    if !matches!(tensor.order, Order::RowMajor | Order::ColumnMajor) {
+                    let Some(transposed) = transposed(piece, spec.is_vector(), &tensor.order) else {
                         let (name, shape) = (piece.tensor.clone(), tensor.shape.clone());
                         let found = tensor.order.clone();
                         return Err(WeightsError::Order { repo: repo.to_owned(), tensor: name, shape, found });
+                    };
+                    for (from, to, rows) in piece.arrangement.runs(piece.rows) {
+                        let run = Run { rows: first + to..first + to + rows, from, transposed };
+                        split(*weight, layout, run, tensor, |extent| extents.push((tensor.file, extent)));
                     }
-                    split(*weight, layout, first..first + piece.rows, tensor, |extent| {
-                        extents.push((tensor.file, extent));
-                    });
                     first += piece.rows;
                 }
             }
@@ -103,22 +104,45 @@ pub fn plan(
         .collect()
 }
 
-/// Cuts a tensor, which is `rows` of the weight, where the weight's parts end and where a request would grow too large.
-fn split(weight: WeightId, layout: &Layout, rows: Range<usize>, tensor: &TensorInfo, mut push: impl FnMut(Extent)) {
+/// Whether the file has a piece's elements by the weight's columns rather than by its rows; `None` where it has them in an
+/// order that isn't supported.
+fn transposed(piece: &Piece, is_vector: bool, order: &Order) -> Option<bool> {
+    let by_columns = piece.arrangement == Arrangement::Columns && !is_vector;
+    match (order, piece.arrangement) {
+        (Order::RowMajor, _) => Some(by_columns),
+        // What lies by head is found by its rows.
+        (Order::ColumnMajor, Arrangement::Rows | Arrangement::Columns) => Some(!by_columns),
+        _ => None,
+    }
+}
+
+/// Rows of a tensor that are rows of a weight, in the same order.
+struct Run {
+    /// The weight's rows.
+    rows: Range<usize>,
+    /// The first one's place among the tensor's.
+    from: usize,
+    /// Whether the file has them column by column; then they are all of the tensor's.
+    transposed: bool,
+}
+
+/// Cuts a run where the weight's parts end and where a request would grow too large.
+fn split(weight: WeightId, layout: &Layout, run: Run, tensor: &TensorInfo, mut push: impl FnMut(Extent)) {
     let (dtype, bytes) = (tensor.dtype, &tensor.range);
+    let Run { rows, from: first, transposed } = run;
     let size = dtype.size().unwrap_or(0) as usize;
     let most = |line: usize| usize::try_from(MAX_FETCH / (line * size).max(1) as u64).unwrap_or(usize::MAX);
     let part_of = |start: usize, lines: usize, line: usize| {
         let start = bytes.start + (start * line * size) as u64;
         start..start + (lines * line * size) as u64
     };
-    if tensor.order == Order::ColumnMajor {
+    if transposed {
         // A word of the target may hold two columns; both must come from one request.
         let most = (most(rows.len()) & !1).max(2);
         for from in (0..layout.cols).step_by(most) {
             let cols = from..layout.cols.min(from + most);
             let range = part_of(from, cols.len(), rows.len());
-            push(Extent { weight, rows: rows.clone(), cols, dtype, transposed: true, range });
+            push(Extent { weight, rows: rows.clone(), cols, dtype, transposed, range });
         }
         return;
     }
@@ -128,8 +152,8 @@ fn split(weight: WeightId, layout: &Layout, rows: Range<usize>, tensor: &TensorI
         let end = rows.end.min(part.first + part.rows);
         while from < end {
             let n = most.min(end - from);
-            let range = part_of(from - rows.start, n, layout.cols);
-            push(Extent { weight, rows: from..from + n, cols: 0..layout.cols, dtype, transposed: false, range });
+            let range = part_of(first + from - rows.start, n, layout.cols);
+            push(Extent { weight, rows: from..from + n, cols: 0..layout.cols, dtype, transposed, range });
             from += n;
         }
     }

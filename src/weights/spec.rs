@@ -3,13 +3,46 @@
 use super::init::Init;
 use crate::tensor::ops::WeightId;
 
+/// How the rows of a weight that are one tensor lie in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Arrangement {
+    /// As the tensor's rows.
+    #[default]
+    Rows,
+    /// As its columns: the tensor is `[inputs, outputs]`. Of a vector, as its elements.
+    Columns,
+    /// As its rows, which lie head by head, in each head so many of each kind (query, key, value), where the weight has
+    /// all of the first kind, then all of the second, and so on.
+    ByHead {
+        /// Heads.
+        heads: usize,
+        /// Kinds.
+        kinds: usize,
+    },
+}
+
+impl Arrangement {
+    /// Runs of the tensor's rows, of which it has `rows`, that are neighbours in the weight too: the first row in the
+    /// tensor, the first in the weight, and how many. They follow one another in the tensor.
+    pub fn runs(self, rows: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+        let (heads, kinds) = match self {
+            Arrangement::ByHead { heads, kinds } => (heads, kinds),
+            Arrangement::Rows | Arrangement::Columns => (1, 1),
+        };
+        let run = rows / (heads * kinds).max(1);
+        (0..heads * kinds).map(move |i| (i * run, (i % kinds * heads + i / kinds) * run, run))
+    }
+}
+
 /// One tensor of the checkpoint inside a weight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Piece {
     /// The checkpoint's name for it.
     pub tensor: String,
-    /// Its rows (for a vector, its elements).
+    /// Its rows in the weight (for a vector, its elements).
     pub rows: usize,
+    /// How they lie in the tensor.
+    pub arrangement: Arrangement,
     /// What it holds where the checkpoint lacks it.
     pub init: Init,
 }
@@ -42,7 +75,11 @@ impl WeightSpec {
 
     /// A piece's shape as torch has it.
     pub fn shape_of(&self, piece: &Piece) -> Vec<usize> {
-        if self.is_vector() { vec![piece.rows] } else { vec![piece.rows, self.cols] }
+        match piece.arrangement {
+            _ if self.is_vector() => vec![piece.rows],
+            Arrangement::Columns => vec![self.cols, piece.rows],
+            Arrangement::Rows | Arrangement::ByHead { .. } => vec![piece.rows, self.cols],
+        }
     }
 }
 
@@ -72,7 +109,8 @@ impl WeightSpecs {
 
     /// A matrix of one or more tensors `[rows, cols]`, one below the other.
     pub fn matrix(&mut self, name: &str, pieces: Vec<(String, usize)>, cols: usize, init: Init) -> WeightId {
-        let pieces = pieces.into_iter().map(|(tensor, rows)| Piece { tensor, rows, init }).collect();
+        let piece = |(tensor, rows)| Piece { tensor, rows, arrangement: Arrangement::Rows, init };
+        let pieces = pieces.into_iter().map(piece).collect();
         self.add(WeightSpec { name: name.to_owned(), pieces, cols, plus_one: false })
     }
 
@@ -88,6 +126,12 @@ impl WeightSpecs {
             spec.plus_one = true;
         }
         id
+    }
+
+    /// Says how a weight's pieces lie in their tensors, where that isn't row by row.
+    pub fn arrange(&mut self, id: WeightId, arrangement: Arrangement) {
+        let pieces = self.weights.get_mut(id.0).map(|spec| spec.pieces.iter_mut());
+        pieces.into_iter().flatten().for_each(|piece| piece.arrangement = arrangement);
     }
 
     /// Every tensor that the checkpoint should have: its name, its shape as torch has it, and what it is without one.

@@ -13,7 +13,7 @@ use super::cast::castable;
 use super::init::Init;
 use super::layout::{Layout, Part};
 use super::plan;
-use super::spec::{BlockSpec, WeightSpecs};
+use super::spec::{Arrangement, BlockSpec, WeightSpecs};
 use super::store::{State, Store};
 use super::upload::{Chunks, Uploader, cast_kernel};
 use crate::checkpoint::{Catalog, CheckpointFile, Order, TensorInfo};
@@ -31,6 +31,7 @@ use wasm_bindgen_test::wasm_bindgen_test;
 #[derive(Clone)]
 struct Stored {
     dtype: Dtype,
+    /// The weight's rows and columns.
     shape: [usize; 2],
     order: Order,
     bytes: Vec<u8>,
@@ -43,6 +44,8 @@ struct Case {
     part: usize,
     /// Whether each element is to be one more.
     plus_one: bool,
+    /// How the weight's rows lie in the tensors.
+    arrangement: Arrangement,
 }
 
 impl Case {
@@ -68,12 +71,17 @@ impl Case {
             file.extend(&tensor.bytes);
             let Stored { dtype, shape, order, .. } = tensor.clone();
             pieces.push((i.to_string(), shape[0]));
-            catalog.tensors.insert(i.to_string(), TensorInfo { dtype, shape: shape.to_vec(), order, file: 0, range });
+            let mut shape = shape.to_vec();
+            if self.arrangement == Arrangement::Columns {
+                shape.reverse();
+            }
+            catalog.tensors.insert(i.to_string(), TensorInfo { dtype, shape, order, file: 0, range });
         }
         let mut repo = MemoryRepo::new("a/b");
         repo.insert("f", file);
         let mut specs = WeightSpecs::default();
         let id = specs.matrix("w", pieces, layout.cols, Init::Zeros);
+        specs.arrange(id, self.arrangement);
         let block = BlockSpec { name: "b".to_owned(), weights: vec![id], reads: Vec::new() };
         let layouts = Rc::new(vec![layout.clone()]);
         let fetches = plan::plan("a/b", &catalog, &specs, &layouts, &[block]).unwrap().remove(0);
@@ -179,8 +187,13 @@ async fn casts() {
         turned.bytes = transposed(shape[0], shape[1], dtype.size().unwrap() as usize, tensor.data());
         for storage in [Storage::F32, Storage::F16Packed, Storage::Bf16] {
             // Both orders in one weight, which saves reading twice.
-            let case =
-                Case { tensors: vec![stored.clone(), turned.clone()], storage, part: shape[0] + 1, plus_one: false };
+            let case = Case {
+                tensors: vec![stored.clone(), turned.clone()],
+                storage,
+                part: shape[0] + 1,
+                plus_one: false,
+                arrangement: Arrangement::Rows,
+            };
             let found = case.elements(gpu).await;
             let (float, size) = match storage {
                 Storage::F32 => ("float32", 4),
@@ -236,7 +249,10 @@ async fn random_bits() {
         let expected = |storage| bytes.chunks(size).map(move |b| kept(value(b), storage));
         for storage in [Storage::F32, Storage::F16Packed, Storage::Bf16] {
             let tensor = Stored { dtype, shape, order: Order::RowMajor, bytes: bytes.clone() };
-            let found = Case { tensors: vec![tensor], storage, part: 61, plus_one: false }.elements(gpu).await;
+            let found =
+                Case { tensors: vec![tensor], storage, part: 61, plus_one: false, arrangement: Arrangement::Rows }
+                    .elements(gpu)
+                    .await;
             for ((found, expected), element) in found.iter().zip(expected(storage)).zip(bytes.chunks(size)) {
                 assert_eq!(*found, expected, "{dtype} {element:02x?} as {storage:?}: {found:08x} for {expected:08x}");
             }
@@ -276,7 +292,9 @@ async fn orders() {
                         tensors.push(Stored { dtype, shape: [rows, cols], order, bytes });
                     }
                 }
-                let found = Case { tensors, storage, part, plus_one: false }.elements(gpu).await;
+                let found = Case { tensors, storage, part, plus_one: false, arrangement: Arrangement::Rows }
+                    .elements(gpu)
+                    .await;
                 assert_eq!(found, expected, "{rows}x{cols} in parts of {part} as {storage:?}");
             }
         }
@@ -284,6 +302,60 @@ async fn orders() {
 }
 
 device_test!(both_orders_over_pieces_and_parts, orders());
+
+/// GPT-2's weights, which have the inputs first, and GPT-NeoX's, which have queries, keys and values of each head together.
+async fn arrangements() {
+    for (gpu, _) in &devices().await {
+        for (heads, kinds, run, cols, part) in [(1, 1, 7, 5, 3), (3, 3, 4, 8, 10), (2, 3, 5, 75, 7), (5, 2, 1, 6, 100)]
+        {
+            let rows = heads * kinds * run;
+            let values: Vec<f32> = (0..rows * cols).map(|i| (i % 1021) as f32).collect();
+            let bytes: Vec<u8> = values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+            let turned = transposed(rows, cols, 2, &bytes);
+            let by_head = Arrangement::ByHead { heads, kinds };
+            for (arrangement, order, bytes) in [
+                (Arrangement::Columns, Order::RowMajor, &turned),
+                (Arrangement::Columns, Order::ColumnMajor, &bytes),
+                (by_head, Order::RowMajor, &bytes),
+            ] {
+                for storage in storages(gpu) {
+                    let stored =
+                        Stored { dtype: Dtype::F16, shape: [rows, cols], order: order.clone(), bytes: bytes.clone() };
+                    let tensors = vec![stored.clone(), stored];
+                    let case = Case { tensors, storage, part, plus_one: false, arrangement };
+                    let row_of = |row: usize| match arrangement {
+                        Arrangement::ByHead { .. } => {
+                            let (kind, head, within) = (row / run / heads, row / run % heads, row % run);
+                            (head * kinds + kind) * run + within
+                        }
+                        _ => row,
+                    };
+                    let rows = (0..2 * rows).map(|row| row_of(row % rows) * cols);
+                    let expected: Vec<u32> =
+                        rows.flat_map(|at| &values[at..at + cols]).map(|v| kept(*v, storage)).collect();
+                    let what = format!("{arrangement:?} {order:?} {heads}, {kinds}, {run} by {cols} as {storage:?}");
+                    assert_eq!(case.elements(gpu).await, expected, "{what}");
+                }
+            }
+        }
+    }
+}
+
+device_test!(rows_that_are_columns_or_lie_by_head, arrangements());
+
+#[test]
+fn what_lies_by_head_is_not_taken_column_by_column() {
+    let mut specs = WeightSpecs::default();
+    let id = specs.matrix("w", vec![("w".to_owned(), 6)], 4, Init::Zeros);
+    specs.arrange(id, Arrangement::ByHead { heads: 2, kinds: 3 });
+    let part = Part { first: 0, rows: 6 };
+    let layout = Layout { rows: 6, cols: 4, stride: 4, storage: Storage::F32, plus_one: false, parts: vec![part] };
+    let info = TensorInfo { dtype: Dtype::F32, shape: vec![6, 4], order: Order::ColumnMajor, file: 0, range: 0..96 };
+    let catalog = Catalog { tensors: [("w".to_owned(), info)].into(), ..Catalog::default() };
+    let block = BlockSpec { name: "b".to_owned(), weights: vec![id], reads: Vec::new() };
+    let error = plan::plan("a/b", &catalog, &specs, &[layout], &[block]).unwrap_err();
+    assert_eq!(error.code(), "UNSUPPORTED_ORDER");
+}
 
 async fn plus_one() {
     for (gpu, _) in &devices().await {
@@ -296,7 +368,13 @@ async fn plus_one() {
             };
             let (bytes, kept): (Vec<_>, Vec<_>) = values.iter().map(as_stored).unzip();
             let tensor = Stored { dtype, shape: [67, 3], order: Order::RowMajor, bytes: bytes.concat() };
-            let case = Case { tensors: vec![tensor], storage: Storage::F32, part: 30, plus_one: true };
+            let case = Case {
+                tensors: vec![tensor],
+                storage: Storage::F32,
+                part: 30,
+                plus_one: true,
+                arrangement: Arrangement::Rows,
+            };
             let expected: Vec<u32> = kept.iter().map(|v| (v + 1.0).to_bits()).collect();
             assert_eq!(case.elements(gpu).await, expected, "{dtype}");
         }
@@ -315,7 +393,10 @@ async fn large() {
         let value = |row: usize, col: usize| ((row + col * 7) % 1021) as f32;
         let bytes = (0..cols).flat_map(|col| (0..rows).flat_map(move |row| value(row, col).to_le_bytes())).collect();
         let tensor = Stored { dtype: Dtype::F32, shape: [rows, cols], order: Order::ColumnMajor, bytes };
-        let found = Case { tensors: vec![tensor], storage, part: 100_000, plus_one: false }.elements(gpu).await;
+        let found =
+            Case { tensors: vec![tensor], storage, part: 100_000, plus_one: false, arrangement: Arrangement::Rows }
+                .elements(gpu)
+                .await;
         let mut expected = (0..rows).flat_map(|row| (0..cols).map(move |col| kept(value(row, col), storage)));
         assert_eq!(found.len(), rows * cols);
         assert!(found.iter().all(|bits| Some(*bits) == expected.next()));

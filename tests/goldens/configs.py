@@ -124,6 +124,80 @@ CASES = {
         "no_rope_layers": [1, 0, 1, 1],
     },
     "olmo2 and nothing else": {"model_type": "olmo2"},
+    "gpt2 and nothing else": {"model_type": "gpt2"},
+    "gpt2, as v4 saved it": {
+        "activation_function": "gelu_new",
+        "architectures": ["GPT2LMHeadModel"],
+        "attn_pdrop": 0.1,
+        "bos_token_id": 50256,
+        "embd_pdrop": 0.1,
+        "eos_token_id": 50256,
+        "initializer_range": 0.02,
+        "layer_norm_epsilon": 1e-05,
+        "model_type": "gpt2",
+        "n_ctx": 1024,
+        "n_embd": 1024,
+        "n_head": 16,
+        "n_layer": 24,
+        "n_positions": 512,
+        "resid_pdrop": 0.1,
+        "summary_first_dropout": 0.1,
+        "task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}},
+        "vocab_size": 50257,
+    },
+    "gpt2 by its keys' other names, with those of others, unscaled": {
+        "model_type": "gpt2",
+        "hidden_size": 96,
+        "n_embd": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 128,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "intermediate_size": 100,
+        "n_inner": 300,
+        "hidden_act": "silu",
+        "scale_attn_weights": False,
+        "scale_attn_by_inverse_layer_idx": True,
+        "tie_word_embeddings": False,
+        "layer_norm_epsilon": 1e-6,
+    },
+    "gpt_neox and nothing else": {"model_type": "gpt_neox"},
+    "pythia-160m, as v4 saved it": {
+        "architectures": ["GPTNeoXForCausalLM"],
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "hidden_act": "gelu",
+        "hidden_size": 768,
+        "initializer_range": 0.02,
+        "intermediate_size": 3072,
+        "layer_norm_eps": 1e-05,
+        "max_position_embeddings": 2048,
+        "model_type": "gpt_neox",
+        "num_attention_heads": 12,
+        "num_hidden_layers": 12,
+        "rotary_emb_base": 10000,
+        "rotary_pct": 0.25,
+        "tie_word_embeddings": False,
+        "torch_dtype": "float16",
+        "transformers_version": "4.24.0",
+        "use_cache": True,
+        "use_parallel_residual": True,
+        "vocab_size": 50304,
+    },
+    "gpt_neox, of which all is rotated, one after the other, without biases": {
+        "model_type": "gpt_neox",
+        "hidden_size": 96,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 2,
+        "rotary_pct": 1.0,
+        "rotary_emb_base": 5000,
+        "rope_theta": 77.0,
+        "partial_rotary_factor": 0.5,
+        "rope_scaling": {"type": "dynamic", "factor": 2.0},
+        "use_parallel_residual": False,
+        "attention_bias": False,
+    },
     "gemma2 and nothing else": {"model_type": "gemma2"},
     "gemma2 without caps": {
         "model_type": "gemma2",
@@ -198,9 +272,13 @@ GENERATION_KEYS = [
 
 
 def biases(model):
-    """Whether q, o and gate have biases."""
+    """Whether q, o and gate (or up) have biases."""
     names = model.state_dict()
-    endings = [("q_proj.bias", "qkv_proj.bias"), ("o_proj.bias",), ("gate_proj.bias", "gate_up_proj.bias")]
+    endings = [
+        ("q_proj.bias", "qkv_proj.bias", "c_attn.bias", "query_key_value.bias"),
+        ("o_proj.bias", "attn.c_proj.bias", "attention.dense.bias"),
+        ("gate_proj.bias", "gate_up_proj.bias", "c_fc.bias", "dense_h_to_4h.bias"),
+    ]
     return [any(name.endswith(ending) for name in names) for ending in endings]
 
 
@@ -214,25 +292,44 @@ def windows(config):
 
 def ropes(config):
     """[theta, type] of each of the model's ropes, those of layers without a window first."""
-    rope = config.rope_parameters
+    rope = getattr(config, "rope_parameters", None)
+    if rope is None:
+        return []
     each = [rope["full_attention"], rope["sliding_attention"]] if "full_attention" in rope else [rope]
     return [line([one["rope_theta"], one["rope_type"]]) for one in each]
 
 
+def rotated(config, head_dim):
+    """Elements of each head that are rotated."""
+    rope = getattr(config, "rope_parameters", None) or {"partial_rotary_factor": 0}
+    return int(head_dim * rope.get("partial_rotary_factor", 1.0))
+
+
 def layer_ropes(config):
     """Of each layer, which of the ropes rotates its heads; null: none."""
+    if config.model_type == "gpt2":
+        return [None] * config.num_hidden_layers
     if config.model_type == "gemma3_text":
         return [int(kind == "sliding_attention") for kind in config.layer_types]
     rotated = getattr(config, "no_rope_layers", None) or [1] * config.num_hidden_layers
     return [0 if rotates else None for rotates in rotated[: config.num_hidden_layers]]
 
 
+def attention_of(model, layer):
+    """A layer's attention, whatever its family calls it."""
+    base = model.base_model
+    layer = (base.h if model.config.model_type == "gpt2" else base.layers)[layer]
+    return next(getattr(layer, name) for name in ("self_attn", "attention", "attn") if hasattr(layer, name))
+
+
 def scales(model):
     """What multiplies embeddings and scores, and the caps of scores and logits."""
-    config, attention = model.config, model.model.layers[0].self_attn
+    config, attention = model.config, attention_of(model, 0)
     return {
-        "embedding_scale": getattr(model.model.embed_tokens, "scalar_embed_scale", 1.0),
+        "embedding_scale": getattr(model.get_input_embeddings(), "scalar_embed_scale", 1.0),
         "scale": attention.scaling,
+        # In the first layer times what it is in the last.
+        "scale_ratio": attention.scaling / attention_of(model, -1).scaling,
         # Gemma 3's attention has the attribute, but doesn't use it.
         "attn_logit_softcapping": attention.attn_logit_softcapping if config.model_type == "gemma2" else None,
         "final_logit_softcapping": getattr(config, "final_logit_softcapping", None),
@@ -247,6 +344,16 @@ def main():
         # As from_pretrained does where there is no generation_config.json: from the raw file, not from LlamaConfig.
         generation = GenerationConfig.from_model_config(dict(keys))
         expected = {key: getattr(config, key, None) for key in MODEL_KEYS}
+        if keys["model_type"] in ("gpt2", "gpt_neox"):
+            # What such a config says of these means nothing to its model.
+            expected |= {"num_key_value_heads": config.num_attention_heads, "head_dim": None}
+        if keys["model_type"] == "gpt2":
+            expected |= {
+                "hidden_act": config.activation_function,
+                "intermediate_size": config.n_inner or 4 * config.n_embd,
+            }
+        for key in ("layer_norm_eps", "layer_norm_epsilon"):
+            expected["rms_norm_eps"] = getattr(config, key, expected["rms_norm_eps"])
         expected["head_dim"] = expected["head_dim"] or config.hidden_size // config.num_attention_heads
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
@@ -254,6 +361,7 @@ def main():
         expected |= scales(model)
         expected["hidden_act"] = expected["hidden_act"] or config.hidden_activation
         expected["ropes"] = ropes(config)
+        expected["rotated"] = rotated(config, expected["head_dim"])
         expected["windows"] = line(windows(config))
         expected["layer_ropes"] = line(layer_ropes(config))
         expected["dtype"] = None if config.dtype is None else str(config.dtype)

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     BertConfig,
@@ -94,6 +95,13 @@ CASES = [
     ("variant-sharded", "AutoModelForCausalLM", {}),
     ("no-weights", "AutoModelForCausalLM", {}),
     ("no-weights", "AutoModelForCausalLM", {"use_safetensors": True}),
+    ("gpt2", "AutoModelForCausalLM", {}),
+    ("gpt2", "AutoModel", {}),
+    ("gpt2", "AutoModelForCausalLM", {"n_embd": 8, "ignore_mismatched_sizes": True}),
+    ("gpt2", "AutoModelForCausalLM", {"num_hidden_layers": 2}),
+    ("gpt_neox", "AutoModelForCausalLM", {}),
+    ("gpt_neox", "AutoModel", {}),
+    ("gpt_neox", "AutoModelForCausalLM", {"num_hidden_layers": 2}),
 ]
 
 
@@ -149,6 +157,23 @@ def write_repos():
 
     model(12).half().save_pretrained(REPOS / "variant-sharded", variant="fp16", max_shard_size="4KB")
     config_only("no-weights", causal.config)
+
+    # As the first of each were saved: without the base's name, or with the head's old one, with masks; a weight that is
+    # a view of its transpose.
+    gpt2 = of_family("gpt2", 13, vocab_size=40, n_embd=16, n_layer=1, n_head=2, n_positions=24)
+    own = {name.removeprefix("transformer."): tensor for name, tensor in state(gpt2).items() if "lm_head" not in name}
+    own["h.0.attn.bias"] = torch.ones(1, 1, 24, 24).tril()
+    own["h.0.mlp.c_fc.weight"] = own["h.0.mlp.c_fc.weight"].t().contiguous().t()
+    torch.save(own, REPOS / "gpt2/pytorch_model.bin")
+    neox = of_family(
+        "gpt_neox", 14, vocab_size=40, hidden_size=32, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    own = {name.replace("lm_head", "embed_out"): tensor for name, tensor in state(neox).items()}
+    own["gpt_neox.layers.0.attention.bias"] = torch.ones(1, 1, 8, 8).tril().bool()
+    own["gpt_neox.layers.0.attention.masked_bias"] = torch.tensor(-1e9)
+    own["gpt_neox.layers.0.attention.rotary_emb.inv_freq"] = torch.ones(2)
+    save_file(own, REPOS / "gpt_neox/model.safetensors", metadata={"format": "pt"})
     for unused in REPOS.glob("**/generation_config.json"):
         unused.unlink()
 
@@ -159,6 +184,19 @@ def model(seed, **changes):
     for name, parameter in made.named_parameters():
         if "norm" in name:
             parameter.normal_(1, 0.2)
+    return made
+
+
+def of_family(model_type, seed, **config):
+    """A model whose config is in the repo of its name."""
+    torch.manual_seed(seed)
+    made = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, initializer_range=0.2, **config)).eval()
+    for name, parameter in made.named_parameters():
+        if name.endswith("bias"):
+            parameter.normal_(0, 0.2)
+        elif "norm" in name or "ln_" in name:
+            parameter.normal_(1, 0.2)
+    made.config.save_pretrained(REPOS / model_type)
     return made
 
 

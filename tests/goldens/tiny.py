@@ -182,6 +182,47 @@ VARIANTS = {
         ),
         dtype=torch.bfloat16,
     ),
+    # Learned positions, of which there are few; LayerNorm with biases; weights that are stored transposed; no gate; tied.
+    "gpt2": dict(
+        model_type="gpt2",
+        config=dict(
+            vocab_size=131, n_embd=72, n_layer=2, n_head=6, n_positions=96, bos_token_id=0, eos_token_id=0,
+        ),
+        dtype=torch.float16,
+        max_shard_size="60KB",
+    ),
+    # Rows of 75 halves; scores scaled by the layer; another activation; a head of its own.
+    "gpt2-relu": dict(
+        model_type="gpt2",
+        config=dict(
+            vocab_size=97, n_embd=40, n_layer=3, n_head=2, n_inner=75, n_positions=96, activation_function="relu",
+            scale_attn_by_inverse_layer_idx=True, reorder_and_upcast_attn=True, tie_word_embeddings=False,
+            layer_norm_epsilon=1e-4, bos_token_id=0, eos_token_id=0,
+        ),
+        dtype=torch.bfloat16,
+    ),
+    # q, k and v of each head together; a quarter of each head rotated; attention and feed-forward side by side.
+    "gpt_neox": dict(
+        model_type="gpt_neox",
+        config=dict(
+            vocab_size=131, hidden_size=64, intermediate_size=100, num_hidden_layers=2, num_attention_heads=2,
+            eos_token_id=0,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0, partial_rotary_factor=0.25),
+        dtype=torch.float16,
+        max_shard_size="50KB",
+    ),
+    # One after the other; half of each head rotated, with a rotary scaling; no biases in attention; tied.
+    "gpt_neox-sequential": dict(
+        model_type="gpt_neox",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=3,
+            use_parallel_residual=False, attention_bias=False, tie_word_embeddings=True, hidden_act="gelu_new",
+            layer_norm_eps=1e-4, eos_token_id=0,
+        ),
+        rope=dict(rope_type="linear", rope_theta=10_000.0, factor=4.0, partial_rotary_factor=0.5),
+        dtype=torch.bfloat16,
+    ),
 }  # fmt: skip
 
 
@@ -194,7 +235,10 @@ def generate(folder, names=VARIANTS):
 
 def write_variant(folder, variant):
     model_type = variant.get("model_type", "llama")
-    config = AutoConfig.for_model(model_type, **(COMMON | variant["config"]), rope_parameters=variant["rope"])
+    keys = COMMON | variant["config"] | ({"rope_parameters": variant["rope"]} if "rope" in variant else {})
+    if "n_positions" in keys:
+        del keys["max_position_embeddings"]
+    config = AutoConfig.for_model(model_type, **keys)
     inputs = {"short": random_ids(5, config.vocab_size, 5), "long": random_ids(70, config.vocab_size, 70)}
     for seed in range(1000):
         stored = random_model(config, seed).to(variant["dtype"])
@@ -244,7 +288,7 @@ def random_model(config, seed):
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             parameter.normal_(0, 0.2)
-        elif "norm" in name:
+        elif "norm" in name or "ln_" in name:
             parameter.normal_(0 if config.model_type.startswith("gemma") else 1, 0.2)
     return model
 
@@ -258,7 +302,9 @@ def reloaded(stored, dtype):
 def fresh(model):
     """The model as if just loaded: rotary frequencies in float32 whatever the weights' dtype, and, since the dynamic
     kind remembers the longest input so far, none remembered."""
-    model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
+    base = model.base_model
+    if hasattr(base, "rotary_emb"):
+        base.rotary_emb = type(base.rotary_emb)(model.config)
     return model
 
 

@@ -7,7 +7,7 @@ use super::product::{Outcome, product};
 use super::{CpuError, Matrix};
 use crate::Result;
 use crate::config::Activation;
-use crate::tensor::ops::{Attention, Linear, Ops, QkNorm, RmsNorm, Rows, Tensor, WeightId};
+use crate::tensor::ops::{Attention, LayerNorm, Linear, Ops, QkNorm, RmsNorm, Rows, Tensor, WeightId};
 
 /// The tokens that run together.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +66,20 @@ impl<'a> Executor<'a> {
         done
     }
 
+    /// The LayerNorm of all of x's rows, or of its last one.
+    fn layer_norm_of(&mut self, x: Tensor, norm: &LayerNorm, rows: Rows) -> Result<Tensor> {
+        let (weight, bias) = (self.vector(norm.weight, x.width)?, self.vector(norm.bias, x.width)?);
+        let (y, mut values) = self.make(x.width, rows)?;
+        let from = self.memory.values(x);
+        let from = from.get(from.len().saturating_sub(values.len())..).unwrap_or_default();
+        let stride = stride(x.width).max(1);
+        for (x_row, y_row) in from.chunks_exact(stride).zip(values.chunks_exact_mut(stride)) {
+            layer_norm_row(x_row.get(..x.width).unwrap_or_default(), y_row, weight, bias, norm.eps);
+        }
+        self.memory.put(y, values);
+        Ok(y)
+    }
+
     /// Normalises rows of `x` into `y`, adding to what is there where `add` says so.
     fn normalise(&self, x: &[f32], y: &mut [f32], width: usize, norm: &RmsNorm, add: bool) -> Result<(), CpuError> {
         let weight = self.vector(norm.weight, width)?;
@@ -74,6 +88,17 @@ impl<'a> Executor<'a> {
             normalise_row(x.get(..width).unwrap_or_default(), y, weight, norm.eps, add);
         }
         Ok(())
+    }
+}
+
+fn layer_norm_row(x: &[f32], y: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+    let width = x.len().max(1) as f64;
+    // The sums are float64, which costs nothing beside the products.
+    let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / width;
+    let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / width;
+    let (mean, scale) = (mean as f32, (1.0 / (variance + f64::from(eps)).sqrt()) as f32);
+    for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
+        *y = (x - mean) * scale * weight + bias;
     }
 }
 
@@ -105,6 +130,24 @@ impl Ops for Executor<'_> {
         Ok(x)
     }
 
+    fn add_positions(&mut self, x: Tensor, table: WeightId) -> Result<Tensor> {
+        let table = self.weight(table)?;
+        let Running { ids, position, .. } = self.running;
+        if table.cols != x.width || position + ids.len() > table.rows {
+            let what = format!("{} positions of {} by a table of {} × {}", ids.len(), x.width, table.rows, table.cols);
+            return Err(CpuError::refused(what).into());
+        }
+        let (one, mut learned) = self.make(x.width, Rows::Last)?;
+        let mut values = self.memory.take(x);
+        for (at, row) in (position..).zip(values.chunks_exact_mut(stride(x.width).max(1))) {
+            table.widen(at, &mut learned);
+            row.iter_mut().zip(&learned).for_each(|(x, learned)| *x += learned);
+        }
+        self.memory.put(x, values);
+        self.memory.put(one, learned);
+        Ok(x)
+    }
+
     fn rms_norm(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
         let (y, mut values) = self.make(x.width, x.rows)?;
         self.normalise(self.memory.values(x), &mut values, x.width, norm, false)?;
@@ -126,6 +169,14 @@ impl Ops for Executor<'_> {
         let done = self.normalise(self.memory.values(x), &mut values, x.width, norm, true);
         self.memory.put(y, values);
         Ok(done.map(|()| y)?)
+    }
+
+    fn layer_norm(&mut self, x: Tensor, norm: &LayerNorm) -> Result<Tensor> {
+        self.layer_norm_of(x, norm, x.rows)
+    }
+
+    fn layer_norm_last(&mut self, x: Tensor, norm: &LayerNorm) -> Result<Tensor> {
+        self.layer_norm_of(x, norm, Rows::Last)
     }
 
     fn linear(&mut self, x: Tensor, linear: &Linear) -> Result<Tensor> {
@@ -155,6 +206,14 @@ impl Ops for Executor<'_> {
         }
         self.memory.put(y, values);
         Ok(y)
+    }
+
+    fn activate(&mut self, x: Tensor, f: Activation) -> Result<Tensor> {
+        let mut values = self.memory.take(x);
+        // Of zero, which the padding is, each is zero.
+        activate(&mut values, f);
+        self.memory.put(x, values);
+        Ok(x)
     }
 
     fn softcap(&mut self, x: Tensor, cap: f32) -> Result<Tensor> {

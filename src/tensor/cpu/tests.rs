@@ -7,7 +7,7 @@ use super::memory::stride;
 use super::{Executor, Matrix, Memory, Running, Storage};
 use crate::config::Activation;
 use crate::tensor::Dtype;
-use crate::tensor::ops::{Attention, Linear, Ops, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId};
+use crate::tensor::ops::{Attention, LayerNorm, Linear, Ops, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId};
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -222,6 +222,55 @@ fn norms_are_of_rows() {
 }
 
 #[test]
+fn layer_norms_are_of_rows() {
+    let mut random = Random(6);
+    for (tokens, width, mean) in [(5, 36, 0.0), (1, 75, 0.0), (3, 576, 100.0)] {
+        let mut weights = Weights::default();
+        let (weight, bias) = (weights.vector(&mut random, width), weights.vector(&mut random, width));
+        let norm = LayerNorm { weight, bias, eps: 1e-5 };
+        let x: Vec<f32> = random.values(tokens * width).iter().map(|x| x + mean).collect();
+        let of = |row: &[f32]| -> Vec<f64> {
+            let row = wide(row);
+            let mean = row.iter().sum::<f64>() / width as f64;
+            let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width as f64;
+            let normed = row.iter().map(|x| (x - mean) / (variance + 1e-5).sqrt()).enumerate();
+            normed.map(|(k, x)| x * weights.value(weight, k) + weights.value(bias, k)).collect()
+        };
+        let expected: Vec<f64> = x.chunks(width).flat_map(of).collect();
+        // The mean is rounded as values of its size are.
+        let tolerance = if mean == 0.0 { 1e-6 } else { 1e-4 };
+        let memory = &mut Memory::default();
+        let y = weights.run(memory, &x, width, Ran::default(), |ops, x| ops.layer_norm(x, &norm).unwrap());
+        close(&y, &expected, tolerance, "layer_norm");
+        let y = weights.run(memory, &x, width, Ran::default(), |ops, x| ops.layer_norm_last(x, &norm).unwrap());
+        close(&y, &expected[(tokens - 1) * width..], tolerance, "layer_norm_last");
+    }
+}
+
+#[test]
+fn positions_are_rows_that_are_added() {
+    let mut random = Random(7);
+    for storage in STORAGES {
+        let mut weights = Weights::default();
+        let (rows, width) = (11, 20);
+        let table = weights.matrix(&mut random, rows, width, storage);
+        let x = random.values(3 * width);
+        for position in [0, 8] {
+            let ran = Ran { position, ..Ran::default() };
+            let y = weights.run(&mut Memory::default(), &x, width, ran, |ops, x| ops.add_positions(x, table).unwrap());
+            let added = wide(&x).into_iter().enumerate();
+            let expected: Vec<f64> = added.map(|(k, x)| x + weights.value(table, position * width + k)).collect();
+            close(&y, &expected, 1e-7, "add_positions");
+        }
+        let ran = Ran { position: 9, ..Ran::default() };
+        weights.run(&mut Memory::default(), &x, width, ran, |ops, x| {
+            assert_eq!(ops.add_positions(x, table).unwrap_err().code(), "CPU_REFUSED");
+            x
+        });
+    }
+}
+
+#[test]
 fn gates_are_activated() {
     let mut random = Random(4);
     // erf by its Maclaurin series.
@@ -261,6 +310,8 @@ fn gates_are_activated() {
             (0..width).map(|k| of(f64::from(row[k])) * f64::from(row[width + k])).collect()
         };
         close(&y, &x.chunks(2 * width).flat_map(row).collect::<Vec<_>>(), 1e-6, &format!("{f:?}"));
+        let y = weights.run(&mut Memory::default(), &x, width, Ran::default(), |ops, x| ops.activate(x, f).unwrap());
+        close(&y, &wide(&x).into_iter().map(&of).collect::<Vec<_>>(), 1e-6, &format!("{f:?} without a gate"));
     }
 }
 

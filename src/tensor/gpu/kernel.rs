@@ -59,6 +59,7 @@ pub enum Constant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Source {
+    Activate,
     Argmax,
     Attention,
     AttentionAppend,
@@ -67,6 +68,7 @@ pub enum Source {
     Cast,
     Embed,
     Glu,
+    LayerNorm,
     LinearMat,
     LinearMatDirect,
     LinearVec,
@@ -81,6 +83,7 @@ impl Source {
     /// The file's name without its ending.
     pub const fn name(self) -> &'static str {
         match self {
+            Source::Activate => "activate",
             Source::Argmax => "argmax",
             Source::Attention => "attention",
             Source::AttentionAppend => "attention_append",
@@ -89,6 +92,7 @@ impl Source {
             Source::Cast => "cast",
             Source::Embed => "embed",
             Source::Glu => "glu",
+            Source::LayerNorm => "layer_norm",
             Source::LinearMat => "linear_mat",
             Source::LinearMatDirect => "linear_mat_direct",
             Source::LinearVec => "linear_vec",
@@ -102,6 +106,7 @@ impl Source {
 
     const fn body(self) -> &'static str {
         match self {
+            Source::Activate => include_str!("../../../shaders/activate.wgsl"),
             Source::Argmax => include_str!("../../../shaders/argmax.wgsl"),
             Source::Attention | Source::AttentionAppend | Source::AttentionSplit => {
                 include_str!("../../../shaders/attention.wgsl")
@@ -110,6 +115,7 @@ impl Source {
             Source::Cast => include_str!("../../../shaders/cast.wgsl"),
             Source::Embed => include_str!("../../../shaders/embed.wgsl"),
             Source::Glu => include_str!("../../../shaders/glu.wgsl"),
+            Source::LayerNorm => include_str!("../../../shaders/layer_norm.wgsl"),
             Source::LinearMat => include_str!("../../../shaders/linear_mat.wgsl"),
             Source::LinearMatDirect => include_str!("../../../shaders/linear_mat_direct.wgsl"),
             Source::LinearVec | Source::LinearVecOctets => include_str!("../../../shaders/linear_vec.wgsl"),
@@ -152,7 +158,7 @@ impl Source {
     }
 
     const fn activates(self) -> bool {
-        matches!(self, Source::Glu | Source::LinearVec | Source::LinearVecOctets)
+        matches!(self, Source::Activate | Source::Glu | Source::LinearVec | Source::LinearVecOctets)
     }
 }
 
@@ -207,7 +213,7 @@ impl Kernel {
             text.push_str(include_str!("../../../shaders/half.wgsl"));
         }
         if self.source.activates() {
-            text.push_str(include_str!("../../../shaders/activate.wgsl"));
+            text.push_str(include_str!("../../../shaders/activations.wgsl"));
         }
         if self.source.reads_step() {
             text.push_str(include_str!("../../../shaders/step.wgsl"));

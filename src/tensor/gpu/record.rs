@@ -9,7 +9,7 @@ use super::device::GpuError;
 use super::kernel::{Constant, Kernel, MANY_ROWS, Reduction, Source, Storage, Tiles, Tuning, Vector};
 use crate::Result;
 use crate::config::Activation;
-use crate::tensor::ops::{Attention, Linear, Ops, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId};
+use crate::tensor::ops::{Attention, LayerNorm, Linear, Ops, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId};
 use crate::weights::layout::Layout;
 
 /// A buffer by its role.
@@ -148,7 +148,7 @@ const ATTENTION_ROWS: u32 = 4;
 /// Workgroups along a dimension that every device takes.
 const MOST_GROUPS: u32 = 65535;
 
-/// The numbers by which `activate.wgsl` knows the activations.
+/// The numbers by which `activations.wgsl` knows the activations.
 fn activation_number(f: Activation) -> u32 {
     match f {
         Activation::Silu => 0,
@@ -179,9 +179,12 @@ pub struct Recorder<'a> {
     dispatches: Vec<Dispatch>,
 }
 
+/// What is fused into a matrix-vector product.
+#[derive(Default)]
 struct VecArgs<'a> {
     norm: Option<&'a RmsNorm>,
     gate: Option<Activation>,
+    activate: Option<Activation>,
     add_to: Option<Tensor>,
 }
 
@@ -303,6 +306,66 @@ impl<'a> Recorder<'a> {
         Constant::U32("WORKGROUP", self.tuning.workgroup)
     }
 
+    /// Rows of a table: those of the tokens' ids are written to x, those of their positions are added to it.
+    fn rows_of(&mut self, table: WeightId, x: Tensor, scale: f32, positions: bool) -> Result<()> {
+        let layout = self.layout(table)?;
+        let quads = (layout.stride / 4) as u32;
+        for (index, part) in layout.parts.iter().enumerate() {
+            self.push(
+                Kernel {
+                    source: Source::Embed,
+                    storage: Some(layout.storage),
+                    reduction: None,
+                    constants: vec![self.workgroup(), Constant::Bool("POSITIONS", positions)],
+                },
+                vec![part.rows as u32, quads, part.first as u32, scale.to_bits()],
+                vec![BufferName::Weight(table, index), BufferName::Ids, BufferName::Activation(x.id), BufferName::Step],
+                self.per_token(quads.div_ceil(self.tuning.workgroup)),
+            );
+        }
+        Ok(())
+    }
+
+    fn layer_norm_of(&mut self, x: Tensor, norm: &LayerNorm, last: bool) -> Tensor {
+        let y = self.allocate(x.width, if last { Rows::Last } else { x.rows });
+        let kernel = Kernel {
+            source: Source::LayerNorm,
+            storage: None,
+            reduction: Some(Reduction::Workgroup),
+            constants: vec![
+                self.workgroup(),
+                Constant::U32("LANES", self.tuning.workgroup),
+                Constant::Bool("LAST", last),
+            ],
+        };
+        self.push(
+            kernel,
+            vec![x.width as u32, (stride(x.width) / 4) as u32, norm.eps.to_bits()],
+            vec![
+                BufferName::Activation(x.id),
+                BufferName::Weight(norm.weight, 0),
+                BufferName::Weight(norm.bias, 0),
+                BufferName::Activation(y.id),
+                BufferName::Step,
+            ],
+            if last { Grid::Fixed(1) } else { self.per_token(1) },
+        );
+        y
+    }
+
+    /// A kernel that changes each element of x in place; `param` is its own.
+    fn in_place(&mut self, x: Tensor, source: Source, mut constants: Vec<Constant>, param: u32) {
+        let rows = if x.rows == Rows::Last { 1 } else { u32::MAX };
+        let groups = (x.width as u32).div_ceil(self.tuning.workgroup);
+        constants.push(self.workgroup());
+        self.push(
+            Kernel { source, storage: None, reduction: None, constants },
+            vec![x.width as u32, stride(x.width) as u32, rows, param],
+            vec![BufferName::Activation(x.id), BufferName::Step],
+            if self.one_row(x) { Grid::Fixed(groups) } else { self.per_token(groups) },
+        );
+    }
+
     fn norm(&mut self, x: Tensor, norm: &RmsNorm, last: bool, add_to: Option<Tensor>) -> Result<Tensor> {
         let y = match add_to {
             Some(y) => y,
@@ -368,7 +431,8 @@ impl<'a> Recorder<'a> {
                     Constant::U32("ROWS", together),
                     Constant::Bool("NORM", args.norm.is_some()),
                     Constant::Bool("GATED", args.gate.is_some()),
-                    Constant::U32("ACTIVATION", args.gate.map_or(0, activation_number)),
+                    Constant::Bool("ACTIVATED", args.activate.is_some()),
+                    Constant::U32("ACTIVATION", args.gate.or(args.activate).map_or(0, activation_number)),
                     Constant::Bool("BIAS", linear.bias.is_some()),
                     Constant::Bool("ADD", args.add_to.is_some()),
                 ],
@@ -443,7 +507,7 @@ impl<'a> Recorder<'a> {
 
     fn product(&mut self, x: Tensor, linear: &Linear, add_to: Option<Tensor>) -> Result<Tensor> {
         if self.one_row(x) {
-            self.vector_product(x, linear, VecArgs { norm: None, gate: None, add_to })
+            self.vector_product(x, linear, VecArgs { add_to, ..VecArgs::default() })
         } else {
             self.matrix_product(x, linear, add_to)
         }
@@ -538,22 +602,13 @@ impl<'a> Recorder<'a> {
 
 impl Ops for Recorder<'_> {
     fn embed(&mut self, table: WeightId, width: usize, scale: f32) -> Result<Tensor> {
-        let layout = self.layout(table)?;
         let x = self.allocate(width, Rows::All);
-        let quads = (layout.stride / 4) as u32;
-        for (index, part) in layout.parts.iter().enumerate() {
-            self.push(
-                Kernel {
-                    source: Source::Embed,
-                    storage: Some(layout.storage),
-                    reduction: None,
-                    constants: vec![self.workgroup()],
-                },
-                vec![part.rows as u32, quads, part.first as u32, scale.to_bits()],
-                vec![BufferName::Weight(table, index), BufferName::Ids, BufferName::Activation(x.id), BufferName::Step],
-                self.per_token(quads.div_ceil(self.tuning.workgroup)),
-            );
-        }
+        self.rows_of(table, x, scale, false)?;
+        Ok(x)
+    }
+
+    fn add_positions(&mut self, x: Tensor, table: WeightId) -> Result<Tensor> {
+        self.rows_of(table, x, 1.0, true)?;
         Ok(x)
     }
 
@@ -567,6 +622,14 @@ impl Ops for Recorder<'_> {
 
     fn add_rms_norm(&mut self, y: Tensor, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
         self.norm(x, norm, false, Some(y))
+    }
+
+    fn layer_norm(&mut self, x: Tensor, norm: &LayerNorm) -> Result<Tensor> {
+        Ok(self.layer_norm_of(x, norm, false))
+    }
+
+    fn layer_norm_last(&mut self, x: Tensor, norm: &LayerNorm) -> Result<Tensor> {
+        Ok(self.layer_norm_of(x, norm, true))
     }
 
     fn linear(&mut self, x: Tensor, linear: &Linear) -> Result<Tensor> {
@@ -594,15 +657,13 @@ impl Ops for Recorder<'_> {
         Ok(y)
     }
 
+    fn activate(&mut self, x: Tensor, f: Activation) -> Result<Tensor> {
+        self.in_place(x, Source::Activate, vec![Constant::U32("ACTIVATION", activation_number(f))], 0);
+        Ok(x)
+    }
+
     fn softcap(&mut self, x: Tensor, cap: f32) -> Result<Tensor> {
-        let rows = if x.rows == Rows::Last { 1 } else { u32::MAX };
-        let groups = (x.width as u32).div_ceil(self.tuning.workgroup);
-        self.push(
-            Kernel { source: Source::Softcap, storage: None, reduction: None, constants: vec![self.workgroup()] },
-            vec![x.width as u32, stride(x.width) as u32, rows, cap.to_bits()],
-            vec![BufferName::Activation(x.id), BufferName::Step],
-            if self.one_row(x) { Grid::Fixed(groups) } else { self.per_token(groups) },
-        );
+        self.in_place(x, Source::Softcap, Vec::new(), cap.to_bits());
         Ok(x)
     }
 
@@ -671,15 +732,23 @@ impl Ops for Recorder<'_> {
 
     fn norm_linear(&mut self, x: Tensor, norm: &RmsNorm, linear: &Linear) -> Result<Tensor> {
         if self.one_row(x) {
-            return self.vector_product(x, linear, VecArgs { norm: Some(norm), gate: None, add_to: None });
+            return self.vector_product(x, linear, VecArgs { norm: Some(norm), ..VecArgs::default() });
         }
         let normed = self.rms_norm(x, norm)?;
         self.linear(normed, linear)
     }
 
+    fn activated_linear(&mut self, x: Tensor, linear: &Linear, f: Activation) -> Result<Tensor> {
+        if self.one_row(x) {
+            return self.vector_product(x, linear, VecArgs { activate: Some(f), ..VecArgs::default() });
+        }
+        let y = self.linear(x, linear)?;
+        self.activate(y, f)
+    }
+
     fn gated_linear(&mut self, x: Tensor, gate_up: &Linear, f: Activation) -> Result<Tensor> {
         if self.one_row(x) && self.layout(gate_up.weight)?.parts.len() == 1 {
-            return self.vector_product(x, gate_up, VecArgs { norm: None, gate: Some(f), add_to: None });
+            return self.vector_product(x, gate_up, VecArgs { gate: Some(f), ..VecArgs::default() });
         }
         let both = self.linear(x, gate_up)?;
         self.gate(both, f)
@@ -688,7 +757,7 @@ impl Ops for Recorder<'_> {
     fn norm_gated_linear(&mut self, x: Tensor, norm: &RmsNorm, gate_up: &Linear, f: Activation) -> Result<Tensor> {
         // Gates and ups must lie in one buffer for the fused kernel.
         if self.one_row(x) && self.layout(gate_up.weight)?.parts.len() == 1 {
-            return self.vector_product(x, gate_up, VecArgs { norm: Some(norm), gate: Some(f), add_to: None });
+            return self.vector_product(x, gate_up, VecArgs { norm: Some(norm), gate: Some(f), ..VecArgs::default() });
         }
         let both = self.norm_linear(x, norm, gate_up)?;
         self.gate(both, f)

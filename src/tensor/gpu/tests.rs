@@ -12,7 +12,7 @@ use super::kernel::{Reduction, Splits, Storage, Tiles, Tuning, Vector};
 use super::program::{Pipelines, Program};
 use super::record::{Activations, BufferName, Mode, Recorder, Running, stride};
 use crate::config::Activation;
-use crate::tensor::ops::{Attention, Linear, Ops, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId};
+use crate::tensor::ops::{Attention, LayerNorm, Linear, Ops, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId};
 use crate::weights::init::Init;
 use crate::weights::layout::Layout;
 use crate::weights::spec::{WeightSpec, WeightSpecs};
@@ -472,6 +472,101 @@ async fn norms() {
     }
 }
 device_test!(rms_norm_equals_float64, norms());
+
+async fn layer_norms() {
+    let random = &mut Random(9);
+    for device in devices().await {
+        // A large mean leaves nothing of a variance that is a difference of sums.
+        for (width, tokens, mean) in [(1, 3, 0.0), (75, 37, 0.0), (576, 1, 100.0), (1030, 5, -3.0)] {
+            let mut case = Case::new(&device, tokens, Mode::Prefill);
+            let [weight, bias] = [(); 2].map(|()| case.weight(random, width, 1, Storage::F32));
+            let norm = LayerNorm { weight, bias, eps: 1e-5 };
+            let x: Vec<f32> = random.values(tokens * width).into_iter().map(|v| v + mean).collect();
+            let rows = x.chunks(width).map(|row| {
+                let mean = row.iter().map(|v| f64::from(*v)).sum::<f64>() / width as f64;
+                let variance = row.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / width as f64;
+                let scale = 1.0 / (variance + 1e-5).sqrt();
+                let affine = case.weights[0].values.iter().zip(&case.weights[1].values);
+                let normed = row
+                    .iter()
+                    .zip(affine)
+                    .map(|(v, (weight, bias))| (f64::from(*v) - mean) * scale * f64::from(*weight) + f64::from(*bias));
+                // The mean is rounded as values of its size are.
+                let off = 4e-6 + scale * mean.abs() * f64::from(f32::EPSILON);
+                normed.map(|y| (y, off * (1.0 + y.abs()))).collect::<Vec<_>>()
+            });
+            let rows: Vec<_> = rows.collect();
+            let all = case.run(&x, width, 0, &[], &[], |ops, x| ops.layer_norm(x, &norm).unwrap()).await;
+            close("layer_norm", &all.y, &rows.concat());
+            let last = case.run(&x, width, 0, &[], &[], |ops, x| ops.layer_norm_last(x, &norm).unwrap()).await;
+            close("layer_norm_last", &last.y, rows.last().unwrap());
+        }
+    }
+}
+device_test!(layer_norm_equals_float64, layer_norms());
+
+async fn activated() {
+    let random = &mut Random(10);
+    use Activation::{Gelu, GeluTanh, QuickGelu, Relu, Silu};
+    let mut sample = Sample(0);
+    let mut turn = 0;
+    for device in devices().await {
+        for (mode, tokens) in MODES {
+            for f in [Silu, GeluTanh, Gelu, QuickGelu, Relu] {
+                if sample.skips(7) {
+                    continue;
+                }
+                let (inputs, outputs) = (76, 133);
+                let mut case = Case::new(&device, tokens, mode);
+                turn += 1;
+                let (rows, octets) = VECTORS[turn % VECTORS.len()];
+                let suits = Tuning::of(device.0.capabilities());
+                let vector = Vector { rows, octets, ..suits.vector };
+                case.tuning = Some(Tuning { vector, ..suits });
+                let weight = case.weight(random, outputs, inputs, Storage::Bf16);
+                let bias = case.weight(random, outputs, 1, Storage::F32);
+                let linear = Linear { weight, bias: Some(bias), inputs, outputs };
+                let x = random.values(tokens * inputs);
+                let ran =
+                    case.run(&x, inputs, 0, &[], &[], |ops, x| ops.activated_linear(x, &linear, f).unwrap()).await;
+                let mut expected = Vec::new();
+                for row in x.chunks(inputs) {
+                    let row: Vec<f64> = row.iter().map(|v| f64::from(*v)).collect();
+                    for (w, bias) in case.weights[0].values.chunks(inputs).zip(&case.weights[1].values) {
+                        let (sum, bound) = dot(&row, w);
+                        let y = activate(f, sum + f64::from(*bias));
+                        expected.push((y, 2.4 * bound + 1e-5 * y.abs() + 1e-6));
+                    }
+                }
+                close(&format!("{f:?} {mode:?} {tokens}"), &ran.y, &expected);
+                if mode == Mode::Decode {
+                    assert_eq!(ran.dispatches, 1, "one token's activation is a part of the product");
+                }
+            }
+        }
+    }
+}
+device_test!(activated_linear_equals_float64, activated());
+
+async fn positions() {
+    let random = &mut Random(11);
+    for device in devices().await {
+        for storage in storages(&device.0) {
+            for (tokens, position) in [(1, 0), (5, 0), (7, 993), (1, 999)] {
+                let width = 75;
+                let mut case = Case::new(&device, tokens, Mode::Prefill);
+                case.position = position;
+                let table = case.weight(random, 1000, width, storage);
+                let x = random.values(tokens * width);
+                let ran = case.run(&x, width, 0, &[], &[], |ops, x| ops.add_positions(x, table).unwrap()).await;
+                let added = x.iter().zip(&case.weights[0].values[position * width..]);
+                let expected: Vec<_> = added.map(|(x, p)| (f64::from(x + p), 0.0)).collect();
+                close(&format!("{storage:?} {position}"), &ran.y, &expected);
+            }
+        }
+    }
+}
+device_test!(positions_are_exact_also_when_split, positions());
 
 /// A row of qkv whose queries and keys are normalised.
 fn qk_normed(row: &[f32], norm: &QkNorm, weights: &[Weight]) -> Vec<f64> {

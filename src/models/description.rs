@@ -1,0 +1,154 @@
+//! What sets a family's models apart, and what their checkpoints call the weights.
+
+use crate::config::DecoderConfig;
+
+/// What sets a family's models apart.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// Sizes and the rest of the config.
+    pub config: DecoderConfig,
+    /// Whether q, k and v have biases.
+    pub qkv_bias: bool,
+    /// Whether the attention's output has one.
+    pub output_bias: bool,
+    /// Whether gate, up and down have them.
+    pub mlp_bias: bool,
+    /// Whether the feed-forward layer has a gate: `down(f(gate(x)) · up(x))`, or `down(f(up(x)))`.
+    pub gated: bool,
+    /// Whether attention and feed-forward layer both read what comes into the layer, rather than the second what the first
+    /// has added to.
+    pub parallel: bool,
+    /// Whether the norms before attention, feed-forward layer and head are LayerNorms. All others are RMSNorms.
+    pub layer_norms: bool,
+    /// Whether checkpoints have the linear layers' weights as `[inputs, outputs]`; the head's never are.
+    pub transposed: bool,
+    /// Whether the rows of q, k and v lie head by head: a head's queries, its keys, its values.
+    pub qkv_by_head: bool,
+    /// What the checkpoints call the weights.
+    pub names: Names,
+    /// Of each layer, to how many positions a token attends, its own included; `None`: to all before it.
+    pub windows: Vec<Option<usize>>,
+    /// Of each layer, which rope rotates its heads: 0 the config's, 1 its local one; `None`: none does.
+    pub ropes: Vec<Option<usize>>,
+    /// Multiplies queries times keys.
+    pub scale: f32,
+    /// Whether the scale is divided by the layer's number, counted from one.
+    pub scale_by_layer: bool,
+    /// Scores s become `cap · tanh(s / cap)`.
+    pub attn_logit_softcapping: Option<f32>,
+    /// The same of the logits.
+    pub final_logit_softcapping: Option<f32>,
+    /// Multiplies the embeddings.
+    pub embedding_scale: f32,
+    /// Whether the checkpoints have the norms' weights less one.
+    pub norms_from_one: bool,
+    /// Whether norms of queries and keys are over all heads at once.
+    pub qk_norm_over_all: bool,
+    /// The embedding's row that is zero where it is initialised anew.
+    pub padding_row: Option<usize>,
+    /// Of attention's output and down, initialised anew: their standard deviation in units of the others'.
+    pub output_std: f32,
+}
+
+impl Description {
+    /// What Llama is, from which the others differ in a few.
+    pub fn llama(config: DecoderConfig) -> Description {
+        Description {
+            qkv_bias: config.attention_bias,
+            output_bias: config.attention_bias,
+            mlp_bias: config.mlp_bias,
+            gated: true,
+            parallel: false,
+            layer_norms: false,
+            transposed: false,
+            qkv_by_head: false,
+            names: Names::LLAMA,
+            windows: vec![None; config.num_hidden_layers],
+            ropes: vec![Some(0); config.num_hidden_layers],
+            scale: 1.0 / (config.head_dim as f32).sqrt(),
+            scale_by_layer: false,
+            attn_logit_softcapping: None,
+            final_logit_softcapping: None,
+            embedding_scale: 1.0,
+            norms_from_one: false,
+            qk_norm_over_all: false,
+            padding_row: config.special.pad.map(|id| id as usize),
+            output_std: 1.0,
+            config,
+        }
+    }
+}
+
+/// The modules' names: the model's, then those in a layer. What has no name isn't there.
+#[derive(Debug, Clone, Copy)]
+pub struct Names {
+    /// The model without a head, in one with a head.
+    pub base: &'static str,
+    /// The embedding.
+    pub embedding: &'static str,
+    /// The table of positions that are added to it: rows for `max_position_embeddings`, beyond which there is nothing.
+    pub positions: Option<&'static str>,
+    /// The layers, each of which is called by its number below it.
+    pub layers: &'static str,
+    /// The norm before the head.
+    pub last_norm: &'static str,
+    /// What older checkpoints call a module, and what it is called now.
+    pub renamed: &'static [(&'static str, &'static str)],
+    /// Endings of names that older checkpoints have and nobody misses.
+    pub ignored: &'static [&'static str],
+    /// q, k and v, or one module with all of them, one below the other.
+    pub qkv: &'static [&'static str],
+    /// The norms of queries and of keys.
+    pub qk_norm: Option<[&'static str; 2]>,
+    /// The attention's output.
+    pub output: &'static str,
+    /// Gate and up, or one module with both; up alone where there is no gate.
+    pub gate_up: &'static [&'static str],
+    /// The feed-forward layer's output.
+    pub down: &'static str,
+    /// The norm before the attention.
+    pub input_norm: Option<&'static str>,
+    /// The norm of the attention's output.
+    pub output_norm: Option<&'static str>,
+    /// The norm before the feed-forward layer.
+    pub mlp_norm: Option<&'static str>,
+    /// The norm of the feed-forward layer's output.
+    pub down_norm: Option<&'static str>,
+}
+
+impl Names {
+    /// Llama's, which most families have.
+    pub const LLAMA: Names = Names {
+        base: "model",
+        embedding: "embed_tokens",
+        positions: None,
+        layers: "layers",
+        last_norm: "norm",
+        renamed: &[],
+        // Each layer's rotary frequencies.
+        ignored: &["rotary_emb.inv_freq"],
+        qkv: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+        qk_norm: None,
+        output: "self_attn.o_proj",
+        gate_up: &["mlp.gate_proj", "mlp.up_proj"],
+        down: "mlp.down_proj",
+        input_norm: Some("input_layernorm"),
+        output_norm: None,
+        mlp_norm: Some("post_attention_layernorm"),
+        down_norm: None,
+    };
+
+    /// Norms before and after both halves of a layer.
+    pub const GEMMA: Names = Names {
+        output_norm: Some("post_attention_layernorm"),
+        mlp_norm: Some("pre_feedforward_layernorm"),
+        down_norm: Some("post_feedforward_layernorm"),
+        ..Names::LLAMA
+    };
+
+    /// … with the norms of queries and keys, as they are called wherever there are some.
+    #[must_use]
+    pub const fn with_qk_norm(self) -> Names {
+        Names { qk_norm: Some(["self_attn.q_norm", "self_attn.k_norm"]), ..self }
+    }
+}
