@@ -112,6 +112,9 @@ impl Runner {
         check_length(ids.len(), shape.positions)?;
         let positions = shape.positions.map_or(positions, |most| positions.min(most));
         let mut session = self.session.lock().await;
+        // A call that failed may have asked for blocks that it didn't come to.
+        let loader = self.loader();
+        (0..self.offload.len()).filter(|block| self.offload.passes(*block)).for_each(|block| loader.evict(block));
         session.reserve(self, ways, positions).await?;
         Ok(session)
     }
@@ -182,7 +185,10 @@ impl Runner {
     pub(super) async fn run(&self, session: &mut Session, run: Run<'_>, abort: &Abort) -> Result<Output> {
         let blocks = self.model.blocks().len();
         let mut output = None;
-        for block in 0..if run.head { blocks } else { blocks.saturating_sub(1) } {
+        let loader = self.loader();
+        let blocks = if run.head { blocks } else { blocks.saturating_sub(1) };
+        for block in 0..blocks {
+            self.offload.soon(block).filter(|soon| *soon < blocks).for_each(|soon| loader.request(soon));
             output = Some(match run.ways.get(block) {
                 Some(Way::Cpu) => {
                     let x = self.to_cpu(session, run, block, output).await?;

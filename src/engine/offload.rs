@@ -23,7 +23,12 @@ pub(super) struct Offload {
     /// Whether there is a GPU with room for what is offloaded.
     streams: bool,
     has_gpu: bool,
+    /// How many of the blocks that come and go are asked for before their turn.
+    ahead: usize,
 }
+
+/// The most blocks that are asked for before their turn.
+const MOST_AHEAD: usize = 3;
 
 /// The device that computes a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +94,7 @@ impl Offload {
             computes: !has_gpu || placement.execution_device != Some(Device::Gpu),
             streams: has_gpu && placement.execution_device != Some(Device::Cpu),
             has_gpu,
+            ahead: 0,
         };
         offload.join_tied();
         if let Err(error) = offload.fits(placement) {
@@ -98,7 +104,34 @@ impl Offload {
                 return Err(error.into());
             }
         }
+        offload.ahead = (0..=MOST_AHEAD).rev().find(|ahead| offload.has_room_ahead(*ahead, placement)).unwrap_or(0);
         Ok(offload)
+    }
+
+    /// Whether there is room for so many blocks more than the one at work, where blocks come and go.
+    fn has_room_ahead(&self, ahead: usize, placement: &Placement) -> bool {
+        let staying = self.bytes_of(&if self.has_gpu { self.resident() } else { self.staying() });
+        let budget = match (self.has_gpu, placement.max_memory) {
+            (_, None) => u64::MAX,
+            (true, Some(most)) => most.gpu.unwrap_or(0),
+            (false, Some(most)) => most.cpu.unwrap_or(u64::MAX),
+        };
+        let coming: Vec<u64> = (0..self.len()).map(|block| self.coming_bytes(block)).collect();
+        let window = (ahead + 1).min(self.len()).max(1);
+        let most = coming.windows(window).map(|blocks| blocks.iter().sum::<u64>()).max();
+        staying.saturating_add(most.unwrap_or(0)) <= budget
+    }
+
+    /// Bytes that may come for a block and go again, those lent to the GPU included.
+    fn coming_bytes(&self, block: usize) -> u64 {
+        let comes = |block: usize| if self.has_gpu { self.is_offloaded(block) } else { self.passes(block) };
+        self.reads_of(block).iter().filter(|read| comes(**read)).map(|read| self.bytes(*read)).sum()
+    }
+
+    /// The blocks that come and go of which some are read soon after `block`.
+    pub fn soon(&self, block: usize) -> impl Iterator<Item = usize> {
+        let next = (block + 1..self.len()).take(self.ahead);
+        next.flat_map(|next| self.reads_of(next).iter().copied()).filter(|read| self.passes(*read))
     }
 
     /// A block that is tied to one farther away lives there too.
@@ -111,7 +144,8 @@ impl Offload {
         }
     }
 
-    fn len(&self) -> usize {
+    /// How many blocks there are.
+    pub fn len(&self) -> usize {
         self.devices.len()
     }
 
@@ -125,11 +159,8 @@ impl Offload {
             return Ok(());
         }
         let budget = budget(placement);
-        let passing = |block: usize| -> u64 {
-            let passing = self.reads_of(block).iter().filter(|block| self.is_offloaded(**block));
-            passing.map(|block| self.bytes(*block)).sum()
-        };
-        let needed = self.bytes_of(&self.resident()) + (0..self.len()).map(passing).max().unwrap_or(0);
+        let most = (0..self.len()).map(|block| self.coming_bytes(block)).max().unwrap_or(0);
+        let needed = self.bytes_of(&self.resident()) + most;
         if needed > budget { Err(PlacementError::NoRoom { budget, needed }) } else { Ok(()) }
     }
 
