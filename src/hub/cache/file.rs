@@ -206,6 +206,7 @@ impl Reader {
             self.file.stats.count_read(bytes.len() as u64 - skip);
             return Some(if skip == 0 { bytes } else { bytes.slice(skip as usize..bytes.len()) });
         }
+        self.blob.close();
         self.file.spoil(self.trailer.range.start).await;
         None
     }

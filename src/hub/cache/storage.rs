@@ -86,6 +86,9 @@ pub trait Blob {
 
     /// The bytes of `range`, which lies within it.
     fn read(&self, range: Range<u64>) -> Storing<'_, Chunk>;
+
+    /// Gives up what keeps others from removing it; it is not read any more. Dropping does the same.
+    fn close(&self) {}
 }
 
 /// A blob that comes to be. Dropped before it is finished, it may leave a part of itself.
