@@ -115,5 +115,5 @@ fn lost(runner: &Runner, error: &Error) -> Option<GpuError> {
     if error.code() == "DISPOSED" || error.code() == "ABORTED" {
         return None;
     }
-    runner.alive().err()
+    runner.alive().err().filter(|error| matches!(error, GpuError::Lost { .. }))
 }

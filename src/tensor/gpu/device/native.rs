@@ -12,6 +12,8 @@ struct Inner {
     capabilities: Capabilities,
     usages: Usages,
     lost: Arc<Mutex<Option<String>>>,
+    /// A call that was refused, which wgpu would panic at.
+    refused: Arc<Mutex<Option<String>>>,
 }
 
 /// A device and its queue.
@@ -106,7 +108,14 @@ impl Gpu {
                 *lost = Some(reason);
             }
         });
-        Ok(Gpu(Rc::new(Inner { device, queue, capabilities, usages: Usages::new(options), lost })))
+        let refused = Arc::new(Mutex::new(None));
+        let heard = refused.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            if let Ok(mut refused) = heard.lock() {
+                refused.get_or_insert(error.to_string());
+            }
+        }));
+        Ok(Gpu(Rc::new(Inner { device, queue, capabilities, usages: Usages::new(options), lost, refused })))
     }
 
     /// As [`Gpu::request`], in place of a device that was lost.
@@ -131,12 +140,19 @@ impl Gpu {
     pub fn lose(&self) {
         self.0.device.destroy();
         let _ = self.0.device.poll(wgpu::PollType::Poll);
+        // Where work is under way, wgpu tells of it later.
+        if let Ok(mut lost) = self.0.lost.lock() {
+            lost.get_or_insert("destroyed".to_owned());
+        }
     }
 
-    /// Fails once the device is lost.
+    /// Fails once the device is lost, or where it has refused a call.
     pub fn alive(&self) -> Result<(), GpuError> {
         match self.0.lost.lock().map(|lost| lost.clone()) {
-            Ok(None) => Ok(()),
+            Ok(None) => match self.0.refused.lock().ok().and_then(|mut refused| refused.take()) {
+                Some(message) => Err(GpuError::Refused { what: "a call", message }),
+                None => Ok(()),
+            },
             Ok(Some(reason)) => Err(GpuError::Lost { reason }),
             Err(_) => Err(GpuError::Lost { reason: "the device's watcher died".to_owned() }),
         }
