@@ -1,12 +1,18 @@
 //! Causal attention over a layer's cache: head by head, the keys and values that a head needs being widened once.
 
 use super::lanes::{F32x4, add_scaled, dot, map};
-use super::memory::Cache;
 use super::{CpuError, resize};
 use crate::tensor::ops::Attention;
 
 /// The largest float16: what is larger is cut to it on its way into the cache.
 const MOST: f32 = 65504.0;
+
+/// A layer's keys and values as float16, `[position][kv head][element]`.
+#[derive(Default)]
+pub(super) struct Cache {
+    pub keys: Vec<u16>,
+    pub values: Vec<u16>,
+}
 
 /// Memory that attentions use again and again.
 #[derive(Default)]

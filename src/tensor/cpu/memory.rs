@@ -1,5 +1,6 @@
 //! What the CPU keeps beside the weights: activations, and the key and value cache of the layers that run on it.
 
+use super::attention::{self, Cache};
 use super::product::Scratch;
 use super::{CpuError, resize};
 use crate::tensor::ops::{Rows, Tensor};
@@ -7,13 +8,6 @@ use crate::tensor::ops::{Rows, Tensor};
 /// The distance of an activation's rows: the weights', so that products need no rest.
 pub(super) fn stride(width: usize) -> usize {
     width.next_multiple_of(super::Matrix::LINE)
-}
-
-/// A layer's keys and values as float16, `[position][kv head][element]`.
-#[derive(Default)]
-pub(super) struct Cache {
-    pub keys: Vec<u16>,
-    pub values: Vec<u16>,
 }
 
 /// Memory that runs of tokens use again and again.
@@ -25,7 +19,7 @@ pub struct Memory {
     used: usize,
     pub(super) caches: Vec<Cache>,
     pub(super) scratch: Scratch,
-    pub(super) attention: super::attention::Scratch,
+    pub(super) attention: attention::Scratch,
 }
 
 impl Memory {
