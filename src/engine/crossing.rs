@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use super::forward::{Output, Run};
 use super::offload::Way;
-use super::runner::{OnGpu, Runner};
+use super::on_gpu::OnGpu;
+use super::runner::Runner;
 use super::session::Session;
 use crate::Result;
 use crate::tensor::gpu::device::{Encoder, GpuError, Usage};

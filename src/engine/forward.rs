@@ -115,7 +115,7 @@ impl Runner {
         // A call that failed may have asked for blocks that it didn't come to.
         let loader = self.loader();
         (0..self.offload.len()).filter(|block| self.offload.passes(*block)).for_each(|block| loader.evict(block));
-        session.reserve(self, ways, positions).await?;
+        session.reserve(self.gpu.as_ref(), &self.model.shape(), ways, positions).await?;
         Ok(session)
     }
 
@@ -212,7 +212,8 @@ impl Runner {
         mut encoder: Encoder,
         abort: &Abort,
     ) -> Result<Encoder> {
-        let gpu = &self.on_gpu()?.gpu;
+        let on = self.on_gpu()?;
+        let gpu = &on.gpu;
         let loader = self.loader();
         let reads = self.offload.reads_of(block);
         for needed in reads {
@@ -230,7 +231,7 @@ impl Runner {
         }
         let session = session.on_gpu()?;
         let running = session.running;
-        let program = session.program(self, run.mode, run.ending, block).await?;
+        let program = session.program(on, &loader, run.mode, run.ending, block).await?;
         program.encode(&mut encoder.pass(), running);
         let passing = || reads.iter().filter(|block| self.offload.is_offloaded(**block));
         if passing().next().is_some() {

@@ -244,8 +244,9 @@ impl Runner {
         if !self.offload.is_none() {
             return Ok(());
         }
+        let (on, loader) = (self.on_gpu()?, self.loader());
         for block in 0..self.model.blocks().len() {
-            session.on_gpu()?.program(self, Mode::Decode, Ending::Greedy, block).await?;
+            session.on_gpu()?.program(on, &loader, Mode::Decode, Ending::Greedy, block).await?;
         }
         Ok(())
     }

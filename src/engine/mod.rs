@@ -1,16 +1,19 @@
 //! A model at work: its weights' loader, its programs, its cache, and the loops that drive them.
 
+mod background;
 mod crossing;
 mod forward;
 mod generate;
 mod load;
 mod offload;
+mod on_gpu;
 mod rates;
 mod recorded;
 mod recover;
 mod replace;
 mod runner;
 mod session;
+mod wishes;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -31,12 +34,14 @@ use crate::weights::loader::Loader;
 use crate::weights::spec::BlockSpec;
 use crate::weights::store::State;
 
-use load::{Background, Sources, Wishes};
+use background::{Background, Sources};
 use runner::Runner;
+use wishes::Wishes;
 
-pub use load::{LoadOptions, Placement, WeightDtype, WeightsSource};
+pub use load::{LoadOptions, WeightsSource};
 pub use rates::Rates;
 pub use replace::IncompatibleKeys;
+pub use wishes::{Placement, WeightDtype};
 
 /// How long recent work took; for measurements.
 #[derive(Debug, Default)]

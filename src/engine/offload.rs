@@ -1,6 +1,6 @@
 //! Where each block's weights live, and on which device it is computed.
 
-use super::load::Placement;
+use super::wishes::Placement;
 use crate::Result;
 use crate::models::Model;
 use crate::placement::{Device, DeviceMap, MaxMemory, ModuleTree, PlacementError, infer_device_map};

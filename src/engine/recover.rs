@@ -4,9 +4,9 @@
 use std::rc::Rc;
 
 use super::Engine;
-use super::load::Wishes;
 use super::runner::Runner;
 use super::session::Session;
+use super::wishes::Wishes;
 use crate::hub::HubError;
 use crate::tensor::gpu::device::{Gpu, GpuError};
 use crate::{Error, Result};

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Engine;
-use super::load::{Sources, weight_files};
+use super::background::Sources;
+use super::load::weight_files;
 use crate::Result;
 use crate::checkpoint::Catalog;
 use crate::hub::Repo;

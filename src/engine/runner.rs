@@ -6,11 +6,13 @@ use std::rc::Rc;
 use futures_util::lock::Mutex;
 
 use super::Timings;
-use super::load::{Background, Sources, Wishes, lay_out};
+use super::background::{Background, Sources};
 use super::offload::{Offload, Way};
+use super::on_gpu::OnGpu;
 use super::rates::Rates;
 use super::recorded::Recorded;
 use super::session::Session;
+use super::wishes::{Wishes, lay_out};
 use crate::Result;
 use crate::models::Model;
 use crate::tensor::gpu::device::{Gpu, GpuError};
@@ -30,13 +32,6 @@ pub(super) struct Runner {
     pub timings: Rc<Timings>,
     pub rates: Rc<Rates>,
     loader: RefCell<Loader>,
-}
-
-/// What a GPU runs.
-pub(super) struct OnGpu {
-    pub gpu: Gpu,
-    pub recorded: Recorded,
-    pub pipelines: Pipelines,
 }
 
 impl Runner {

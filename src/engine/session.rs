@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::offload::Way;
+use super::on_gpu::OnGpu;
 use super::recorded::{Ending, PREFILL_TOKENS, Recorded};
-use super::runner::{OnGpu, Runner};
 use crate::Result;
 use crate::models::DecoderShape;
 use crate::tensor::cpu::Memory;
@@ -14,6 +14,7 @@ use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
 use crate::tensor::gpu::program::Program;
 use crate::tensor::gpu::record::{ARGMAX_SPAN, BufferName, Mode, Running, Shape, stride};
 use crate::tensor::ops::Rows;
+use crate::weights::loader::Loader;
 
 /// The cache grows by this many positions.
 const CACHE_STEP: usize = 256;
@@ -45,15 +46,20 @@ impl Session {
 
     /// Makes room in the caches for `positions` positions, from the first on, for layers that are computed by any of
     /// these ways; what was there is forgotten.
-    pub async fn reserve(&mut self, runner: &Runner, ways: &[&[Way]], positions: usize) -> Result<()> {
-        let shape = runner.model.shape();
+    pub async fn reserve(
+        &mut self,
+        on: Option<&OnGpu>,
+        shape: &DecoderShape,
+        ways: &[&[Way]],
+        positions: usize,
+    ) -> Result<()> {
         let is_on = |layer: usize, way: Way| ways.iter().any(|ways| ways.get(layer + 1) == Some(&way));
         let layers = |way| (0..shape.layers).filter(move |layer| is_on(*layer, way));
         for layer in layers(Way::Cpu) {
             self.memory.reserve(layer, positions, shape.kv_heads * shape.head_dim)?;
         }
-        if let (Some(on), Some(session)) = (&runner.gpu, &mut self.gpu) {
-            session.reserve(&on.gpu, &shape, positions, layers(Way::Gpu).collect()).await?;
+        if let (Some(on), Some(session)) = (on, &mut self.gpu) {
+            session.reserve(&on.gpu, shape, positions, layers(Way::Gpu).collect()).await?;
         }
         Ok(())
     }
@@ -160,13 +166,20 @@ impl GpuSession {
     }
 
     /// A block's program, linked when its weights are there for the first time.
-    pub async fn program(&mut self, runner: &Runner, mode: Mode, ending: Ending, block: usize) -> Result<&Program> {
+    pub async fn program(
+        &mut self,
+        on: &OnGpu,
+        loader: &Loader,
+        mode: Mode,
+        ending: Ending,
+        block: usize,
+    ) -> Result<&Program> {
         let key = (mode, ending == Ending::Output, block);
         if !self.programs.contains_key(&key) {
-            let OnGpu { gpu, recorded, pipelines } = runner.on_gpu()?;
+            let OnGpu { gpu, recorded, pipelines } = on;
             let dispatches = recorded.block(mode, ending, block);
             self.allocate(gpu, recorded, dispatches.iter().flat_map(|d| &d.buffers)).await?;
-            let link = || Program::link(gpu, pipelines, dispatches, |name| self.buffer(runner, name));
+            let link = || Program::link(gpu, pipelines, dispatches, |name| self.buffer(loader, name));
             let program = gpu.checked("a program's parameters", link).await?;
             self.programs.insert(key, program);
         }
@@ -220,9 +233,9 @@ impl GpuSession {
         Ok(())
     }
 
-    fn buffer(&self, runner: &Runner, name: BufferName) -> Result<Rc<Buffer>, GpuError> {
+    fn buffer(&self, loader: &Loader, name: BufferName) -> Result<Rc<Buffer>, GpuError> {
         let found = match name {
-            BufferName::Weight(id, part) => runner.loader().store().buffer(id, part).cloned(),
+            BufferName::Weight(id, part) => loader.store().buffer(id, part).cloned(),
             BufferName::Activation(place) => self.activations.get(&place).cloned(),
             BufferName::Step => Some(self.step.clone()),
             BufferName::Ids => Some(self.ids.clone()),

@@ -1,0 +1,62 @@
+//! How weights come in beside the caller's work, and from where.
+
+use std::rc::Rc;
+
+use super::offload::Offload;
+use crate::Result;
+use crate::checkpoint::Catalog;
+use crate::hub::Abort;
+use crate::models::Model;
+use crate::tensor::gpu::device::Gpu;
+use crate::weights::layout::Layout;
+use crate::weights::loader::{Loader, Parts, Progress, Spawn, WeightFile};
+use crate::weights::plan;
+use crate::weights::store::Store;
+
+/// Where every weight of a model comes from.
+#[derive(Clone)]
+pub(super) struct Sources {
+    /// As the catalog numbers them.
+    pub files: Vec<WeightFile>,
+    /// By the model's names.
+    pub catalog: Catalog,
+}
+
+/// How weights come in beside the caller's work.
+pub(super) struct Background {
+    pub spawn: Spawn,
+    pub progress: Option<Rc<dyn Fn(Progress)>>,
+    pub abort: Abort,
+    pub prefetch: bool,
+}
+
+impl Background {
+    /// Plans the way of all weights, and sets out to bring them in.
+    pub(super) async fn loader(
+        &self,
+        gpu: Option<&Gpu>,
+        model: &dyn Model,
+        layouts: &Rc<Vec<Layout>>,
+        offload: &Offload,
+        sources: &Sources,
+    ) -> Result<Loader> {
+        let repo = sources.files.first().map(|file| file.repo.id()).unwrap_or_default();
+        let fetches = plan::plan(repo, &sources.catalog, model.weights(), layouts, model.blocks())?;
+        let loader = Loader::new(Parts {
+            gpu: gpu.cloned(),
+            files: sources.files.clone(),
+            blocks: model.blocks().to_vec(),
+            fetches,
+            store: Store::new(model.weights(), layouts.clone()),
+            homes: (0..model.blocks().len()).map(|block| offload.home(block)).collect(),
+            spawn: self.spawn.clone(),
+            progress: self.progress.clone(),
+            abort: self.abort.clone(),
+        })
+        .await?;
+        if self.prefetch {
+            offload.staying().into_iter().for_each(|block| loader.request(block));
+        }
+        Ok(loader)
+    }
+}

@@ -1,0 +1,105 @@
+//! What is wished of the devices: where weights live, and in which precision.
+
+use crate::Result;
+use crate::checkpoint::Catalog;
+use crate::models::Model;
+use crate::placement::{Device, DeviceMap, MaxMemory};
+use crate::tensor::Dtype;
+use crate::tensor::gpu::device::Gpu;
+use crate::tensor::gpu::kernel::Storage;
+use crate::weights::layout::Layout;
+
+/// The precision in which weights are kept on the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightDtype {
+    /// Half precision: bfloat16 checkpoints stay bfloat16 where the device lacks `shader-f16`, everything else becomes
+    /// float16.
+    #[default]
+    Half,
+    /// The config's; where it names none, that of the checkpoint's first tensor of a floating type.
+    Auto,
+    /// float16
+    Float16,
+    /// bfloat16
+    Bfloat16,
+    /// float32
+    Float32,
+}
+
+/// Where weights live: as a map says, or as it is inferred for the memory that there is.
+#[derive(Debug, Clone, Default)]
+pub struct Placement {
+    /// Modules and their devices; none: inferred.
+    pub device_map: Option<DeviceMap>,
+    /// Bytes of weights that each device takes; none: all are on the GPU, or in CPU memory where there is no WebGPU.
+    pub max_memory: Option<MaxMemory>,
+    /// The device that computes what isn't on the GPU: accelerate's `execution_device`. None: whichever is faster, layer
+    /// by layer and call by call.
+    pub execution_device: Option<Device>,
+    /// Fail where there is no WebGPU, rather than go on without.
+    pub requires_gpu: bool,
+}
+
+impl Placement {
+    /// Whether the GPU has a part in it.
+    pub(super) fn wants_gpu(&self) -> bool {
+        self.execution_device == Some(Device::Gpu) || self.names_gpu().unwrap_or(true)
+    }
+
+    /// Whether it says that there is something on the GPU, where it says anything.
+    fn names_gpu(&self) -> Option<bool> {
+        match (&self.device_map, self.max_memory) {
+            (Some(map), _) => Some(map.iter().any(|(_, device)| device == Device::Gpu)),
+            (None, Some(max_memory)) => Some(max_memory.gpu.is_some_and(|bytes| bytes > 0)),
+            (None, None) => None,
+        }
+    }
+
+    /// The same with less of the GPU, where it was not said which module is where; `None`: it was.
+    pub(super) fn with_less(&self, gpu: u64) -> Option<Placement> {
+        if self.device_map.is_some() || self.max_memory.is_some_and(|most| most.gpu.is_some_and(|most| most <= gpu)) {
+            return None;
+        }
+        let cpu = self.max_memory.map_or(Some(u64::MAX), |most| most.cpu);
+        Some(Placement { max_memory: Some(MaxMemory { gpu: Some(gpu), cpu }), ..self.clone() })
+    }
+
+    /// Whether it can do without WebGPU where there is none.
+    pub(super) fn does_without(&self) -> bool {
+        !self.requires_gpu && self.execution_device != Some(Device::Gpu) && self.device_map.is_none()
+    }
+}
+
+/// How weights are to lie on a device, and which.
+#[derive(Clone)]
+pub(super) struct Wishes {
+    pub dtype: WeightDtype,
+    pub placement: Placement,
+}
+
+/// Chooses each weight's storage: matrices as asked, vectors in float32.
+pub(super) fn lay_out(
+    model: &dyn Model,
+    catalog: &Catalog,
+    gpu: Option<&Gpu>,
+    asked: WeightDtype,
+) -> Result<Vec<Layout>> {
+    let capabilities = gpu.map(Gpu::capabilities);
+    let f16 = if capabilities.is_some_and(|gpu| gpu.shader_f16) { Storage::F16 } else { Storage::F16Packed };
+    let of = |dtype: Option<Dtype>| match (asked, dtype) {
+        (WeightDtype::Float32 | WeightDtype::Auto, _) => Storage::F32,
+        (WeightDtype::Bfloat16, _) => Storage::Bf16,
+        // Widening a bfloat16 is a shift; unpacking a float16 without shader-f16 is much more.
+        (WeightDtype::Half, Some(Dtype::BF16)) if f16 == Storage::F16Packed => Storage::Bf16,
+        _ => f16,
+    };
+    let layout = |(_, spec): (_, &crate::weights::spec::WeightSpec)| {
+        let dtype = spec.pieces.first().and_then(|piece| catalog.tensors.get(&piece.tensor)).map(|t| t.dtype);
+        let storage = if spec.is_vector() { Storage::F32 } else { of(dtype) };
+        match capabilities {
+            Some(capabilities) => Ok(Layout::new(spec, storage, capabilities)?),
+            None => Ok(Layout::on_cpu(spec, storage)),
+        }
+    };
+    model.weights().iter().map(layout).collect()
+}
