@@ -6,6 +6,8 @@ import { golden, SAMPLE, sampleFile, startTestHub, TINY_NAMES } from "./support/
 
 const NEW_TOKENS = 64;
 const LONG = 512;
+/** Tiny checkpoints that have every kernel between them. Natively and in Chromium all of them run. */
+const EVERY_KERNEL = ["gemma2", "gemma3", "gpt2", "gpt_neox", "llama-bf16-bias", "llama-f32", "olmo2", "qwen3"];
 /** Prompts besides the long one: a software GPU needs half a minute for each. */
 const SHORT_PROMPTS = 4;
 
@@ -92,7 +94,7 @@ for (const { name, shaderF16 } of ENVIRONMENTS) {
     });
     after(() => environment.close());
 
-    for (const tiny of TINY_NAMES) {
+    for (const tiny of name === "chromium" ? TINY_NAMES : EVERY_KERNEL) {
       test(`${tiny}, a tiny checkpoint`, async (t) => {
         const { inputs } = golden(`tiny/${tiny}/golden.json`);
         const cases = inputs.map(({ input_ids, positions, greedy }) => ({
