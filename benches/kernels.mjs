@@ -12,6 +12,7 @@ export function vectorCase(storage, [rows, cols], form, fused = {}) {
     ROWS: together,
     NORM: norm,
     GATED: gated,
+    ACTIVATED: false,
     ACTIVATION: 0,
     BIAS: false,
     ADD: add,

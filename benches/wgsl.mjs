@@ -19,8 +19,8 @@ const PRELUDES = {
   attention_split: ["half", "step", "rotate", "cache_read", "tokens_one"],
   linear_mat: ["step", "linear_mat_io"],
   linear_mat_direct: ["step", "linear_mat_io"],
-  linear_vec: ["activate", "pieces_quad"],
-  linear_vec_octets: ["activate", "pieces_octet"],
+  linear_vec: ["activations", "pieces_quad"],
+  linear_vec_octets: ["activations", "pieces_octet"],
 };
 
 /** Forms of a kernel that share its file. */

@@ -17,14 +17,13 @@ impl Runner {
     /// Submits the work and reads rows of an activation back.
     pub(super) async fn read_activation(
         &self,
-        session: &Session,
+        session: &mut Session,
         mut encoder: Encoder,
         from: Tensor,
         rows: usize,
     ) -> Result<Vec<f32>> {
         let gpu = &self.on_gpu()?.gpu;
-        let missing = || GpuError::Refused { what: "a read", message: "the model has no GPU".to_owned() };
-        let buffer = session.gpu.as_ref().ok_or_else(missing)?.activation(from.id)?;
+        let buffer = session.on_gpu()?.activation(from.id)?;
         let row = stride(from.width) * 4;
         let bytes = (row * rows) as u64;
         let back = Rc::new(gpu.create_buffer("rows", bytes, Usage::Readback)?);

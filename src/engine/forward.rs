@@ -74,7 +74,8 @@ impl Engine {
     /// `[ids.len(), hidden_size]`.
     ///
     /// # Errors
-    /// `INPUT_IDS` where an id is unknown; `CONTEXT_LENGTH` where there are more than the model has positions for; what the load or the device says.
+    /// `INPUT_IDS` where an id is unknown; `CONTEXT_LENGTH` where there are more than the model has positions for; what the
+    /// load or the device says.
     pub async fn forward(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
         self.on_some_device(async |runner| runner.forward(ids, abort).await).await
     }
@@ -85,7 +86,7 @@ impl Runner {
         let ways = self.ways(ids.len());
         let mut session = self.open(ids, &[&ways], ids.len()).await?;
         let output = self.prefill(&mut session, ids, &ways, abort).await?;
-        self.read_rows(&session, output, Ending::Greedy, 1).await
+        self.read_rows(&mut session, output, Ending::Greedy, 1).await
     }
 
     async fn forward(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
@@ -98,7 +99,7 @@ impl Runner {
             let tokens = Tokens { position, length: ids.len(), count: chunk.len(), ids: Some(chunk) };
             self.begin(&mut session, tokens)?;
             let left = self.run(&mut session, run, abort).await?;
-            output.extend(self.read_rows(&session, left, Ending::Output, chunk.len()).await?);
+            output.extend(self.read_rows(&mut session, left, Ending::Output, chunk.len()).await?);
             position += chunk.len();
         }
         Ok(output)
@@ -115,12 +116,12 @@ impl Runner {
         // A call that failed may have asked for blocks that it didn't come to.
         let loader = self.loader();
         (0..self.offload.len()).filter(|block| self.offload.passes(*block)).for_each(|block| loader.evict(block));
-        session.reserve(self.gpu.as_ref(), &self.model.shape(), ways, positions).await?;
+        session.reserve(self.gpu.as_ref(), &shape, ways, positions).await?;
         Ok(session)
     }
 
     /// The first rows of what a run left, wherever that is.
-    async fn read_rows(&self, session: &Session, left: Output, ending: Ending, rows: usize) -> Result<Vec<f32>> {
+    async fn read_rows(&self, session: &mut Session, left: Output, ending: Ending, rows: usize) -> Result<Vec<f32>> {
         match left {
             Output::Gpu(encoder) => {
                 let recorded = &self.on_gpu()?.recorded;

@@ -16,7 +16,7 @@ use super::runner::Runner;
 use super::session::{GpuSession, Session};
 use crate::Result;
 use crate::clock::now_ms;
-use crate::generation::{Chooser, GenerateOptions, GenerationError, check_length};
+use crate::generation::{Chooser, GenerateOptions, GenerationError, check_length, likeliest};
 use crate::hub::Abort;
 use crate::tensor::gpu::device::{Buffer, Encoder, Gpu, GpuError, Readback, Usage};
 use crate::tensor::gpu::record::Mode;
@@ -56,7 +56,8 @@ impl Engine {
     /// Continues `ids`. Gives the new ids, an end-of-text id included.
     ///
     /// # Errors
-    /// `INPUT_IDS`, `CONTEXT_LENGTH` where the text goes on beyond the positions that the model has, `UNSUPPORTED_OPTION`, `NO_HEAD`, `ABORTED`; what the load or the device says.
+    /// `INPUT_IDS`, `CONTEXT_LENGTH` where the text goes on beyond the positions that the model has, `UNSUPPORTED_OPTION`,
+    /// `NO_HEAD`, `ABORTED`; what the load or the device says.
     pub async fn generate(
         &self,
         ids: &[u32],
@@ -88,7 +89,7 @@ impl Runner {
         let (reading, writing) = (self.ways(ids.len()), self.ways(1));
         let mut session = self.open(ids, &[&reading, &writing], text.prompt.saturating_add(text.most)).await?;
         let start = now_ms();
-        let was_ready = self.is_ready();
+        let was_ready = reading != writing && self.is_ready();
         let mut prompt = self.prefill(&mut session, ids, &reading, text.abort).await?;
         if reading != writing {
             if let Output::Gpu(encoder) = prompt {
@@ -194,7 +195,7 @@ impl Runner {
             }
             let id = match &mut chooser {
                 Some(chooser) => chooser.choose(&mut logits),
-                None => argmax(&logits),
+                None => likeliest(&logits),
             };
             if !text.push(id)? {
                 return Ok(());
@@ -263,15 +264,4 @@ fn read_id(gpu: &Gpu, session: &mut GpuSession, mut encoder: Encoder) -> Result<
 
 fn left_elsewhere() -> GpuError {
     GpuError::Refused { what: "a step", message: "its output is in CPU memory".to_owned() }
-}
-
-/// The index of the largest, the first among equals, as the GPU finds it.
-fn argmax(logits: &[f32]) -> u32 {
-    let mut best = (f32::MIN, 0);
-    for (id, logit) in (0..).zip(logits) {
-        if *logit > best.0 {
-            best = (*logit, id);
-        }
-    }
-    best.1
 }

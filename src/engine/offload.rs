@@ -97,29 +97,26 @@ impl Offload {
             ahead: 0,
         };
         offload.join_tied();
-        if let Err(error) = offload.fits(placement) {
+        let budget = budget(placement, has_gpu);
+        let needed = offload.needed(0);
+        if has_gpu && needed > budget {
             offload.streams = false;
             let must = |block| offload.is_offloaded(block) && !offload.is_computed_on_cpu(block);
-            if !has_gpu || offload.bytes_of(&offload.resident()) > budget(placement) || (0..offload.len()).any(must) {
-                return Err(error.into());
+            if offload.bytes_on_gpu() > budget || (0..offload.len()).any(must) {
+                return Err(PlacementError::NoRoom { budget, needed }.into());
             }
         }
-        offload.ahead = (0..=MOST_AHEAD).rev().find(|ahead| offload.has_room_ahead(*ahead, placement)).unwrap_or(0);
+        offload.ahead = (0..=MOST_AHEAD).rev().find(|ahead| offload.needed(*ahead) <= budget).unwrap_or(0);
         Ok(offload)
     }
 
-    /// Whether there is room for so many blocks more than the one at work, where blocks come and go.
-    fn has_room_ahead(&self, ahead: usize, placement: &Placement) -> bool {
-        let staying = self.bytes_of(&if self.has_gpu { self.resident() } else { self.staying() });
-        let budget = match (self.has_gpu, placement.max_memory) {
-            (_, None) => u64::MAX,
-            (true, Some(most)) => most.gpu.unwrap_or(0),
-            (false, Some(most)) => most.cpu.unwrap_or(u64::MAX),
-        };
+    /// Bytes of what stays where blocks come and go, and of the most that comes for one block and so many after it.
+    fn needed(&self, ahead: usize) -> u64 {
+        let staying = if self.has_gpu { self.bytes_on_gpu() } else { self.bytes_of(&self.staying()) };
         let coming: Vec<u64> = (0..self.len()).map(|block| self.coming_bytes(block)).collect();
         let window = (ahead + 1).min(self.len()).max(1);
         let most = coming.windows(window).map(|blocks| blocks.iter().sum::<u64>()).max();
-        staying.saturating_add(most.unwrap_or(0)) <= budget
+        staying + most.unwrap_or(0)
     }
 
     /// Bytes that may come for a block and go again, those lent to the GPU included.
@@ -149,19 +146,9 @@ impl Offload {
         self.devices.len()
     }
 
-    fn bytes_of(&self, blocks: &[usize]) -> u64 {
+    /// Bytes of these blocks' weights.
+    pub fn bytes_of(&self, blocks: &[usize]) -> u64 {
         blocks.iter().map(|block| self.bytes(*block)).sum()
-    }
-
-    /// Checks that there is room for what stays and for the largest of what comes and goes.
-    fn fits(&self, placement: &Placement) -> Result<(), PlacementError> {
-        if placement.max_memory.is_none() || !self.has_gpu {
-            return Ok(());
-        }
-        let budget = budget(placement);
-        let most = (0..self.len()).map(|block| self.coming_bytes(block)).max().unwrap_or(0);
-        let needed = self.bytes_of(&self.resident()) + most;
-        if needed > budget { Err(PlacementError::NoRoom { budget, needed }) } else { Ok(()) }
     }
 
     /// Whether every block stays on the device.
@@ -238,9 +225,13 @@ impl Offload {
     }
 }
 
-/// Bytes of weights that the GPU may have.
-fn budget(placement: &Placement) -> u64 {
-    placement.max_memory.map_or(u64::MAX, |max_memory| max_memory.gpu.unwrap_or(0))
+/// Bytes of weights that may be at a time where blocks come and go: on the GPU, or in CPU memory where there is none.
+fn budget(placement: &Placement, has_gpu: bool) -> u64 {
+    match placement.max_memory {
+        None => u64::MAX,
+        Some(most) if has_gpu => most.gpu.unwrap_or(0),
+        Some(most) => most.cpu.unwrap_or(u64::MAX),
+    }
 }
 
 /// What each device takes where no map says it.

@@ -8,7 +8,7 @@ use futures_util::lock::Mutex;
 use super::Timings;
 use super::background::{Background, Sources};
 use super::offload::{Offload, Way};
-use super::on_gpu::OnGpu;
+use super::on_gpu::{OnGpu, no_gpu};
 use super::rates::Rates;
 use super::recorded::Recorded;
 use super::session::Session;
@@ -48,10 +48,8 @@ impl Runner {
         let layouts = Rc::new(lay_out(&*model, &sources.catalog, gpu.as_ref(), wishes.dtype)?);
         let offload = Offload::plan(&*model, &layouts, &wishes.placement, gpu.is_some())?;
         let rates = Rc::new(Rates::new(gpu.as_ref().is_none_or(|gpu| gpu.capabilities().is_software())));
-        let recorded = match &gpu {
-            Some(gpu) => Some(Recorded::new(&*model, &Tuning::of(gpu.capabilities()), &layouts)?),
-            None => None,
-        };
+        let record = |gpu: &Gpu| Recorded::new(&*model, &Tuning::of(gpu.capabilities()), &layouts);
+        let recorded = gpu.as_ref().map(record).transpose()?;
         let gpu = gpu.zip(recorded);
         let session = gpu.as_ref().map(|(gpu, recorded)| Session::new(gpu, &model.shape(), recorded)).transpose()?;
         let session = Mutex::new(session.unwrap_or_default());
@@ -78,8 +76,7 @@ impl Runner {
     /// # Errors
     /// Where there is none: a bug, for nothing is placed there then.
     pub fn on_gpu(&self) -> Result<&OnGpu, GpuError> {
-        let none = || GpuError::Refused { what: "a call", message: "the model has no GPU".to_owned() };
-        self.gpu.as_ref().ok_or_else(none)
+        self.gpu.as_ref().ok_or_else(no_gpu)
     }
 
     /// Fails where the GPU is lost.
@@ -94,11 +91,12 @@ impl Runner {
 
     /// Notes that so many tokens took `ms`, where the GPU has computed all the layers.
     pub fn note_streaming(&self, ways: &[Way], tokens: usize, ms: f64) {
-        let layers = 1..ways.len().saturating_sub(1);
-        if layers.clone().all(|block| ways.get(block) == Some(&Way::Gpu)) {
-            let bytes = |blocks: &mut dyn Iterator<Item = usize>| blocks.map(|block| self.offload.bytes(block)).sum();
-            let streamed = bytes(&mut layers.clone().filter(|block| self.offload.is_offloaded(*block)));
-            self.rates.note_gpu(bytes(&mut layers.clone()), streamed, tokens, ms);
+        let layers: Vec<usize> = (0..ways.len()).filter(|block| self.is_layer(*block)).collect();
+        if layers.iter().all(|block| ways.get(*block) == Some(&Way::Gpu)) {
+            let streamed: Vec<usize> =
+                layers.iter().copied().filter(|block| self.offload.is_offloaded(*block)).collect();
+            let [all, streamed] = [&layers, &streamed].map(|blocks| self.offload.bytes_of(blocks));
+            self.rates.note_gpu(all, streamed, tokens, ms);
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::offload::Way;
-use super::on_gpu::OnGpu;
+use super::on_gpu::{OnGpu, no_gpu};
 use super::recorded::{Ending, PREFILL_TOKENS, Recorded};
 use crate::Result;
 use crate::models::DecoderShape;
@@ -69,8 +69,7 @@ impl Session {
     /// # Errors
     /// Where there is none: a bug.
     pub fn on_gpu(&mut self) -> Result<&mut GpuSession, GpuError> {
-        let none = || GpuError::Refused { what: "a call", message: "the model has no GPU".to_owned() };
-        self.gpu.as_mut().ok_or_else(none)
+        self.gpu.as_mut().ok_or_else(no_gpu)
     }
 }
 

@@ -109,7 +109,7 @@ fn invalid(option: &'static str, value: f64, expected: &'static str) -> Generati
 }
 
 /// The first of the largest; NaN isn't large.
-fn likeliest(logits: &[f32]) -> u32 {
+pub fn likeliest(logits: &[f32]) -> u32 {
     let first = (0, f32::NEG_INFINITY);
     let best =
         logits.iter().zip(0..).fold(first, |best, (logit, id)| if *logit > best.1 { (id, *logit) } else { best });

@@ -5,7 +5,7 @@ mod options;
 mod processors;
 mod sample;
 
-pub use chooser::Chooser;
+pub use chooser::{Chooser, likeliest};
 pub use options::GenerateOptions;
 
 /// Why a model can't do what was asked of it.

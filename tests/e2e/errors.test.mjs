@@ -171,7 +171,7 @@ describe("in one page", () => {
   });
 });
 
-test("where WebGPU is wanted and there is none, loading fails with a code", async () => {
+test("where WebGPU is wanted and there is none, loading fails with a code, and what needs no GPU works", async () => {
   const environment = await openEnvironment("chromium", { webgpu: false });
   try {
     for (const worker of [true, false]) {
@@ -179,6 +179,11 @@ test("where WebGPU is wanted and there is none, loading fails with a code", asyn
       const unavailable = { code: "WEBGPU_UNAVAILABLE", name: "LayerlineError" };
       await assert.rejects(environment.run(load, wanted), unavailable);
     }
+    const type = await environment.run(
+      async ({ AutoConfig }, { id, endpoint }) => (await AutoConfig.from_pretrained(id, { endpoint })).model_type,
+      { id: GOOD, endpoint: hub.endpoint },
+    );
+    assert.equal(type, "llama");
   } finally {
     await environment.close();
   }

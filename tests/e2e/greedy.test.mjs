@@ -1,6 +1,7 @@
 // The same greedy ids as torch float32, and logits no further from torch's than torch's own f16 is, in every environment.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { assertClose, newIds } from "./support/close.mjs";
 import { ENVIRONMENTS, openEnvironment } from "./support/environments.mjs";
 import { golden, SAMPLE, sampleFile, startTestHub, TINY_NAMES } from "./support/models.mjs";
 
@@ -19,12 +20,6 @@ const long = prompts.find(({ input_ids }) => input_ids.length > LONG);
 const byLength = prompts.filter((p) => p !== long).sort((a, b) => a.input_ids.length - b.input_ids.length);
 const chat = byLength.find((p) => p.messages);
 const short = [chat, ...byLength.filter((p) => p !== chat)].slice(0, SHORT_PROMPTS);
-
-/** What generate gives with a stop at the end of the sequence. */
-const expectedIds = ({ input_ids, new_ids, eos_at }) => [
-  ...input_ids,
-  ...(eos_at === null ? new_ids : new_ids.slice(0, eos_at + 1)),
-];
 
 async function generateAndScore(_, { input_ids, max_new_tokens, ids }, { model }) {
   const output = await model.generate({ input_ids, max_new_tokens, do_sample: false });
@@ -46,24 +41,8 @@ async function runTiny({ AutoModelForCausalLM }, { id, endpoint, cases }) {
   return results;
 }
 
-/**
- * How far logits may be from torch's float32, in units of how far torch's own float16 was when the goldens were made.
- * Both errors are rounding noise of the same size (weights and cache in float16) through a network that amplifies it, so
- * their largest values are two draws of one distribution: torch's own draw moved by a third from one machine to another.
- */
-const TOLERANCE = 2;
-
-function assertClose(got, expected, f16_off) {
-  const limit = TOLERANCE * f16_off;
-  assert.equal(got.length, expected.length);
-  const off = expected.map((value, i) => Math.abs(got[i] - value));
-  const worst = Math.max(...off);
-  assert.ok(off.every(Number.isFinite) && worst <= limit, `logits are off by ${worst}, torch's f16 by ${f16_off}`);
-  return `logits off by ${worst.toExponential(2)}; torch's f16 by ${f16_off.toExponential(2)}`;
-}
-
 function assertGolden(result, prompt) {
-  assert.deepEqual(result.output, expectedIds(prompt));
+  assert.deepEqual(result.output, [...prompt.input_ids, ...newIds(prompt)]);
   if (!result.logits) return "ids alone";
   const { top, other } = prompt.logits;
   return assertClose(result.logits, [...top, ...other], prompt.f16_error.prompt.max_abs);

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { assertClose } from "./support/close.mjs";
 import { openEnvironment } from "./support/environments.mjs";
 import { GOLDENS, golden, startTestHub } from "./support/models.mjs";
 
@@ -16,9 +17,6 @@ const CODES = [
   [/no file named/, "CHECKPOINT_NOT_FOUND"],
   [/Unrecognized model/, "ENTRY_NOT_FOUND"],
 ];
-
-/** Rounding noise, in units of that of torch's float16: see greedy.test.mjs. */
-const TOLERANCE = 2;
 
 let hub;
 let environment;
@@ -46,10 +44,7 @@ const run = (load, arg = {}) =>
   );
 
 function assertOutput(found, { output, f16_error }) {
-  const expected = output.flat();
-  assert.equal(found.length, expected.length);
-  const worst = Math.max(...expected.map((value, i) => Math.abs(found[i] - value)));
-  assert.ok(worst <= TOLERANCE * f16_error.max_abs, `off by ${worst}, torch's float16 by ${f16_error.max_abs}`);
+  assertClose(found, output.flat(), f16_error.max_abs);
 }
 
 describe("as transformers loads the same files", () => {

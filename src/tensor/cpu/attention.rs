@@ -1,6 +1,6 @@
 //! Causal attention over a layer's cache: head by head, the keys and values that a head needs being widened once.
 
-use super::lanes::{F32x4, add_scaled, dot, map};
+use super::lanes::{F32x4, add_scaled, dot, map, softcap};
 use super::{CpuError, resize};
 use crate::tensor::ops::Attention;
 
@@ -86,7 +86,7 @@ pub fn attend(
                     *score = dot(&scratch.query, key);
                 }
                 if let Some(cap) = attention.softcap {
-                    scores.iter_mut().for_each(|score| *score = cap * (*score / cap).tanh());
+                    softcap(scores, cap);
                 }
                 softmax(scores);
                 let at = token * y_stride + query_head * head_dim;

@@ -1,7 +1,7 @@
 //! The ops, each computed when it is called.
 
 use super::attention::{Tokens, attend};
-use super::lanes::{F32x4, dot, map};
+use super::lanes::{F32x4, dot, map, softcap};
 use super::memory::{Memory, stride};
 use super::product::{Outcome, product};
 use super::{CpuError, Matrix};
@@ -66,12 +66,19 @@ impl<'a> Executor<'a> {
         done
     }
 
+    /// The RMSNorm of all of x's rows, or of its last one.
+    fn rms_norm_of(&mut self, x: Tensor, norm: &RmsNorm, rows: Rows) -> Result<Tensor> {
+        let (y, mut values) = self.make(x.width, rows)?;
+        self.normalise(last_of(self.memory.values(x), values.len()), &mut values, x.width, norm, false)?;
+        self.memory.put(y, values);
+        Ok(y)
+    }
+
     /// The LayerNorm of all of x's rows, or of its last one.
     fn layer_norm_of(&mut self, x: Tensor, norm: &LayerNorm, rows: Rows) -> Result<Tensor> {
         let (weight, bias) = (self.vector(norm.weight, x.width)?, self.vector(norm.bias, x.width)?);
         let (y, mut values) = self.make(x.width, rows)?;
-        let from = self.memory.values(x);
-        let from = from.get(from.len().saturating_sub(values.len())..).unwrap_or_default();
+        let from = last_of(self.memory.values(x), values.len());
         let stride = stride(x.width).max(1);
         for (x_row, y_row) in from.chunks_exact(stride).zip(values.chunks_exact_mut(stride)) {
             layer_norm_row(x_row.get(..x.width).unwrap_or_default(), y_row, weight, bias, norm.eps);
@@ -89,6 +96,11 @@ impl<'a> Executor<'a> {
         }
         Ok(())
     }
+}
+
+/// The last `len` values.
+fn last_of(values: &[f32], len: usize) -> &[f32] {
+    values.get(values.len().saturating_sub(len)..).unwrap_or_default()
 }
 
 fn layer_norm_row(x: &[f32], y: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
@@ -149,19 +161,11 @@ impl Ops for Executor<'_> {
     }
 
     fn rms_norm(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
-        let (y, mut values) = self.make(x.width, x.rows)?;
-        self.normalise(self.memory.values(x), &mut values, x.width, norm, false)?;
-        self.memory.put(y, values);
-        Ok(y)
+        self.rms_norm_of(x, norm, x.rows)
     }
 
     fn rms_norm_last(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
-        let (y, mut values) = self.make(x.width, Rows::Last)?;
-        let rows = self.memory.values(x);
-        let last = rows.get(rows.len().saturating_sub(stride(x.width))..).unwrap_or_default();
-        self.normalise(last, &mut values, x.width, norm, false)?;
-        self.memory.put(y, values);
-        Ok(y)
+        self.rms_norm_of(x, norm, Rows::Last)
     }
 
     fn add_rms_norm(&mut self, y: Tensor, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
@@ -218,7 +222,7 @@ impl Ops for Executor<'_> {
 
     fn softcap(&mut self, x: Tensor, cap: f32) -> Result<Tensor> {
         let mut values = self.memory.take(x);
-        values.iter_mut().for_each(|value| *value = cap * (*value / cap).tanh());
+        softcap(&mut values, cap);
         self.memory.put(x, values);
         Ok(x)
     }

@@ -262,3 +262,8 @@ pub fn map(x: &mut [f32], f: impl Fn(F32x4) -> F32x4) {
         rest.iter_mut().zip(last).for_each(|(to, from)| *to = from);
     }
 }
+
+/// x ← cap · tanh(x / cap)
+pub fn softcap(x: &mut [f32], cap: f32) {
+    x.iter_mut().for_each(|x| *x = cap * (*x / cap).tanh());
+}

@@ -59,7 +59,6 @@ pub enum Constant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Source {
-    Activate,
     Argmax,
     Attention,
     AttentionAppend,
@@ -68,6 +67,7 @@ pub enum Source {
     Cast,
     Embed,
     Glu,
+    InPlace,
     LayerNorm,
     LinearMat,
     LinearMatDirect,
@@ -76,14 +76,12 @@ pub enum Source {
     QkNorm,
     RmsNorm,
     RopeAppend,
-    Softcap,
 }
 
 impl Source {
     /// The file's name without its ending.
     pub const fn name(self) -> &'static str {
         match self {
-            Source::Activate => "activate",
             Source::Argmax => "argmax",
             Source::Attention => "attention",
             Source::AttentionAppend => "attention_append",
@@ -100,13 +98,12 @@ impl Source {
             Source::QkNorm => "qk_norm",
             Source::RmsNorm => "rms_norm",
             Source::RopeAppend => "rope_append",
-            Source::Softcap => "softcap",
+            Source::InPlace => "in_place",
         }
     }
 
     const fn body(self) -> &'static str {
         match self {
-            Source::Activate => include_str!("../../../shaders/activate.wgsl"),
             Source::Argmax => include_str!("../../../shaders/argmax.wgsl"),
             Source::Attention | Source::AttentionAppend | Source::AttentionSplit => {
                 include_str!("../../../shaders/attention.wgsl")
@@ -122,7 +119,7 @@ impl Source {
             Source::QkNorm => include_str!("../../../shaders/qk_norm.wgsl"),
             Source::RmsNorm => include_str!("../../../shaders/rms_norm.wgsl"),
             Source::RopeAppend => include_str!("../../../shaders/rope_append.wgsl"),
-            Source::Softcap => include_str!("../../../shaders/softcap.wgsl"),
+            Source::InPlace => include_str!("../../../shaders/in_place.wgsl"),
         }
     }
 
@@ -158,7 +155,7 @@ impl Source {
     }
 
     const fn activates(self) -> bool {
-        matches!(self, Source::Activate | Source::Glu | Source::LinearVec | Source::LinearVecOctets)
+        matches!(self, Source::InPlace | Source::Glu | Source::LinearVec | Source::LinearVecOctets)
     }
 }
 

@@ -353,14 +353,15 @@ impl<'a> Recorder<'a> {
         y
     }
 
-    /// A kernel that changes each element of x in place; `param` is its own.
-    fn in_place(&mut self, x: Tensor, source: Source, mut constants: Vec<Constant>, param: u32) {
+    /// Changes each element of x: caps it, or else activates it.
+    fn in_place(&mut self, x: Tensor, cap: Option<f32>, activation: u32) {
         let rows = if x.rows == Rows::Last { 1 } else { u32::MAX };
         let groups = (x.width as u32).div_ceil(self.tuning.workgroup);
-        constants.push(self.workgroup());
+        let constants =
+            vec![self.workgroup(), Constant::Bool("SOFTCAP", cap.is_some()), Constant::U32("ACTIVATION", activation)];
         self.push(
-            Kernel { source, storage: None, reduction: None, constants },
-            vec![x.width as u32, stride(x.width) as u32, rows, param],
+            Kernel { source: Source::InPlace, storage: None, reduction: None, constants },
+            vec![x.width as u32, stride(x.width) as u32, rows, cap.unwrap_or(0.0).to_bits()],
             vec![BufferName::Activation(x.id), BufferName::Step],
             if self.one_row(x) { Grid::Fixed(groups) } else { self.per_token(groups) },
         );
@@ -658,12 +659,12 @@ impl Ops for Recorder<'_> {
     }
 
     fn activate(&mut self, x: Tensor, f: Activation) -> Result<Tensor> {
-        self.in_place(x, Source::Activate, vec![Constant::U32("ACTIVATION", activation_number(f))], 0);
+        self.in_place(x, None, activation_number(f));
         Ok(x)
     }
 
     fn softcap(&mut self, x: Tensor, cap: f32) -> Result<Tensor> {
-        self.in_place(x, Source::Softcap, Vec::new(), cap.to_bits());
+        self.in_place(x, Some(cap), 0);
         Ok(x)
     }
 

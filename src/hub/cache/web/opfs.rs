@@ -256,9 +256,10 @@ impl Storage for Opfs {
             if self.can_share
                 && let Ok(handle) = file.sync_handle_with(&with("mode", "read-only")).await
             {
-                let handle = handle.unchecked_into::<SyncHandle>();
-                let size = handle.size().map_err(failed)? as u64;
-                return Ok(Box::new(SyncReader { handle, size, lender }) as Box<dyn Blob>);
+                // It closes the handle, whatever comes.
+                let mut reader = SyncReader { handle: handle.unchecked_into(), size: 0, lender };
+                reader.size = reader.handle.size().map_err(failed)? as u64;
+                return Ok(Box::new(reader) as Box<dyn Blob>);
             }
             let blob = file.get_file().await.map_err(failed)?.unchecked_into::<JsBlob>();
             Ok(Box::new(StoredBlob { blob, lender }) as Box<dyn Blob>)

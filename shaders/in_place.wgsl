@@ -1,4 +1,4 @@
-// x = cap * tanh(x / cap), in place.
+// x = act(x), or with SOFTCAP x = cap * tanh(x / cap), in place.
 
 struct Params {
     width: u32,     // elements a row
@@ -19,6 +19,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     let at = row * params.stride + i;
-    // tanh overflows to NaN in some drivers where its argument is large.
-    x[at] = params.cap * tanh(clamp(x[at] / params.cap, -10.0, 10.0));
+    if SOFTCAP {
+        // tanh overflows to NaN in some drivers where its argument is large.
+        x[at] = params.cap * tanh(clamp(x[at] / params.cap, -10.0, 10.0));
+    } else {
+        x[at] = activate(vec2<f32>(x[at])).x;
+    }
 }
