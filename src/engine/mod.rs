@@ -23,7 +23,7 @@ use futures_util::lock::Mutex;
 use crate::Result;
 use crate::config::GenerationConfig;
 use crate::generation::GenerationError;
-use crate::models::{DecoderShape, Model, Task};
+use crate::models::{Model, ModelShape, Task};
 use crate::placement::{Device, DeviceMap};
 use crate::tensor::gpu::device::{Gpu, GpuError, GpuOptions};
 use crate::tensor::gpu::kernel::Storage;
@@ -108,7 +108,7 @@ impl Engine {
     }
 
     /// What the model is like.
-    pub fn shape(&self) -> DecoderShape {
+    pub fn shape(&self) -> ModelShape {
         self.model.shape()
     }
 

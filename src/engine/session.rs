@@ -8,7 +8,7 @@ use super::offload::Way;
 use super::on_gpu::{OnGpu, no_gpu};
 use super::recorded::{Ending, PREFILL_TOKENS, Recorded};
 use crate::Result;
-use crate::models::DecoderShape;
+use crate::models::ModelShape;
 use crate::tensor::cpu::Memory;
 use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
 use crate::tensor::gpu::program::Program;
@@ -40,7 +40,7 @@ pub(super) struct Session {
 
 impl Session {
     /// One with a GPU.
-    pub fn new(gpu: &Gpu, shape: &DecoderShape, recorded: &Recorded) -> Result<Session, GpuError> {
+    pub fn new(gpu: &Gpu, shape: &ModelShape, recorded: &Recorded) -> Result<Session, GpuError> {
         Ok(Session { gpu: Some(GpuSession::new(gpu, shape, recorded)?), ..Session::default() })
     }
 
@@ -49,7 +49,7 @@ impl Session {
     pub async fn reserve(
         &mut self,
         on: Option<&OnGpu>,
-        shape: &DecoderShape,
+        shape: &ModelShape,
         ways: &[&[Way]],
         positions: usize,
     ) -> Result<()> {
@@ -95,7 +95,7 @@ pub(super) struct GpuSession {
 
 impl GpuSession {
     /// The small buffers. Activations and the cache come when they are first needed.
-    fn new(gpu: &Gpu, shape: &DecoderShape, recorded: &Recorded) -> Result<GpuSession, GpuError> {
+    fn new(gpu: &Gpu, shape: &ModelShape, recorded: &Recorded) -> Result<GpuSession, GpuError> {
         let storage = |label, bytes: usize| gpu.create_buffer(label, bytes as u64, Usage::Storage).map(Rc::new);
         // The kernels' binding holds one pair at least.
         let rope = (PREFILL_TOKENS * shape.angles).max(1) * 8;
@@ -117,7 +117,7 @@ impl GpuSession {
     async fn reserve(
         &mut self,
         gpu: &Gpu,
-        shape: &DecoderShape,
+        shape: &ModelShape,
         positions: usize,
         layers: Vec<usize>,
     ) -> Result<(), GpuError> {

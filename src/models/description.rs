@@ -1,12 +1,12 @@
 //! What sets a family's models apart, and what their checkpoints call the weights.
 
-use crate::config::DecoderConfig;
+use crate::config::TransformerConfig;
 
 /// What sets a family's models apart.
 #[derive(Debug, Clone)]
 pub struct Description {
     /// Sizes and the rest of the config.
-    pub config: DecoderConfig,
+    pub config: TransformerConfig,
     /// Whether q, k and v have biases.
     pub qkv_bias: bool,
     /// Whether the attention's output has one.
@@ -52,7 +52,7 @@ pub struct Description {
 
 impl Description {
     /// What Llama is, from which the others differ in a few.
-    pub fn llama(config: DecoderConfig) -> Description {
+    pub fn llama(config: TransformerConfig) -> Description {
         Description {
             qkv_bias: config.attention_bias,
             output_bias: config.attention_bias,

@@ -1,9 +1,9 @@
 //! GPT-2. Semantics: transformers' `modeling_gpt2.py`.
 
 use super::{Description, Family, Names};
-use crate::config::{DecoderConfig, DecoderDefaults};
+use crate::config::{TransformerConfig, TransformerDefaults};
 
-const DEFAULTS: DecoderDefaults = DecoderDefaults {
+const DEFAULTS: TransformerDefaults = TransformerDefaults {
     vocab_size: 50_257,
     hidden_size: 768,
     intermediate_size: ("n_inner", None),
@@ -22,7 +22,7 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
     tie_word_embeddings: true,
     bos_token_id: Some(50_256),
     eos_token_id: Some(50_256),
-    ..DecoderDefaults::LLAMA
+    ..TransformerDefaults::LLAMA
 };
 
 const NAMES: Names = Names {
@@ -61,7 +61,7 @@ pub const FAMILY: Family = Family {
         "add_cross_attention",
     ],
     describe: |raw| {
-        let config = DecoderConfig::parse(raw, &DEFAULTS)?;
+        let config = TransformerConfig::parse(raw, &DEFAULTS)?;
         config.positions_fit(raw, &DEFAULTS)?;
         let fields = raw.fields();
         if fields.flag("add_cross_attention")? == Some(true) {

@@ -1,9 +1,9 @@
 //! GPT-NeoX and Pythia. Semantics: transformers' `modeling_gpt_neox.py`.
 
 use super::{Description, Family, Names};
-use crate::config::{DecoderConfig, DecoderDefaults, RopeKeys};
+use crate::config::{RopeKeys, TransformerConfig, TransformerDefaults};
 
-const DEFAULTS: DecoderDefaults = DecoderDefaults {
+const DEFAULTS: TransformerDefaults = TransformerDefaults {
     vocab_size: 50_432,
     hidden_size: 6144,
     intermediate_size: ("intermediate_size", Some(24_576)),
@@ -17,7 +17,7 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
     partial_rotary_factor: 0.25,
     bos_token_id: Some(0),
     eos_token_id: Some(2),
-    ..DecoderDefaults::LLAMA
+    ..TransformerDefaults::LLAMA
 };
 
 const NAMES: Names = Names {
@@ -40,7 +40,7 @@ pub const FAMILY: Family = Family {
     classes: ["GPTNeoXModel", "GPTNeoXForCausalLM"],
     own_keys: &["layer_norm_eps", "rotary_pct", "rotary_emb_base", "use_parallel_residual"],
     describe: |raw| {
-        let config = DecoderConfig::parse(raw, &DEFAULTS)?;
+        let config = TransformerConfig::parse(raw, &DEFAULTS)?;
         let fields = raw.fields();
         let attention_bias = fields.flag("attention_bias")?.unwrap_or(true);
         Ok(Description {

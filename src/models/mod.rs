@@ -1,7 +1,6 @@
 //! Architectures: one file a family, which describes it; what families share is computed in one place.
 
 mod declare;
-mod decoder;
 mod description;
 mod gemma2;
 mod gemma3;
@@ -14,13 +13,14 @@ mod phi3;
 mod qwen2;
 mod qwen3;
 mod smollm3;
+mod transformer;
 
 use crate::Result;
-use crate::config::{ConfigError, DecoderConfig, ModelConfig};
+use crate::config::{ConfigError, ModelConfig, TransformerConfig};
 use crate::tensor::ops::{Ops, Tensor};
 use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{BlockSpec, WeightSpecs};
-use decoder::Decoder;
+use transformer::Transformer;
 
 pub use description::{Description, Names};
 
@@ -46,7 +46,7 @@ pub struct Family {
     pub model_type: &'static str,
     /// What transformers calls the classes: the base, and the one with a head.
     pub classes: [&'static str; 2],
-    /// The config's keys that mean something to it, beyond [`DecoderConfig::KEYS`].
+    /// The config's keys that mean something to it, beyond [`TransformerConfig::KEYS`].
     pub own_keys: &'static [&'static str],
     /// What a config says of the model.
     pub describe: fn(&ModelConfig) -> Result<Description, ConfigError>,
@@ -69,12 +69,12 @@ impl Family {
     /// # Errors
     /// What is wrong with the config.
     pub fn build(&self, config: &ModelConfig, task: Task) -> Result<Box<dyn Model>> {
-        Ok(Box::new(Decoder::new((self.describe)(config)?, config, task)?))
+        Ok(Box::new(Transformer::new((self.describe)(config)?, config, task)?))
     }
 
     /// The config's keys that mean something to it.
     pub fn config_keys(&self) -> Vec<&'static str> {
-        [DecoderConfig::KEYS, self.own_keys].concat()
+        [TransformerConfig::KEYS, self.own_keys].concat()
     }
 
     /// What transformers calls the class of a model for this task.
@@ -99,7 +99,7 @@ pub enum Task {
 
 /// The cache and position facts that the engine needs of a decoder.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DecoderShape {
+pub struct ModelShape {
     /// Tokens known.
     pub vocab_size: usize,
     /// Elements of a row that comes out of the last block: `vocab_size` logits, or a hidden state without a head.
@@ -124,7 +124,7 @@ pub trait Model {
     fn task(&self) -> Task;
 
     /// What the engine needs to know.
-    fn shape(&self) -> DecoderShape;
+    fn shape(&self) -> ModelShape;
 
     /// Its state dict's names, as transformers has them.
     fn keys(&self) -> ModelKeys;

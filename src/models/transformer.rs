@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use super::declare::{Declare, Modules, Norm};
 use super::description::{Description, Names};
-use super::{DecoderShape, HeadRows, Model, Task};
+use super::{HeadRows, Model, ModelShape, Task};
 use crate::Result;
-use crate::config::{DecoderConfig, ModelConfig, RopeConfig};
+use crate::config::{ModelConfig, RopeConfig, TransformerConfig};
 use crate::tensor::ops::{Attention, Linear, Ops, QkNorm, RmsNorm, Rotary, Tensor, WeightId};
 use crate::weights::init::Init;
 use crate::weights::keys::ModelKeys;
@@ -30,8 +30,8 @@ struct Layer {
 }
 
 /// A decoder of some family.
-pub struct Decoder {
-    config: DecoderConfig,
+pub struct Transformer {
+    config: TransformerConfig,
     ropes: Vec<Rope>,
     names: Names,
     gated: bool,
@@ -58,12 +58,12 @@ struct Rope {
     inv_freq: Vec<f32>,
 }
 
-impl Decoder {
+impl Transformer {
     /// Declares the weights.
     ///
     /// # Errors
     /// Where the kernels can't take the config's sizes; `raw` is that config.
-    pub fn new(description: Description, raw: &ModelConfig, task: Task) -> Result<Decoder> {
+    pub fn new(description: Description, raw: &ModelConfig, task: Task) -> Result<Transformer> {
         let Description { config, qkv_bias, output_bias, mlp_bias, names, gated, .. } = &description;
         if !config.head_dim.is_multiple_of(4) {
             return Err(raw.fields().unsupported("head_dim", "multiples of 4").into());
@@ -180,7 +180,7 @@ impl Decoder {
         let ropes = [Some(&config.rope), config.local_rope.as_ref()].into_iter().flatten().filter(|_| rotates);
         let ropes = ropes.cloned().map(rope).collect();
         let specs = declare.specs;
-        Ok(Decoder {
+        Ok(Transformer {
             config,
             ropes,
             names,
@@ -200,7 +200,7 @@ impl Decoder {
     }
 }
 
-impl Model for Decoder {
+impl Model for Transformer {
     fn task(&self) -> Task {
         self.task
     }
@@ -219,8 +219,8 @@ impl Model for Decoder {
         ModelKeys { base_prefix: base, shapes, tied, renamed, ignored }
     }
 
-    fn shape(&self) -> DecoderShape {
-        DecoderShape {
+    fn shape(&self) -> ModelShape {
+        ModelShape {
             vocab_size: self.config.vocab_size,
             output_size: self.head.map_or(self.config.hidden_size, |head| head.outputs),
             layers: self.config.num_hidden_layers,
@@ -298,7 +298,7 @@ impl Model for Decoder {
     }
 }
 
-impl Decoder {
+impl Transformer {
     /// The feed-forward layer up to its output's projection.
     fn widen(&self, ops: &mut dyn Ops, x: Tensor, layer: &Layer) -> Result<Tensor> {
         let act = self.config.hidden_act;
