@@ -10,7 +10,7 @@ use super::runner::Runner;
 use super::session::Session;
 use crate::Result;
 use crate::tensor::gpu::device::{Encoder, GpuError, Usage};
-use crate::tensor::gpu::record::{BufferName, stride};
+use crate::tensor::gpu::dispatch::{BufferName, stride};
 use crate::tensor::ops::Tensor;
 
 impl Runner {

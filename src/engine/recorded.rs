@@ -2,8 +2,9 @@
 
 use crate::Result;
 use crate::models::{HeadRows, Model, Task};
+use crate::tensor::gpu::dispatch::{Activations, Dispatch};
 use crate::tensor::gpu::kernel::{Kernel, Tuning};
-use crate::tensor::gpu::record::{Activations, Dispatch, Mode, Recorder};
+use crate::tensor::gpu::record::{Mode, Recorder};
 use crate::tensor::ops::Tensor;
 use crate::weights::layout::Layout;
 

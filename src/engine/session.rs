@@ -11,8 +11,9 @@ use crate::Result;
 use crate::models::ModelShape;
 use crate::tensor::cpu::Memory;
 use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
+use crate::tensor::gpu::dispatch::{BufferName, Running, Shape, stride};
 use crate::tensor::gpu::program::Program;
-use crate::tensor::gpu::record::{ARGMAX_SPAN, BufferName, Mode, Running, Shape, stride};
+use crate::tensor::gpu::record::{ARGMAX_SPAN, Mode};
 use crate::tensor::ops::Rows;
 use crate::weights::loader::Loader;
 

@@ -3,141 +3,15 @@
 //! Nothing here touches a device, so that what a block costs can be counted, and the kernels it needs compiled, before
 //! any weight is there. [`super::program`] ties the names to buffers.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use super::device::GpuError;
+use super::dispatch::{Activations, BufferName, Dispatch, Grid, Shape, stride};
 use super::kernel::{Constant, Kernel, MANY_ROWS, Reduction, Source, Storage, Tiles, Tuning, Vector};
 use crate::Result;
 use crate::config::Activation;
 use crate::tensor::ops::{Attention, LayerNorm, Linear, Ops, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId};
 use crate::weights::layout::Layout;
-
-/// A buffer by its role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BufferName {
-    /// One part of a weight.
-    Weight(WeightId, usize),
-    /// An activation, by its place in [`Activations`].
-    Activation(usize),
-    /// How many tokens run, where, and their rotations.
-    Step,
-    /// The ids of the tokens that run; the next token's id after the choice.
-    Ids,
-    /// A layer's keys.
-    Keys(usize),
-    /// A layer's values.
-    Values(usize),
-    /// The best logits of each workgroup.
-    Candidates,
-}
-
-/// What runs at a time.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Running {
-    /// Tokens.
-    pub tokens: u32,
-    /// Keys that the last of them attends to.
-    pub keys: u32,
-}
-
-/// How many workgroups a dispatch has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grid {
-    /// Always the same.
-    Fixed(u32),
-    /// `x` for each `tokens` tokens that run.
-    PerTokens {
-        /// Workgroups along x.
-        x: u32,
-        /// Tokens that one workgroup along y takes.
-        tokens: u32,
-    },
-    /// `x` for each `per_group` rows, of which each token that runs has `rows`.
-    PerRows {
-        /// Workgroups along x.
-        x: u32,
-        /// Rows a token.
-        rows: u32,
-        /// Rows that one workgroup along y takes.
-        per_group: u32,
-    },
-    /// `x` by `y` for each `span` of the last `window` keys, up to `most` times.
-    Split {
-        /// Workgroups along x.
-        x: u32,
-        /// Workgroups along y.
-        y: u32,
-        /// Keys for which there is one along z.
-        span: u32,
-        /// Workgroups along z at most.
-        most: u32,
-        /// Keys at most.
-        window: u32,
-    },
-}
-
-impl Grid {
-    /// The workgroups for what runs.
-    pub fn groups(self, running: Running) -> [u32; 3] {
-        match self {
-            Grid::Fixed(x) => [x, 1, 1],
-            Grid::PerTokens { x, tokens } => [x, running.tokens.div_ceil(tokens), 1],
-            Grid::PerRows { x, rows, per_group } => [x, (running.tokens * rows).div_ceil(per_group), 1],
-            Grid::Split { x, y, span, most, window } => [x, y, running.keys.min(window).div_ceil(span).min(most)],
-        }
-    }
-}
-
-/// One kernel call.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Dispatch {
-    /// What runs.
-    pub kernel: Kernel,
-    /// The uniform at binding 0, as words.
-    pub params: Vec<u32>,
-    /// Bindings 1, 2, 3 …
-    pub buffers: Vec<BufferName>,
-    /// On how many workgroups.
-    pub grid: Grid,
-}
-
-/// Which activations a model needs: the blocks run one after the other and share them.
-#[derive(Debug, Default, Clone)]
-pub struct Activations {
-    places: HashMap<(Shape, usize), usize>,
-    shapes: Vec<Shape>,
-}
-
-/// How large an activation's buffer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Shape {
-    /// Elements of a row.
-    pub width: usize,
-    /// Rows.
-    pub rows: Rows,
-    /// Rows at most, where fewer tokens run at a time than elsewhere.
-    pub most: Option<usize>,
-}
-
-impl Activations {
-    /// The place of the `nth` activation of this shape in a block.
-    fn place(&mut self, shape: Shape, nth: usize) -> usize {
-        *self.places.entry((shape, nth)).or_insert_with(|| {
-            self.shapes.push(shape);
-            self.shapes.len() - 1
-        })
-    }
-
-    /// The shape of each, in the order of their places.
-    pub fn shapes(&self) -> &[Shape] {
-        &self.shapes
-    }
-}
-
-/// Elements of a row of an activation in memory: whole quads.
-pub fn stride(width: usize) -> usize {
-    width.next_multiple_of(4)
-}
 
 /// Logits that one workgroup of argmax looks through; each leaves a candidate of 8 bytes.
 pub const ARGMAX_SPAN: usize = 2048;
@@ -174,7 +48,8 @@ pub struct Recorder<'a> {
     tuning: &'a Tuning,
     layouts: &'a [Layout],
     activations: &'a mut Activations,
-    used: HashMap<Shape, usize>,
+    /// Places that this block uses.
+    used: HashSet<usize>,
     most_rows: Option<usize>,
     dispatches: Vec<Dispatch>,
 }
@@ -233,7 +108,7 @@ impl Angles {
 impl<'a> Recorder<'a> {
     /// Records for a model whose weights lie as `layouts` says.
     pub fn new(mode: Mode, tuning: &'a Tuning, layouts: &'a [Layout], activations: &'a mut Activations) -> Self {
-        Recorder { mode, tuning, layouts, activations, used: HashMap::new(), most_rows: None, dispatches: Vec::new() }
+        Recorder { mode, tuning, layouts, activations, used: HashSet::new(), most_rows: None, dispatches: Vec::new() }
     }
 
     /// What has been recorded since the last call; the next block may reuse the activations.
@@ -245,8 +120,7 @@ impl<'a> Recorder<'a> {
 
     /// The hidden state that block `index - 1` left, as the next block's input.
     pub fn carry(&mut self, x: Tensor) -> Tensor {
-        // The same place again, so that nothing of this block takes it.
-        let _ = self.allocate(x.width, x.rows);
+        self.used.insert(x.id);
         x
     }
 
@@ -279,9 +153,14 @@ impl<'a> Recorder<'a> {
 
     fn allocate(&mut self, width: usize, rows: Rows) -> Tensor {
         let shape = Shape { width, rows, most: self.most_rows };
-        let nth = self.used.entry(shape).or_insert(0);
-        let id = self.activations.place(shape, *nth);
-        *nth += 1;
+        let mut nth = 0;
+        let id = loop {
+            let id = self.activations.place(shape, nth);
+            if self.used.insert(id) {
+                break id;
+            }
+            nth += 1;
+        };
         Tensor { id, width, rows }
     }
 

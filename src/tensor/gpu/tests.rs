@@ -8,9 +8,10 @@ use std::rc::Rc;
 use half::{bf16, f16};
 
 use super::device::{Buffer, Gpu, GpuOptions, Usage};
+use super::dispatch::{Activations, BufferName, Running, Shape, stride};
 use super::kernel::{Reduction, Splits, Storage, Tiles, Tuning, Vector};
 use super::program::{Pipelines, Program};
-use super::record::{Activations, BufferName, Mode, Recorder, Running, stride};
+use super::record::{Mode, Recorder};
 use crate::config::Activation;
 use crate::tensor::ops::{Attention, LayerNorm, Linear, Ops, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId};
 use crate::weights::init::Init;
@@ -130,8 +131,9 @@ impl Case {
         let layouts: Vec<Layout> = self.weights.iter().map(|w| w.layout.clone()).collect();
         let tuning = self.tuning.clone().unwrap_or_else(|| Tuning::of(self.gpu.capabilities()));
         let mut activations = Activations::default();
+        let id = activations.place(Shape { width, rows: Rows::All, most: None }, 0);
         let mut recorder = Recorder::new(self.mode, &tuning, &layouts, &mut activations);
-        let input = recorder.carry(Tensor { id: 0, width, rows: Rows::All });
+        let input = recorder.carry(Tensor { id, width, rows: Rows::All });
         let output = op(&mut recorder, input);
         let dispatches = recorder.take();
         let mut pipelines = self.pipelines.take();
