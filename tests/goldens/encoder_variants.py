@@ -79,7 +79,7 @@ VARIANTS = {
     # Sines for positions, which are stored as learned ones are.
     "distilbert-question-answering": distilbert("question-answering", F16, sinusoidal_pos_embds=True),
     "modernbert-base": modernbert("base", F16),
-    "modernbert-masked-lm": modernbert("masked-lm", BF16, max_shard_size="50KB"),
+    "modernbert-masked-lm": modernbert("masked-lm", BF16, max_shard_size="50KB", norm_eps=1e-2),
     "modernbert-sequence-classification-cls": modernbert(
         "sequence-classification", F16, classifier_pooling="cls", classifier_activation="relu"
     ),
@@ -92,7 +92,7 @@ VARIANTS = {
     ),
     # Layers in no order; an odd window, which is rounded down to an even one; another activation.
     "modernbert-question-answering": modernbert(
-        "question-answering", F16, hidden_activation="gelu_pytorch_tanh", local_attention=7,
+        "question-answering", F16, hidden_activation="silu", local_attention=7,
         layer_types=["sliding_attention", "full_attention", "sliding_attention", "sliding_attention"],
     ),
 }  # fmt: skip
