@@ -226,6 +226,12 @@ CASES = {f"{family} and nothing else": {"model_type": family} for family in FAMI
 }  # fmt: skip
 
 
+MODERNBERT_KEYS = (
+    "norm_bias", "attention_bias", "mlp_bias", "decoder_bias", "classifier_bias", "classifier_pooling",
+    "classifier_activation", "hidden_activation", "local_attention",
+)  # fmt: skip
+
+
 def expected(keys):
     # What from_pretrained does with the file's keys, which it changes.
     config = AutoConfig.for_model(keys["model_type"]).from_dict(json.loads(json.dumps(keys)))
@@ -266,22 +272,14 @@ def of_modernbert(config, base):
     ropes = {kind: config.rope_parameters[kind] for kind in ("full_attention", "sliding_attention")}
     windows = [layer.attn.sliding_window for layer in base.layers]
     rotary = type(base.rotary_emb)(config)  # the model's is on no device
-    return {
-        key: getattr(config, key)
-        for key in (
-            "norm_bias", "attention_bias", "mlp_bias", "decoder_bias", "classifier_bias", "classifier_pooling",
-            "classifier_activation", "hidden_activation", "local_attention",
-        )  # fmt: skip
-    } | {
+    return {key: getattr(config, key) for key in MODERNBERT_KEYS} | {
         "layer_types": line(config.layer_types),
         # Of each layer, how far from a token those are that it attends to; null: it attends to all.
         "reach": line([None if window is None else window - 1 for window in windows]),
         "rope_parameters": ropes,
         # A layer's kind is there only if a layer has it.
         "inv_freq": {
-            kind: line(getattr(rotary, f"{kind}_inv_freq").tolist())
-            for kind in ropes
-            if kind in config.layer_types
+            kind: line(getattr(rotary, f"{kind}_inv_freq").tolist()) for kind in ropes if kind in config.layer_types
         },
     }
 
