@@ -31,8 +31,8 @@ ABOUT = (
     "torch float32 on these weights, without the batch dimension; of outputs that have a row a token, the rows of"
     " `positions`. f16_error: the same numbers by the model in float16. min_margin: the least by which what is"
     " likeliest (a token, a label, an end of the answer) beat the second. hidden_states: the embeddings and what each"
-    " layer gives. batch: all inputs at once, padded on the right; torch gives each the same as alone, max_difference"
-    " at most."
+    " layer gives, the last after the final norm where there is one. batch: all inputs at once, padded on the right;"
+    " torch gives each the same as alone, max_difference at most."
 )
 
 
