@@ -51,6 +51,7 @@ pub fn goldens() -> Result<()> {
         "chat_templates.py",
         "small_tokenizers.py",
         "configs.py",
+        "encoder_configs.py",
         "rope.py",
         "loading.py",
         "placement.py",
