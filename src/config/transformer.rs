@@ -1,4 +1,4 @@
-//! What the configurations of decoders have in common.
+//! What the configurations of transformers have in common.
 //!
 //! transformers has a class a family; their keys are the same and their defaults differ, which [`TransformerDefaults`] holds.
 
@@ -29,7 +29,7 @@ pub struct TransformerDefaults {
     /// `None`: `hidden_size / num_attention_heads`.
     pub head_dim: Option<usize>,
     pub max_position_embeddings: usize,
-    /// The key of the norms' epsilon, and what it is without one.
+    /// The key of the norms' epsilon (empty: none), and what it is without one.
     pub norm_eps: (&'static str, f64),
     /// The key of the activation, and what it is without one.
     pub hidden_act: (&'static str, &'static str),
@@ -65,7 +65,7 @@ impl TransformerDefaults {
         max_position_embeddings: 2048,
         norm_eps: ("rms_norm_eps", 1e-6),
         hidden_act: ("hidden_act", "silu"),
-        rope_keys: RopeKeys { theta: "rope_theta", partial_factor: "partial_rotary_factor" },
+        rope_keys: RopeKeys::LLAMA,
         rope_theta: 10_000.0,
         partial_rotary: false,
         partial_rotary_factor: 1.0,
@@ -78,7 +78,7 @@ impl TransformerDefaults {
     };
 }
 
-/// A checked configuration of a decoder.
+/// A checked configuration of a transformer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TransformerConfig {
     /// Rows of the embedding.

@@ -7,6 +7,7 @@ mod generate;
 mod load;
 mod offload;
 mod on_gpu;
+mod output;
 mod rates;
 mod recorded;
 mod recover;
@@ -39,6 +40,7 @@ use runner::Runner;
 use wishes::Wishes;
 
 pub use load::{LoadOptions, WeightsSource};
+pub use output::{Array, Inputs, ModelOutput};
 pub use rates::Rates;
 pub use replace::IncompatibleKeys;
 pub use wishes::{Placement, WeightDtype};
@@ -105,6 +107,11 @@ impl Engine {
     /// Which tensors the checkpoint lacked, had too many, or had in another shape.
     pub fn loading_info(&self) -> &LoadingInfo {
         &self.info
+    }
+
+    /// What it was loaded for.
+    pub fn task(&self) -> Task {
+        self.model.task()
     }
 
     /// What the model is like.
@@ -198,8 +205,8 @@ impl Engine {
 
     fn has_head(&self) -> Result<()> {
         match self.model.task() {
-            Task::Base => Err(GenerationError::NoHead { class: self.class.clone() }.into()),
             Task::CausalLm => Ok(()),
+            _ => Err(GenerationError::NoHead { class: self.class.clone() }.into()),
         }
     }
 }

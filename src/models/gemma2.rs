@@ -1,6 +1,6 @@
 //! Gemma 2. Semantics: transformers' `modeling_gemma2.py`.
 
-use super::{Description, Family, Names};
+use super::{Description, Family, Head, Names, Task};
 use crate::config::{ConfigError, ModelConfig, TransformerConfig, TransformerDefaults};
 
 /// `Gemma2Config`'s.
@@ -53,7 +53,7 @@ pub(super) fn describe(
 /// `Gemma2ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "gemma2",
-    classes: ["Gemma2Model", "Gemma2ForCausalLM"],
+    classes: &[(Task::Base, "Gemma2Model"), (Task::CausalLm, "Gemma2ForCausalLM")],
     own_keys: &["query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"],
     describe: |raw| {
         let config = TransformerConfig::parse(raw, &DEFAULTS)?;
@@ -62,4 +62,5 @@ pub const FAMILY: Family = Family {
         let attn_logit_softcapping = cap(raw, "attn_logit_softcapping", Some(50.0))?;
         Ok(Description { windows, attn_logit_softcapping, ..describe(raw, config, Some(30.0))? })
     },
+    head: Head::of_decoder,
 };

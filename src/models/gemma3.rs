@@ -1,6 +1,6 @@
 //! Gemma 3, the text models. Semantics: transformers' `modeling_gemma3.py`.
 
-use super::{Description, Family, Names, gemma2};
+use super::{Description, Family, Head, Names, Task, gemma2};
 use crate::config::{TransformerConfig, TransformerDefaults};
 
 const DEFAULTS: TransformerDefaults = TransformerDefaults {
@@ -14,7 +14,7 @@ const DEFAULTS: TransformerDefaults = TransformerDefaults {
 /// `Gemma3ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "gemma3_text",
-    classes: ["Gemma3TextModel", "Gemma3ForCausalLM"],
+    classes: &[(Task::Base, "Gemma3TextModel"), (Task::CausalLm, "Gemma3ForCausalLM")],
     // attn_logit_softcapping, which its config has too, means nothing to transformers' attention.
     own_keys: &["query_pre_attn_scalar", "final_logit_softcapping", "sliding_window_pattern"],
     describe: |raw| {
@@ -26,4 +26,5 @@ pub const FAMILY: Family = Family {
         let names = Names::GEMMA.with_qk_norm();
         Ok(Description { names, windows, ropes, ..gemma2::describe(raw, config, None)? })
     },
+    head: Head::of_decoder,
 };

@@ -1,6 +1,6 @@
 //! GPT-2. Semantics: transformers' `modeling_gpt2.py`.
 
-use super::{Description, Family, Names};
+use super::{Description, Family, Head, Names, Task};
 use crate::config::{TransformerConfig, TransformerDefaults};
 
 const DEFAULTS: TransformerDefaults = TransformerDefaults {
@@ -30,7 +30,7 @@ const NAMES: Names = Names {
     embedding: "wte",
     positions: Some("wpe"),
     layers: "h",
-    last_norm: "ln_f",
+    last_norm: Some("ln_f"),
     // Masks, which older checkpoints have as tensors.
     ignored: &["attn.bias", "crossattention.bias", "rotary_emb.inv_freq"],
     qkv: &["attn.c_attn"],
@@ -45,7 +45,7 @@ const NAMES: Names = Names {
 /// `GPT2LMHeadModel` and its base.
 pub const FAMILY: Family = Family {
     model_type: "gpt2",
-    classes: ["GPT2Model", "GPT2LMHeadModel"],
+    classes: &[(Task::Base, "GPT2Model"), (Task::CausalLm, "GPT2LMHeadModel")],
     own_keys: &[
         "n_embd",
         "n_positions",
@@ -85,4 +85,5 @@ pub const FAMILY: Family = Family {
             ..llama
         })
     },
+    head: Head::of_decoder,
 };

@@ -1,6 +1,6 @@
 //! Mistral. Semantics: transformers' `modeling_mistral.py`.
 
-use super::{Description, Family};
+use super::{Description, Family, Head, Task};
 use crate::config::{TransformerConfig, TransformerDefaults};
 
 const DEFAULTS: TransformerDefaults = TransformerDefaults {
@@ -13,7 +13,7 @@ const DEFAULTS: TransformerDefaults = TransformerDefaults {
 /// `MistralForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "mistral",
-    classes: ["MistralModel", "MistralForCausalLM"],
+    classes: &[(Task::Base, "MistralModel"), (Task::CausalLm, "MistralForCausalLM")],
     own_keys: &[],
     describe: |raw| {
         let config = TransformerConfig::parse(raw, &DEFAULTS)?;
@@ -22,4 +22,5 @@ pub const FAMILY: Family = Family {
         let windows = vec![window; config.num_hidden_layers];
         Ok(Description { qkv_bias: false, output_bias: false, mlp_bias: false, windows, ..Description::llama(config) })
     },
+    head: Head::of_decoder,
 };

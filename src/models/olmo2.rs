@@ -1,6 +1,6 @@
 //! OLMo 2. Semantics: transformers' `modeling_olmo2.py`.
 
-use super::{Description, Family, Names};
+use super::{Description, Family, Head, Names, Task};
 use crate::config::{TransformerConfig, TransformerDefaults};
 
 const DEFAULTS: TransformerDefaults = TransformerDefaults {
@@ -18,10 +18,11 @@ const NAMES: Names = Names { input_norm: None, mlp_norm: None, ..Names::GEMMA }.
 /// `Olmo2ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "olmo2",
-    classes: ["Olmo2Model", "Olmo2ForCausalLM"],
+    classes: &[(Task::Base, "Olmo2Model"), (Task::CausalLm, "Olmo2ForCausalLM")],
     own_keys: &[],
     describe: |raw| {
         let config = TransformerConfig::parse(raw, &DEFAULTS)?;
         Ok(Description { mlp_bias: false, names: NAMES, qk_norm_over_all: true, ..Description::llama(config) })
     },
+    head: Head::of_decoder,
 };

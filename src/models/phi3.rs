@@ -1,6 +1,6 @@
 //! Phi-3 and Phi-4. Semantics: transformers' `modeling_phi3.py`.
 
-use super::{Description, Family, Names};
+use super::{Description, Family, Head, Names, Task};
 use crate::config::{TransformerConfig, TransformerDefaults};
 
 const DEFAULTS: TransformerDefaults = TransformerDefaults {
@@ -20,7 +20,7 @@ const NAMES: Names = Names { qkv: &["self_attn.qkv_proj"], gate_up: &["mlp.gate_
 /// `Phi3ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "phi3",
-    classes: ["Phi3Model", "Phi3ForCausalLM"],
+    classes: &[(Task::Base, "Phi3Model"), (Task::CausalLm, "Phi3ForCausalLM")],
     own_keys: &["original_max_position_embeddings"],
     describe: |raw| {
         let config = TransformerConfig::parse(raw, &DEFAULTS)?;
@@ -34,4 +34,5 @@ pub const FAMILY: Family = Family {
             ..Description::llama(config)
         })
     },
+    head: Head::of_decoder,
 };

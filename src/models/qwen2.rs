@@ -1,6 +1,6 @@
 //! Qwen2 and Qwen2.5. Semantics: transformers' `modeling_qwen2.py`.
 
-use super::{Description, Family};
+use super::{Description, Family, Head, Task};
 use crate::config::{ConfigError, ModelConfig, TransformerConfig, TransformerDefaults};
 
 const DEFAULTS: TransformerDefaults = TransformerDefaults {
@@ -28,11 +28,12 @@ pub(super) fn windows(raw: &ModelConfig, config: &TransformerConfig) -> Result<V
 /// `Qwen2ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "qwen2",
-    classes: ["Qwen2Model", "Qwen2ForCausalLM"],
+    classes: &[(Task::Base, "Qwen2Model"), (Task::CausalLm, "Qwen2ForCausalLM")],
     own_keys: KEYS,
     describe: |raw| {
         let config = TransformerConfig::parse(raw, &DEFAULTS)?;
         let windows = windows(raw, &config)?;
         Ok(Description { qkv_bias: true, output_bias: false, mlp_bias: false, windows, ..Description::llama(config) })
     },
+    head: Head::of_decoder,
 };

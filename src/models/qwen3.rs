@@ -1,6 +1,6 @@
 //! Qwen3. Semantics: transformers' `modeling_qwen3.py`.
 
-use super::{Description, Family, Names, qwen2};
+use super::{Description, Family, Head, Names, Task, qwen2};
 use crate::config::{TransformerConfig, TransformerDefaults};
 
 const DEFAULTS: TransformerDefaults = TransformerDefaults {
@@ -17,7 +17,7 @@ const DEFAULTS: TransformerDefaults = TransformerDefaults {
 /// `Qwen3ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "qwen3",
-    classes: ["Qwen3Model", "Qwen3ForCausalLM"],
+    classes: &[(Task::Base, "Qwen3Model"), (Task::CausalLm, "Qwen3ForCausalLM")],
     own_keys: qwen2::KEYS,
     describe: |raw| {
         let config = TransformerConfig::parse(raw, &DEFAULTS)?;
@@ -25,4 +25,5 @@ pub const FAMILY: Family = Family {
         let names = Names::LLAMA.with_qk_norm();
         Ok(Description { mlp_bias: false, names, windows, ..Description::llama(config) })
     },
+    head: Head::of_decoder,
 };

@@ -1,6 +1,6 @@
 //! SmolLM3. Semantics: transformers' `modeling_smollm3.py`.
 
-use super::{Description, Family};
+use super::{Description, Family, Head, Task};
 use crate::config::{TransformerConfig, TransformerDefaults};
 
 const DEFAULTS: TransformerDefaults = TransformerDefaults {
@@ -21,7 +21,7 @@ const DEFAULTS: TransformerDefaults = TransformerDefaults {
 /// `SmolLM3ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "smollm3",
-    classes: ["SmolLM3Model", "SmolLM3ForCausalLM"],
+    classes: &[(Task::Base, "SmolLM3Model"), (Task::CausalLm, "SmolLM3ForCausalLM")],
     own_keys: &["no_rope_layers", "no_rope_layer_interval", "use_sliding_window"],
     describe: |raw| {
         let config = TransformerConfig::parse(raw, &DEFAULTS)?;
@@ -38,4 +38,5 @@ pub const FAMILY: Family = Family {
         let ropes = rotated.into_iter().map(|rotated| rotated.then_some(0)).collect();
         Ok(Description { windows, ropes, ..Description::llama(config) })
     },
+    head: Head::of_decoder,
 };

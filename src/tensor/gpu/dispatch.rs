@@ -16,6 +16,10 @@ pub enum BufferName {
     Step,
     /// The ids of the tokens that run; the next token's id after the choice.
     Ids,
+    /// The types of the tokens that run.
+    TokenTypes,
+    /// Their positions, where the model numbers them.
+    PositionIds,
     /// A layer's keys.
     Keys(usize),
     /// A layer's values.

@@ -10,7 +10,9 @@ use super::dispatch::{Activations, BufferName, Dispatch, Grid, Shape, stride};
 use super::kernel::{Constant, Kernel, MANY_ROWS, Reduction, Source, Storage, Tiles, Tuning, Vector};
 use crate::Result;
 use crate::config::Activation;
-use crate::tensor::ops::{Attention, LayerNorm, Linear, Ops, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId};
+use crate::tensor::ops::{
+    Attention, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId,
+};
 use crate::weights::layout::Layout;
 
 /// Logits that one workgroup of argmax looks through; each leaves a candidate of 8 bytes.
@@ -30,6 +32,7 @@ fn activation_number(f: Activation) -> u32 {
         Activation::Gelu => 2,
         Activation::QuickGelu => 3,
         Activation::Relu => 4,
+        Activation::Tanh => 5,
     }
 }
 
@@ -174,7 +177,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn one_row(&self, x: Tensor) -> bool {
-        x.rows == Rows::Last || self.mode == Mode::Decode
+        x.rows == Rows::One || self.mode == Mode::Decode
     }
 
     fn per_token(&self, x: u32) -> Grid {
@@ -185,20 +188,29 @@ impl<'a> Recorder<'a> {
         Constant::U32("WORKGROUP", self.tuning.workgroup)
     }
 
-    /// Rows of a table: those of the tokens' ids are written to x, those of their positions are added to it.
-    fn rows_of(&mut self, table: WeightId, x: Tensor, scale: f32, positions: bool) -> Result<()> {
+    /// Rows of a table by the tokens' ids are written to x, or those by other numbers of theirs are added to it.
+    fn rows_of(&mut self, table: WeightId, x: Tensor, scale: f32, add: Option<Number>) -> Result<()> {
         let layout = self.layout(table)?;
         let quads = (layout.stride / 4) as u32;
+        let ids = match add {
+            None | Some(Number::Position) => BufferName::Ids,
+            Some(Number::PositionId) => BufferName::PositionIds,
+            Some(Number::TokenType) => BufferName::TokenTypes,
+        };
         for (index, part) in layout.parts.iter().enumerate() {
             self.push(
                 Kernel {
                     source: Source::Embed,
                     storage: Some(layout.storage),
                     reduction: None,
-                    constants: vec![self.workgroup(), Constant::Bool("POSITIONS", positions)],
+                    constants: vec![
+                        self.workgroup(),
+                        Constant::Bool("POSITIONS", add == Some(Number::Position)),
+                        Constant::Bool("ADD", add.is_some()),
+                    ],
                 },
                 vec![part.rows as u32, quads, part.first as u32, scale.to_bits()],
-                vec![BufferName::Weight(table, index), BufferName::Ids, BufferName::Activation(x.id), BufferName::Step],
+                vec![BufferName::Weight(table, index), ids, BufferName::Activation(x.id), BufferName::Step],
                 self.per_token(quads.div_ceil(self.tuning.workgroup)),
             );
         }
@@ -206,7 +218,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn layer_norm_of(&mut self, x: Tensor, norm: &LayerNorm, last: bool) -> Tensor {
-        let y = self.allocate(x.width, if last { Rows::Last } else { x.rows });
+        let y = self.allocate(x.width, if last { Rows::One } else { x.rows });
         let kernel = Kernel {
             source: Source::LayerNorm,
             storage: None,
@@ -215,6 +227,7 @@ impl<'a> Recorder<'a> {
                 self.workgroup(),
                 Constant::U32("LANES", self.tuning.workgroup),
                 Constant::Bool("LAST", last),
+                Constant::Bool("BIAS", norm.bias.is_some()),
             ],
         };
         self.push(
@@ -223,18 +236,18 @@ impl<'a> Recorder<'a> {
             vec![
                 BufferName::Activation(x.id),
                 BufferName::Weight(norm.weight, 0),
-                BufferName::Weight(norm.bias, 0),
+                BufferName::Weight(norm.bias.unwrap_or(norm.weight), 0),
                 BufferName::Activation(y.id),
                 BufferName::Step,
             ],
-            if last { Grid::Fixed(1) } else { self.per_token(1) },
+            if y.rows == Rows::One { Grid::Fixed(1) } else { self.per_token(1) },
         );
         y
     }
 
     /// Changes each element of x: caps it, or else activates it.
     fn in_place(&mut self, x: Tensor, cap: Option<f32>, activation: u32) {
-        let rows = if x.rows == Rows::Last { 1 } else { u32::MAX };
+        let rows = if x.rows == Rows::One { 1 } else { u32::MAX };
         let groups = (x.width as u32).div_ceil(self.tuning.workgroup);
         let constants =
             vec![self.workgroup(), Constant::Bool("SOFTCAP", cap.is_some()), Constant::U32("ACTIVATION", activation)];
@@ -249,7 +262,7 @@ impl<'a> Recorder<'a> {
     fn norm(&mut self, x: Tensor, norm: &RmsNorm, last: bool, add_to: Option<Tensor>) -> Result<Tensor> {
         let y = match add_to {
             Some(y) => y,
-            None => self.allocate(x.width, if last { Rows::Last } else { x.rows }),
+            None => self.allocate(x.width, if last { Rows::One } else { x.rows }),
         };
         let quads = stride(x.width) / 4;
         let kernel = Kernel {
@@ -272,7 +285,7 @@ impl<'a> Recorder<'a> {
                 BufferName::Activation(y.id),
                 BufferName::Step,
             ],
-            if last { Grid::Fixed(1) } else { self.per_token(1) },
+            if y.rows == Rows::One { Grid::Fixed(1) } else { self.per_token(1) },
         );
         Ok(y)
     }
@@ -402,6 +415,7 @@ impl<'a> Recorder<'a> {
             Constant::U32("HEAD_DIM", head_dim as u32),
             Constant::U32("ROTARY", rotated(attention)),
             Constant::Bool("SOFTCAP", softcap.is_some()),
+            Constant::Bool("CAUSAL", attention.causal),
             Constant::Bool("SPLIT", split),
         ];
         constants.extend(norm_constants(norm));
@@ -435,7 +449,7 @@ impl<'a> Recorder<'a> {
 
     /// Whether one token runs, and its kernel can rotate: whole quads, each with its partners half of what is rotated away.
     fn alone(&self, attention: &Attention) -> bool {
-        self.mode == Mode::Decode && rotated(attention).is_multiple_of(8)
+        self.mode == Mode::Decode && attention.causal && rotated(attention).is_multiple_of(8)
     }
 
     /// One token's attention, which normalises, rotates and appends too: by a workgroup for each four query heads that share a key
@@ -451,7 +465,7 @@ impl<'a> Recorder<'a> {
             return attended;
         };
         let (span, most) = (splits.span, splits.most(x * y));
-        let parts = self.allocate(heads * most as usize * (head_dim + 4), Rows::Last);
+        let parts = self.allocate(heads * most as usize * (head_dim + 4), Rows::One);
         let window = window(attention);
         let form = Form { source: Source::AttentionSplit, split: true, norm };
         self.attend(form, qkv, parts, attention, Grid::Split { x, y, span, most, window });
@@ -483,13 +497,26 @@ impl<'a> Recorder<'a> {
 impl Ops for Recorder<'_> {
     fn embed(&mut self, table: WeightId, width: usize, scale: f32) -> Result<Tensor> {
         let x = self.allocate(width, Rows::All);
-        self.rows_of(table, x, scale, false)?;
+        self.rows_of(table, x, scale, None)?;
         Ok(x)
     }
 
-    fn add_positions(&mut self, x: Tensor, table: WeightId) -> Result<Tensor> {
-        self.rows_of(table, x, 1.0, true)?;
+    fn add_rows(&mut self, x: Tensor, table: WeightId, by: Number) -> Result<Tensor> {
+        self.rows_of(table, x, 1.0, Some(by))?;
         Ok(x)
+    }
+
+    fn pool(&mut self, x: Tensor, pool: Pool) -> Result<Tensor> {
+        let y = self.allocate(x.width, Rows::One);
+        let quads = (stride(x.width) / 4) as u32;
+        let constants = vec![self.workgroup(), Constant::Bool("MEAN", pool == Pool::Mean)];
+        self.push(
+            Kernel { source: Source::Pool, storage: None, reduction: None, constants },
+            vec![quads],
+            vec![BufferName::Activation(x.id), BufferName::Activation(y.id), BufferName::Step],
+            Grid::Fixed(quads.div_ceil(self.tuning.workgroup)),
+        );
+        Ok(y)
     }
 
     fn rms_norm(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
