@@ -80,8 +80,17 @@ export interface EngineTensor {
   data: Uint8Array<ArrayBufferLike>;
 }
 
+/** What a model is loaded for, which decides its head. */
+export type Task =
+  | "base"
+  | "causal-lm"
+  | "masked-lm"
+  | "sequence-classification"
+  | "token-classification"
+  | "question-answering";
+
 export interface EngineLoadOptions extends HubOptions {
-  task?: "base" | "causal-lm";
+  task?: Task;
   /** A config.json's text, to be taken instead of the repo's. */
   config_json?: string;
   /** Another source, whose config is to be taken. */
@@ -128,8 +137,26 @@ export interface EngineGenerateOptions {
   signal?: AbortSignal;
 }
 
+export interface EngineForwardOptions {
+  token_type_ids?: Uint32Array;
+  all_logits?: boolean;
+  output_hidden_states?: boolean;
+  signal?: AbortSignal;
+}
+
+/** Numbers in row-major order. */
+export interface EngineArray {
+  dims: number[];
+  data: Float32Array;
+}
+
+/** What a forward pass of one text gives, by its name in transformers; `hidden_states.0` and on where they were asked for. */
+export type EngineOutput = Record<string, EngineArray>;
+
 export interface EngineModel {
   class_name(): string;
+  /** What a forward pass takes. */
+  input_names(): string[];
   loading_info(): LoadingInfo;
   load_sharded_checkpoint(
     source: string | object,
@@ -144,7 +171,7 @@ export interface EngineModel {
   stats(): ModelStats;
   get_memory_footprint(): number;
   ready(): Promise<void>;
-  forward(input_ids: Uint32Array, options: { all_logits?: boolean; signal?: AbortSignal }): Promise<Float32Array>;
+  forward(input_ids: Uint32Array, options: EngineForwardOptions): Promise<EngineOutput>;
   generate(input_ids: Uint32Array, options: EngineGenerateOptions): Promise<Uint32Array>;
   dispose(): void;
   free(): void;

@@ -1,4 +1,12 @@
-export { AutoModel, type AutoModelClass, AutoModelForCausalLM } from "./auto.js";
+export {
+  AutoModel,
+  type AutoModelClass,
+  AutoModelForCausalLM,
+  AutoModelForMaskedLM,
+  AutoModelForQuestionAnswering,
+  AutoModelForSequenceClassification,
+  AutoModelForTokenClassification,
+} from "./auto.js";
 export {
   type CachedFileInfo,
   type CachedRepoInfo,
@@ -14,10 +22,12 @@ export type { AdapterStats, Device, LayerInfo, ModelStats, ProgressInfo } from "
 export { type Env, env, type WasmPaths } from "./env.js";
 export { ERROR_CODES, type ErrorCode, LayerlineError } from "./errors.js";
 export type { GenerateInputs, GenerationOptions } from "./generation_options.js";
+export type { GridLike } from "./grid.js";
 export type { IdsLike } from "./inputs.js";
 export { load_sharded_checkpoint } from "./load_sharded_checkpoint.js";
 export type { IncompatibleKeys, LoadingInfo } from "./loading_info.js";
-export { type BaseModelOutput, type CausalLMOutput, type ModelInputs, PreTrainedModel } from "./model.js";
+export { type ForwardOutput, PreTrainedModel } from "./model.js";
+export type { ModelInputs } from "./model_inputs.js";
 export type {
   DType,
   ModelOptions,
@@ -25,6 +35,16 @@ export type {
   PretrainedOptions,
   ShardedCheckpointOptions,
 } from "./options.js";
+export type {
+  BaseModelOutput,
+  CausalLMOutput,
+  MaskedLMOutput,
+  QuestionAnsweringModelOutput,
+  SequenceClassifierOutput,
+  TokenClassifierOutput,
+  WithHiddenStates,
+  WithLoss,
+} from "./outputs.js";
 export type { ModelSource, RepoFiles } from "./source.js";
 export type { RawTensor, StateDict } from "./state_dict.js";
 export { InterruptableStoppingCriteria, StoppingCriteria, StoppingCriteriaList } from "./stopping.js";
