@@ -180,6 +180,12 @@ export interface EngineModel {
 export interface EngineModule {
   default(input?: { module_or_path: URL | string | Uint8Array }): Promise<unknown>;
   load_config(source: string | object, options: HubOptions & { signal?: AbortSignal }): Promise<string>;
+  /** Small texts of a repo, all at one commit; undefined where it lacks a file. */
+  read_files(
+    source: string | object,
+    paths: string[],
+    options: HubOptions & { signal?: AbortSignal },
+  ): Promise<(string | undefined)[]>;
   /** JSON of an `HFCacheInfo`. */
   scan_cache(cache_dir: string): Promise<string>;
   delete_cached(cache_dir: string, repo_id: string, endpoint?: string, revision?: string): Promise<void>;
@@ -201,11 +207,13 @@ export interface TextTokenizer {
     text: string,
     text_pair: string | undefined,
     add_special_tokens: boolean,
+    max_length: number | undefined,
   ): { ids: Uint32Array; type_ids: Uint32Array; attention_mask: Uint32Array };
   decode(ids: Uint32Array, skip_special_tokens: boolean): string;
   token_to_id(token: string): number | undefined;
   id_to_token(id: number): string | undefined;
   apply_chat_template(messages: readonly object[], options: Record<string, unknown>): string;
+  all_special_ids(): Uint32Array;
   special_tokens(): Record<string, string | number | undefined>;
   config(): string;
   vocab_size(): number;

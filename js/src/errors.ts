@@ -50,6 +50,8 @@ export const ERROR_CODES = [
   "CONTEXT_LENGTH",
   /** A model without a language model head was asked for tokens. */
   "NO_HEAD",
+  /** There is no pipeline for this task. */
+  "UNSUPPORTED_TASK",
   // The GPU.
   "WEBGPU_UNAVAILABLE",
   "WEBGPU_REFUSED",

@@ -45,17 +45,50 @@ export type {
   WithHiddenStates,
   WithLoss,
 } from "./outputs.js";
+export type {
+  FeatureExtractionOptions,
+  FeatureExtractionPipeline,
+} from "./pipelines/feature_extraction.js";
+export type { FillMaskOptions, FillMaskPipeline, FillMaskSingle } from "./pipelines/fill_mask.js";
+export { type PipelineOf, type PipelineOptions, type PipelineTask, pipeline } from "./pipelines/index.js";
+export type {
+  QuestionAnsweringOptions,
+  QuestionAnsweringPipeline,
+  QuestionAnsweringSingle,
+} from "./pipelines/question_answering.js";
+export type {
+  TextClassificationOptions,
+  TextClassificationPipeline,
+  TextClassificationSingle,
+} from "./pipelines/text_classification.js";
+export type {
+  Chat,
+  ChatGenerationSingle,
+  TextGenerationOptions,
+  TextGenerationPipeline,
+  TextGenerationSingle,
+} from "./pipelines/text_generation.js";
+export type {
+  TokenClassificationGroup,
+  TokenClassificationOptions,
+  TokenClassificationPipeline,
+  TokenClassificationSingle,
+} from "./pipelines/token_classification.js";
+export type {
+  ZeroShotClassificationOptions,
+  ZeroShotClassificationPipeline,
+  ZeroShotClassificationSingle,
+} from "./pipelines/zero_shot_classification.js";
 export type { ModelSource, RepoFiles } from "./source.js";
 export type { RawTensor, StateDict } from "./state_dict.js";
 export { InterruptableStoppingCriteria, StoppingCriteria, StoppingCriteriaList } from "./stopping.js";
 export { BaseStreamer, TextStreamer, type TextStreamerOptions } from "./streamer.js";
 export { type DataType, type DataTypeMap, type Element, type NestedArray, type SliceRange, Tensor } from "./tensor.js";
+export type { BatchEncoding, TokenizeOptions } from "./tokenize.js";
 export {
   AutoTokenizer,
-  type BatchEncoding,
   type ChatTemplateOptions,
   type DecodeOptions,
   type Message,
   PreTrainedTokenizer,
-  type TokenizeOptions,
 } from "./tokenizer.js";

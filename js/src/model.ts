@@ -61,6 +61,11 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     this.hf_device_map = hf_device_map;
   }
 
+  /** What a forward pass takes, as transformers' tokenizers name it: with `token_type_ids` or without. */
+  get input_names(): readonly string[] {
+    return this.#backend.facts.input_names;
+  }
+
   /** @internal */
   override _call(inputs: ModelInputs): Promise<unknown> {
     return this.forward(inputs);
@@ -74,11 +79,7 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
   async forward<Hidden extends boolean | null = false, Labels extends GridLike | null | undefined = undefined>(
     inputs: ForwardInputs<Hidden, Labels>,
   ): Promise<ForwardOutput<Output, Hidden, Labels>> {
-    const { batch, last_only, output_hidden_states, signal } = check_model_inputs(
-      inputs,
-      this.#task,
-      this.#backend.facts.input_names,
-    );
+    const { batch, last_only, output_hidden_states, signal } = check_model_inputs(inputs, this.#task, this.input_names);
     const loss = loss_function(this.#task, inputs, batch, this.config);
     if (inputs.attention_mask == null) this.#warn_once(padding_warning(this.config, batch));
     const outputs = await this.#in_turn(signal, async () => {

@@ -107,7 +107,8 @@ export interface CheckedModelOptions {
 }
 
 const TEXT_KEYS = ["revision", "subfolder", "endpoint", "mirror"] as const;
-const SHARED_KEYS = [...TEXT_KEYS, ...CACHE_KEYS, "token", "signal", "progress_callback"];
+/** The options of everything that is read from a repo. */
+export const SHARED_KEYS: readonly string[] = [...TEXT_KEYS, ...CACHE_KEYS, "token", "signal", "progress_callback"];
 const MADE_KEYS = [
   "dtype",
   "torch_dtype",
