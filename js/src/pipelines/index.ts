@@ -54,7 +54,7 @@ export type PipelineOf<T extends PipelineTask> = T extends keyof Aliases
 /** The options of `from_pretrained`, for the model and its tokenizer. */
 export type PipelineOptions = Omit<PretrainedModelOptions, "state_dict" | "output_loading_info">;
 
-type Open<P> = (task: PipelineTask, source: ModelSource, options: PipelineOptions) => Promise<P>;
+type Open<P> = (task: keyof Pipelines, source: ModelSource, options: PipelineOptions) => Promise<P>;
 
 /** Loads a task's model and its tokenizer side by side, and makes the pipeline of them. */
 function opens<Output, P>(model: AutoModelClass<Output>, Made: new (parts: PipelineParts<Output>) => P): Open<P> {
@@ -110,5 +110,5 @@ export async function pipeline<T extends PipelineTask>(
     const value: unknown = Reflect.get(options, option);
     if (value != null) refuse_option(option, value, "Load the model and its tokenizer apart.");
   }
-  return (await known(task, model, options)) as PipelineOf<T>;
+  return (await known(name, model, options)) as PipelineOf<T>;
 }
