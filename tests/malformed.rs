@@ -299,7 +299,7 @@ proptest! {
         let json = |value: &serde_json::Value| serde_json::to_vec(value).unwrap();
         let files = TokenizerFiles { tokenizer_json: &changed(json(&case["tokenizer"]), &changes), ..Default::default() };
         if let Ok(tokenizer) = Tokenizer::from_files(files) {
-            let _ = tokenizer.encode("a b\u{e9} 7", None, true).and_then(|encoding| tokenizer.decode(&encoding.ids, true));
+            let _ = tokenizer.encode("a b\u{e9} 7", None, true, None).and_then(|encoding| tokenizer.decode(&encoding.ids, true));
         }
         let config = changed(json(&case["config"]), &changes);
         let tokenizer_json = json(&case["tokenizer"]);

@@ -60,7 +60,7 @@ fn texts_are_tokenized_as_in_transformers() {
         assert_eq!(tokenizer.special_tokens().count(), golden["special_tokens"].as_object().unwrap().len(), "{name}");
         for case in golden["cases"].as_array().unwrap() {
             let (text, pair) = (case["text"].as_str().unwrap(), case["pair"].as_str());
-            let encoding = tokenizer.encode(text, pair, case["add_special_tokens"].as_bool().unwrap()).unwrap();
+            let encoding = tokenizer.encode(text, pair, case["add_special_tokens"].as_bool().unwrap(), None).unwrap();
             assert_eq!(encoding.ids, ids(&case["ids"]), "{name}: {text:?}");
             assert_eq!(encoding.type_ids, ids(&case["type_ids"]), "{name}: {text:?}");
             assert_eq!(encoding.attention_mask, ids(&case["attention_mask"]), "{name}: {text:?}");
@@ -73,12 +73,63 @@ fn texts_are_tokenized_as_in_transformers() {
     }
 }
 
+/// A word a token, `[CLS]` and `[SEP]` around them as BERT has them.
+fn words(config: Value) -> Tokenizer {
+    let special = |id: u32, name: &str| json!({"id": id, "content": name, "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false});
+    let piece = |kind: &str, id: &str, type_id: u32| json!({kind: {"id": id, "type_id": type_id}});
+    let (cls, sep) = (piece("SpecialToken", "[CLS]", 0), piece("SpecialToken", "[SEP]", 0));
+    let tokenizer = json!({
+        "version": "1.0",
+        "added_tokens": [special(0, "[PAD]"), special(1, "[CLS]"), special(2, "[SEP]")],
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "model": {
+            "type": "WordLevel",
+            "vocab": {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3, "b": 4, "c": 5, "d": 6, "e": 7, "f": 8},
+            "unk_token": "[PAD]",
+        },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [cls, piece("Sequence", "A", 0), sep],
+            "pair": [cls, piece("Sequence", "A", 0), sep, piece("Sequence", "B", 1), piece("SpecialToken", "[SEP]", 1)],
+            "special_tokens": {
+                "[CLS]": {"id": "[CLS]", "ids": [1], "tokens": ["[CLS]"]},
+                "[SEP]": {"id": "[SEP]", "ids": [2], "tokens": ["[SEP]"]},
+            },
+        },
+    });
+    load(&tokenizer, &config).unwrap()
+}
+
+#[test]
+fn long_texts_are_cut_inside_their_special_tokens() {
+    let tokenizer = words(json!({}));
+    let cut = |text, pair, special, max_length| {
+        let encoding = tokenizer.encode(text, pair, special, Some(max_length)).unwrap();
+        assert_eq!(encoding.ids.len(), encoding.attention_mask.len());
+        (encoding.ids, encoding.type_ids)
+    };
+    assert_eq!(cut("a b c d", None, true, 4), (vec![1, 3, 4, 2], vec![0; 4]));
+    assert_eq!(cut("a b c d", None, false, 3), (vec![3, 4, 5], vec![0; 3]));
+    assert_eq!(cut("a b", None, true, 9), (vec![1, 3, 4, 2], vec![0; 4]));
+    assert_eq!(cut("a b c d", None, true, 2), (vec![1, 2], vec![0; 2]));
+    // The longer of the two first, then both.
+    assert_eq!(cut("a b", Some("c d e f"), true, 7), (vec![1, 3, 4, 2, 5, 6, 2], vec![0, 0, 0, 0, 1, 1, 1]));
+    assert_eq!(cut("a b c d", Some("e"), true, 6), (vec![1, 3, 4, 2, 7, 2], vec![0, 0, 0, 0, 1, 1]));
+    assert_eq!(cut("a b c", Some("d e f"), true, 6), (vec![1, 3, 2, 6, 7, 2], vec![0, 0, 0, 1, 1, 1]));
+    let error = tokenizer.encode("a", Some("b"), true, Some(2)).unwrap_err();
+    assert_eq!(error.code(), "TOKENIZER");
+    assert!(error.to_string().contains("max_length of 2 has no room for the 3 special tokens"), "{error}");
+
+    let from_the_left = words(json!({"truncation_side": "left"}));
+    assert_eq!(from_the_left.encode("a b c d", None, true, Some(4)).unwrap().ids, [1, 5, 6, 2]);
+}
+
 #[test]
 fn a_stream_waits_for_whole_characters() {
     let golden = golden("small_tokenizers.json");
     let tokenizer = load(&golden[0]["tokenizer"], &golden[0]["config"]).unwrap();
     let text = "a😀b";
-    let encoding = tokenizer.encode(text, None, false).unwrap();
+    let encoding = tokenizer.encode(text, None, false, None).unwrap();
     assert!(encoding.ids.len() > 3, "the emoji must be several tokens for this test");
     let mut stream = DecodeStream::new(false);
     let pieces: Vec<_> = encoding.ids.iter().filter_map(|&id| stream.push(&tokenizer, id).unwrap()).collect();

@@ -1,9 +1,9 @@
 import { InlineBackend } from "./backend.js";
 import type { PretrainedConfig } from "./config.js";
-import type { EngineLoadOptions } from "./engine.js";
+import type { Task } from "./engine.js";
 import { LayerlineError } from "./errors.js";
 import { type LoadingInfo, warnings_of } from "./loading_info.js";
-import { type BaseModelOutput, type CausalLMOutput, PreTrainedModel } from "./model.js";
+import { PreTrainedModel } from "./model.js";
 import {
   type CheckedModelOptions,
   check_model_options,
@@ -12,6 +12,14 @@ import {
   type PretrainedModelOptions,
   type PretrainedOptions,
 } from "./options.js";
+import type {
+  BaseModelOutput,
+  CausalLMOutput,
+  MaskedLMOutput,
+  QuestionAnsweringModelOutput,
+  SequenceClassifierOutput,
+  TokenClassifierOutput,
+} from "./outputs.js";
 import { refuse_option } from "./refuse.js";
 import { check_source, type ModelSource, source_name } from "./source.js";
 import { WorkerBackend } from "./worker_backend.js";
@@ -41,10 +49,7 @@ export interface AutoModelClass<Output> {
   ): Promise<PreTrainedModel<Output>>;
 }
 
-function auto_class<Output>(
-  task: NonNullable<EngineLoadOptions["task"]>,
-  output: "logits" | "last_hidden_state",
-): AutoModelClass<Output> {
+function auto_class<Output>(task: Task): AutoModelClass<Output> {
   async function open(source: string | object | null, checked: CheckedModelOptions) {
     const { engine, config_source, signal } = checked;
     if (checked.worker && typeof Worker === "undefined") {
@@ -57,7 +62,7 @@ function auto_class<Output>(
     const backend = await load(source, options, progress_callback, signal);
     const { facts } = backend;
     if (facts.without_gpu !== undefined) console.warn(`The model runs on the CPU alone. ${facts.without_gpu}`);
-    return { model: new PreTrainedModel<Output>(backend, output), facts };
+    return { model: new PreTrainedModel<Output>(backend, task), facts };
   }
 
   async function from_pretrained(source: ModelSource | null, options: PretrainedModelOptions = {}) {
@@ -92,11 +97,26 @@ function source_of(source: ModelSource | null, { engine }: CheckedModelOptions):
   return null;
 }
 
-/** Causal language models: they give logits, and `generate` text. */
-export const AutoModelForCausalLM: AutoModelClass<CausalLMOutput> = auto_class("causal-lm", "logits");
-
 /** Models without a head: they give hidden states. */
-export const AutoModel: AutoModelClass<BaseModelOutput> = auto_class("base", "last_hidden_state");
+export const AutoModel: AutoModelClass<BaseModelOutput> = auto_class("base");
+
+/** Causal language models: they give logits of each next token, and `generate` text. */
+export const AutoModelForCausalLM: AutoModelClass<CausalLMOutput> = auto_class("causal-lm");
+
+/** Masked language models: they give logits of each token itself. */
+export const AutoModelForMaskedLM: AutoModelClass<MaskedLMOutput> = auto_class("masked-lm");
+
+/** Models that put texts, or pairs of them, into classes. */
+export const AutoModelForSequenceClassification: AutoModelClass<SequenceClassifierOutput> =
+  auto_class("sequence-classification");
+
+/** Models that put each token into a class. */
+export const AutoModelForTokenClassification: AutoModelClass<TokenClassifierOutput> =
+  auto_class("token-classification");
+
+/** Models that find the answer to a question in a text. */
+export const AutoModelForQuestionAnswering: AutoModelClass<QuestionAnsweringModelOutput> =
+  auto_class("question-answering");
 
 function on_a_page(): boolean {
   return typeof window !== "undefined" && typeof document !== "undefined" && typeof Worker !== "undefined";

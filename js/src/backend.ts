@@ -1,8 +1,10 @@
 import type {
   Device,
+  EngineForwardOptions,
   EngineGenerateOptions,
   EngineLoadOptions,
   EngineModel,
+  EngineOutput,
   LayerInfo,
   ModelStats,
   ProgressInfo,
@@ -14,6 +16,7 @@ import { engine } from "./wasm.js";
 /** What is known of a model as soon as `from_pretrained` resolves. */
 export interface ModelFacts {
   class_name: string;
+  input_names: string[];
   loading_info: LoadingInfo;
   config: string;
   generation_config: string | undefined;
@@ -23,6 +26,7 @@ export interface ModelFacts {
 
 export type LoadOptions = Omit<EngineLoadOptions, "signal" | "progress_callback">;
 export type ShardedOptions = Omit<Parameters<EngineModel["load_sharded_checkpoint"]>[1], "signal">;
+export type ForwardOptions = Omit<EngineForwardOptions, "signal">;
 export type GenerateOptions = Omit<EngineGenerateOptions, "signal" | "on_token">;
 
 /** A loaded model, in this thread or in a worker. Every rejection is a LayerlineError. */
@@ -37,8 +41,8 @@ export interface Backend {
     options: ShardedOptions,
     signal?: AbortSignal,
   ): Promise<IncompatibleKeys>;
-  /** Output of the last position, or row-major of all of them. */
-  forward(ids: Uint32Array, all_logits: boolean, signal?: AbortSignal): Promise<Float32Array>;
+  /** What comes out for one text without padding. */
+  forward(ids: Uint32Array, options: ForwardOptions, signal?: AbortSignal): Promise<EngineOutput>;
   /**
    * The prompt and the new ids.
    *
@@ -63,6 +67,7 @@ export class InlineBackend implements Backend {
     this.#model = model;
     this.facts = {
       class_name: model.class_name(),
+      input_names: model.input_names(),
       loading_info: model.loading_info(),
       config: model.config(),
       generation_config: model.generation_config(),
@@ -116,8 +121,8 @@ export class InlineBackend implements Backend {
     );
   }
 
-  forward(ids: Uint32Array, all_logits: boolean, signal?: AbortSignal): Promise<Float32Array> {
-    return layerline_errors(() => this.#model.forward(ids, { all_logits, ...(signal && { signal }) }));
+  forward(ids: Uint32Array, options: ForwardOptions, signal?: AbortSignal): Promise<EngineOutput> {
+    return layerline_errors(() => this.#model.forward(ids, { ...options, ...(signal && { signal }) }));
   }
 
   generate(

@@ -68,10 +68,14 @@ export function serve(port: Port, methods: Methods): void {
   };
 }
 
-/** Typed arrays of results are handed over, not copied: logits can be a hundred megabytes. */
+/** Typed arrays of results, and of the objects in them, are handed over, not copied: logits can be a hundred megabytes. */
 function owned_buffers(result: unknown): Transferable[] {
-  const whole = ArrayBuffer.isView(result) && result.byteLength === result.buffer.byteLength;
-  return whole && result.buffer instanceof ArrayBuffer ? [result.buffer] : [];
+  if (ArrayBuffer.isView(result)) {
+    const whole = result.byteLength === result.buffer.byteLength;
+    return whole && result.buffer instanceof ArrayBuffer ? [result.buffer] : [];
+  }
+  const plain = typeof result === "object" && result !== null && Object.getPrototypeOf(result) === Object.prototype;
+  return plain ? [...new Set(Object.values(result).flatMap(owned_buffers))] : [];
 }
 
 export interface CallOptions {

@@ -49,6 +49,30 @@ export interface ConfigOverrides {
   rotary_pct?: number;
   rotary_emb_base?: number;
   use_parallel_residual?: boolean;
+  sep_token_id?: number | null;
+  num_labels?: number;
+  id2label?: Record<string | number, string>;
+  label2id?: Record<string, number>;
+  problem_type?: "regression" | "single_label_classification" | "multi_label_classification" | null;
+  type_vocab_size?: number;
+  position_embedding_type?: "absolute";
+  is_decoder?: boolean;
+  dim?: number;
+  hidden_dim?: number;
+  n_heads?: number;
+  n_layers?: number;
+  activation?: string;
+  sinusoidal_pos_embds?: boolean;
+  norm_eps?: number;
+  norm_bias?: boolean;
+  global_rope_theta?: number;
+  local_rope_theta?: number | null;
+  local_attention?: number;
+  global_attn_every_n_layers?: number;
+  classifier_pooling?: "cls" | "mean";
+  classifier_bias?: boolean;
+  classifier_activation?: string;
+  decoder_bias?: boolean;
 }
 
 /** The keys of {@link ConfigOverrides}; the compiler checks that none is missing. */
@@ -102,4 +126,28 @@ export const OVERRIDES: Record<keyof ConfigOverrides, true> = {
   rotary_pct: true,
   rotary_emb_base: true,
   use_parallel_residual: true,
+  sep_token_id: true,
+  num_labels: true,
+  id2label: true,
+  label2id: true,
+  problem_type: true,
+  type_vocab_size: true,
+  position_embedding_type: true,
+  is_decoder: true,
+  dim: true,
+  hidden_dim: true,
+  n_heads: true,
+  n_layers: true,
+  activation: true,
+  sinusoidal_pos_embds: true,
+  norm_eps: true,
+  norm_bias: true,
+  global_rope_theta: true,
+  local_rope_theta: true,
+  local_attention: true,
+  global_attn_every_n_layers: true,
+  classifier_pooling: true,
+  classifier_bias: true,
+  classifier_activation: true,
+  decoder_bias: true,
 };

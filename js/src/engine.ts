@@ -80,8 +80,17 @@ export interface EngineTensor {
   data: Uint8Array<ArrayBufferLike>;
 }
 
+/** What a model is loaded for, which decides its head. */
+export type Task =
+  | "base"
+  | "causal-lm"
+  | "masked-lm"
+  | "sequence-classification"
+  | "token-classification"
+  | "question-answering";
+
 export interface EngineLoadOptions extends HubOptions {
-  task?: "base" | "causal-lm";
+  task?: Task;
   /** A config.json's text, to be taken instead of the repo's. */
   config_json?: string;
   /** Another source, whose config is to be taken. */
@@ -128,8 +137,26 @@ export interface EngineGenerateOptions {
   signal?: AbortSignal;
 }
 
+export interface EngineForwardOptions {
+  token_type_ids?: Uint32Array;
+  all_logits?: boolean;
+  output_hidden_states?: boolean;
+  signal?: AbortSignal;
+}
+
+/** Numbers in row-major order. */
+export interface EngineArray {
+  dims: number[];
+  data: Float32Array;
+}
+
+/** What a forward pass of one text gives, by its name in transformers; `hidden_states.0` and on where they were asked for. */
+export type EngineOutput = Record<string, EngineArray>;
+
 export interface EngineModel {
   class_name(): string;
+  /** What a forward pass takes. */
+  input_names(): string[];
   loading_info(): LoadingInfo;
   load_sharded_checkpoint(
     source: string | object,
@@ -144,7 +171,7 @@ export interface EngineModel {
   stats(): ModelStats;
   get_memory_footprint(): number;
   ready(): Promise<void>;
-  forward(input_ids: Uint32Array, options: { all_logits?: boolean; signal?: AbortSignal }): Promise<Float32Array>;
+  forward(input_ids: Uint32Array, options: EngineForwardOptions): Promise<EngineOutput>;
   generate(input_ids: Uint32Array, options: EngineGenerateOptions): Promise<Uint32Array>;
   dispose(): void;
   free(): void;
@@ -153,6 +180,12 @@ export interface EngineModel {
 export interface EngineModule {
   default(input?: { module_or_path: URL | string | Uint8Array }): Promise<unknown>;
   load_config(source: string | object, options: HubOptions & { signal?: AbortSignal }): Promise<string>;
+  /** Small texts of a repo, all at one commit; undefined where it lacks a file. */
+  read_files(
+    source: string | object,
+    paths: string[],
+    options: HubOptions & { signal?: AbortSignal },
+  ): Promise<(string | undefined)[]>;
   /** JSON of an `HFCacheInfo`. */
   scan_cache(cache_dir: string): Promise<string>;
   delete_cached(cache_dir: string, repo_id: string, endpoint?: string, revision?: string): Promise<void>;
@@ -174,11 +207,13 @@ export interface TextTokenizer {
     text: string,
     text_pair: string | undefined,
     add_special_tokens: boolean,
+    max_length: number | undefined,
   ): { ids: Uint32Array; type_ids: Uint32Array; attention_mask: Uint32Array };
   decode(ids: Uint32Array, skip_special_tokens: boolean): string;
   token_to_id(token: string): number | undefined;
   id_to_token(id: number): string | undefined;
   apply_chat_template(messages: readonly object[], options: Record<string, unknown>): string;
+  all_special_ids(): Uint32Array;
   special_tokens(): Record<string, string | number | undefined>;
   config(): string;
   vocab_size(): number;

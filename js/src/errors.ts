@@ -44,10 +44,14 @@ export const ERROR_CODES = [
   // What was asked for.
   "UNSUPPORTED_OPTION",
   "INPUT_IDS",
+  /** Labels of another shape than the model's output, or of classes that it hasn't. */
+  "LABELS",
   /** The text is longer than the positions that the model has learned. */
   "CONTEXT_LENGTH",
   /** A model without a language model head was asked for tokens. */
   "NO_HEAD",
+  /** There is no pipeline for this task. */
+  "UNSUPPORTED_TASK",
   // The GPU.
   "WEBGPU_UNAVAILABLE",
   "WEBGPU_REFUSED",

@@ -20,21 +20,24 @@ export interface GenerationOptions {
   top_p?: number | null;
   /** For sampling: leaves out tokens of less than this share of the likeliest one's probability. */
   min_p?: number | null;
-  /** For sampling: the same seed gives the same tokens. Without it they differ from call to call. */
+  /** For sampling: the same seed gives the same tokens; each text of a batch has the next. Without it they always differ. */
   seed?: number | null;
   repetition_penalty?: number | null;
 }
 
 /** The argument of `model.generate`. */
 export interface GenerateInputs extends GenerationOptions {
-  /** Token ids of one prompt. */
+  /** Token ids of one prompt or of several, `[n]` or `[batch, n]`. */
   input_ids?: IdsLike | null;
   /** transformers.js' other name of `input_ids`. */
   inputs?: IdsLike | null;
-  /** Zeros where `input_ids` has padding, which must be on the left; else ones. */
+  /** Zeros where a row of `input_ids` has padding; else ones. Without it, `pad_token_id` at either end is padding. */
   attention_mask?: IdsLike | null;
+  /** What a tokenizer gives beside the ids; zeros, since decoders have no token types. */
+  token_type_ids?: IdsLike | null;
   /** Options in one object; those given directly go before them. */
   generation_config?: GenerationOptions | null;
+  /** Gets the tokens as they come, of one text alone. */
   streamer?: Pick<BaseStreamer, "put" | "end"> | null;
   stopping_criteria?: StoppingCriteria | readonly StoppingCriteria[] | null;
   signal?: AbortSignal | null;
@@ -61,6 +64,7 @@ const CALL_KEYS = [
   "input_ids",
   "inputs",
   "attention_mask",
+  "token_type_ids",
   "generation_config",
   "streamer",
   "stopping_criteria",
@@ -87,14 +91,14 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
 
 const REFUSED: Record<string, string> = {
   num_beams: "Beam search is not supported; leave it out for greedy search, or sample with do_sample: true.",
-  num_return_sequences: "One sequence is generated at a time; call generate again for another.",
+  num_return_sequences: "Each prompt is continued once; give it as often as you want continuations.",
   past_key_values: "The cache lives on the GPU and belongs to one call; give the whole prompt.",
   return_dict_in_generate: "generate returns the ids alone; scores come from model.forward.",
   output_scores: "generate returns the ids alone; scores come from model.forward.",
   output_logits: "generate returns the ids alone; logits come from model.forward.",
   use_cache: "Generation always uses the cache; leave it out.",
   logits_processor: "Tokens are chosen on the GPU, where no function of the page can look at the logits.",
-  token_type_ids: "Decoder-only models have no token types; leave it out.",
+  position_ids: "Positions are counted from a text's first token, without its padding; leave it out.",
   inputs_embeds: "Generation starts from token ids; give input_ids.",
 };
 

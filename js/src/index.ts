@@ -1,4 +1,12 @@
-export { AutoModel, type AutoModelClass, AutoModelForCausalLM } from "./auto.js";
+export {
+  AutoModel,
+  type AutoModelClass,
+  AutoModelForCausalLM,
+  AutoModelForMaskedLM,
+  AutoModelForQuestionAnswering,
+  AutoModelForSequenceClassification,
+  AutoModelForTokenClassification,
+} from "./auto.js";
 export {
   type CachedFileInfo,
   type CachedRepoInfo,
@@ -14,10 +22,12 @@ export type { AdapterStats, Device, LayerInfo, ModelStats, ProgressInfo } from "
 export { type Env, env, type WasmPaths } from "./env.js";
 export { ERROR_CODES, type ErrorCode, LayerlineError } from "./errors.js";
 export type { GenerateInputs, GenerationOptions } from "./generation_options.js";
+export type { GridLike } from "./grid.js";
 export type { IdsLike } from "./inputs.js";
 export { load_sharded_checkpoint } from "./load_sharded_checkpoint.js";
 export type { IncompatibleKeys, LoadingInfo } from "./loading_info.js";
-export { type BaseModelOutput, type CausalLMOutput, type ModelInputs, PreTrainedModel } from "./model.js";
+export { type ForwardOutput, PreTrainedModel } from "./model.js";
+export type { ModelInputs } from "./model_inputs.js";
 export type {
   DType,
   ModelOptions,
@@ -25,17 +35,61 @@ export type {
   PretrainedOptions,
   ShardedCheckpointOptions,
 } from "./options.js";
+export type {
+  BaseModelOutput,
+  CausalLMOutput,
+  MaskedLMOutput,
+  QuestionAnsweringModelOutput,
+  SequenceClassifierOutput,
+  TokenClassifierOutput,
+  WithHiddenStates,
+  WithLoss,
+} from "./outputs.js";
+export type {
+  FeatureExtractionOptions,
+  FeatureExtractionPipeline,
+} from "./pipelines/feature_extraction.js";
+export type { FillMaskOptions, FillMaskPipeline, FillMaskSingle } from "./pipelines/fill_mask.js";
+export { type PipelineOf, type PipelineOptions, type PipelineTask, pipeline } from "./pipelines/index.js";
+export type {
+  QuestionAnsweringOptions,
+  QuestionAnsweringPipeline,
+  QuestionAnsweringSingle,
+} from "./pipelines/question_answering.js";
+export type {
+  TextClassificationOptions,
+  TextClassificationPipeline,
+  TextClassificationSingle,
+} from "./pipelines/text_classification.js";
+export type {
+  Chat,
+  ChatGenerationSingle,
+  TextGenerationOptions,
+  TextGenerationPipeline,
+  TextGenerationSingle,
+} from "./pipelines/text_generation.js";
+export type {
+  TokenClassificationGroup,
+  TokenClassificationOptions,
+  TokenClassificationPipeline,
+  TokenClassificationSingle,
+} from "./pipelines/token_classification.js";
+export type {
+  ZeroShotClassificationOptions,
+  ZeroShotClassificationPipeline,
+  ZeroShotClassificationSingle,
+} from "./pipelines/zero_shot_classification.js";
+export { type EncodeOptions, SentenceTransformer } from "./sentence_transformer.js";
 export type { ModelSource, RepoFiles } from "./source.js";
 export type { RawTensor, StateDict } from "./state_dict.js";
 export { InterruptableStoppingCriteria, StoppingCriteria, StoppingCriteriaList } from "./stopping.js";
 export { BaseStreamer, TextStreamer, type TextStreamerOptions } from "./streamer.js";
 export { type DataType, type DataTypeMap, type Element, type NestedArray, type SliceRange, Tensor } from "./tensor.js";
+export type { BatchEncoding, TokenizeOptions } from "./tokenize.js";
 export {
   AutoTokenizer,
-  type BatchEncoding,
   type ChatTemplateOptions,
   type DecodeOptions,
   type Message,
   PreTrainedTokenizer,
-  type TokenizeOptions,
 } from "./tokenizer.js";

@@ -1,95 +1,116 @@
 import { LayerlineError } from "./errors.js";
+import { grid_of } from "./grid.js";
 import { Tensor } from "./tensor.js";
 
-type Ids = readonly number[] | readonly bigint[];
 type IdsArray = BigInt64Array | BigUint64Array | Int32Array | Uint32Array;
+type Ids = readonly number[] | readonly bigint[] | IdsArray;
 
-/** Token ids, or a mask over them: a tensor of shape [n] or [1, n], or a plain array of either shape. */
-export type IdsLike = Tensor | Ids | readonly Ids[] | IdsArray;
+/** Token ids, or a mask over them: a tensor of shape [n] or [batch, n], or arrays of either shape. */
+export type IdsLike = Tensor | Ids | readonly Ids[];
 
-/** A prompt as the engine takes it. */
-export interface Prompt {
-  /** All ids as they were given, padding too. */
+/** One text of a batch. */
+export interface Sequence {
+  /** All its ids as they were given, padding too. */
   given: Uint32Array;
-  /** How many of them, at the start, are padding. */
-  padding: number;
-  /** The ids without it. */
+  /** Where in them the text starts, and where it ends. */
+  start: number;
+  end: number;
+  /** The ids without padding. */
   ids: Uint32Array;
+  /** Their token types, where some were given. */
+  token_type_ids?: Uint32Array;
+}
+
+/** Texts of one length, padding included. */
+export interface Batch {
+  length: number;
+  sequences: Sequence[];
 }
 
 const UNSIGNED_32 = 0xffff_ffff;
 
-function row_of(value: IdsLike, name: string): ArrayLike<number | bigint> {
-  if (value instanceof Tensor) {
-    const batch = value.dims.length === 2 ? value.dims[0] : 1;
-    if (value.dims.length < 1 || value.dims.length > 2) {
-      throw new LayerlineError("INPUT_IDS", `${name} must have the shape [1, n], not [${value.dims.join(", ")}].`);
-    }
-    return one_row(batch ?? 1, name, () => value.data);
-  }
-  if (ArrayBuffer.isView(value)) return value as IdsArray;
-  if (!Array.isArray(value)) {
-    throw new LayerlineError("INPUT_IDS", `${name} must be a tensor or an array of token ids, not ${describe(value)}.`);
-  }
-  if (!value.some(Array.isArray)) return value as Ids;
-  return one_row(value.length, name, () => (value as readonly Ids[])[0] ?? []);
+interface Integers {
+  rows: Uint32Array[];
+  length: number;
 }
 
-function one_row<R>(batch: number, name: string, row: () => R): R {
-  if (batch === 1) return row();
-  throw new LayerlineError("INPUT_IDS", `${name} holds ${batch} sequences; one at a time is supported. Call in turn.`);
-}
-
-function describe(value: unknown): string {
-  return value === null ? "null" : typeof value;
-}
-
-/** A row of non-negative integers. */
-function integers(value: IdsLike, name: string): Uint32Array {
-  const row = row_of(value, name);
-  const out = new Uint32Array(row.length);
-  for (let i = 0; i < row.length; i++) {
-    const id = row[i];
+/** Rows of non-negative integers. */
+function integers(value: IdsLike, name: string): Integers {
+  const { dims, values } = grid_of(value, name);
+  const [batch, length] = dims.length === 1 ? [1, dims[0]] : dims;
+  const out = new Uint32Array(values.length);
+  for (let i = 0; i < values.length; i++) {
+    const id = values[i];
     const n = typeof id === "bigint" || typeof id === "number" ? Number(id) : Number.NaN;
     if (!Number.isInteger(n) || n < 0 || n > UNSIGNED_32) {
-      throw new LayerlineError("INPUT_IDS", `${name}[${i}] is ${String(id)}, which is not a token id.`);
+      const place = batch === 1 ? `${i}` : `${Math.floor(i / length)}][${i % length}`;
+      throw new LayerlineError("INPUT_IDS", `${name}[${place}] is ${String(id)}, which is not a token id.`);
     }
     out[i] = n;
   }
-  return out;
+  const rows = Array.from({ length: batch }, (_, row) => out.subarray(row * length, (row + 1) * length));
+  return { rows, length };
 }
 
-/** The prompt in `input_ids`, with the padding that `attention_mask` marks at its start taken off. */
-export function normalise_prompt(input_ids: IdsLike, attention_mask?: IdsLike | null): Prompt {
+/** Rows beside those of `input_ids`, of the same shape. */
+function beside(value: IdsLike, name: string, { rows, length }: Integers): Uint32Array[] {
+  const other = integers(value, name);
+  if (other.rows.length !== rows.length || other.length !== length) {
+    const [given, own] = [other, { rows, length }].map((it) => `[${it.rows.length}, ${it.length}]`);
+    throw new LayerlineError("INPUT_IDS", `${name} has the shape ${given}, and input_ids has ${own}.`);
+  }
+  return other.rows;
+}
+
+/** The texts in `input_ids`, with the padding that `attention_mask` marks at their starts and ends taken off. */
+export function batch_of(input_ids: IdsLike, attention_mask?: IdsLike | null, token_type_ids?: IdsLike | null): Batch {
   const given = integers(input_ids, "input_ids");
-  if (given.length === 0) {
+  if (given.length === 0 || given.rows.length === 0) {
     throw new LayerlineError("INPUT_IDS", "input_ids is empty; at least one token is needed.");
   }
-  const padding = attention_mask == null ? 0 : left_padding(integers(attention_mask, "attention_mask"), given.length);
-  return { given, padding, ids: given.subarray(padding) };
+  const masks = attention_mask == null ? undefined : beside(attention_mask, "attention_mask", given);
+  const types = token_type_ids == null ? undefined : beside(token_type_ids, "token_type_ids", given);
+  const sequences = given.rows.map((row, i): Sequence => {
+    const [start, end] = masks?.[i] ? span(masks[i], masks.length === 1 ? "" : `[${i}]`) : [0, row.length];
+    const type_ids = types?.[i]?.subarray(start, end);
+    return {
+      given: row,
+      start,
+      end,
+      ids: row.subarray(start, end),
+      ...(type_ids && { token_type_ids: type_ids }),
+    };
+  });
+  return { length: given.length, sequences };
 }
 
-function left_padding(mask: Uint32Array, length: number): number {
-  if (mask.length !== length) {
-    throw new LayerlineError("INPUT_IDS", `attention_mask has ${mask.length} entries for ${length} input_ids.`);
-  }
-  const padding = mask.indexOf(1);
-  const rest = padding === -1 ? [] : mask.subarray(padding);
-  if (padding === -1 || rest.some((m) => m !== 1) || mask.subarray(0, padding).some((m) => m !== 0)) {
+/** Where the ones of a mask start and end. */
+function span(mask: Uint32Array, place: string): [start: number, end: number] {
+  const start = mask.indexOf(1);
+  const end = mask.lastIndexOf(1) + 1;
+  const outside = start === -1 ? mask : [...mask.subarray(0, start), ...mask.subarray(end)];
+  if (start === -1 || mask.subarray(start, end).some((m) => m !== 1) || outside.some((m) => m !== 0)) {
     throw new LayerlineError(
       "INPUT_IDS",
-      "attention_mask must be zeros (padding) followed by at least one 1, and ones to the end: pad on the left.",
+      `attention_mask${place} must be ones without a gap, at least one, between zeros where there is padding.`,
     );
   }
-  return padding;
+  return [start, end];
 }
 
-/** Token ids as a tensor of shape [1, n], as transformers has them. */
-export function ids_tensor(ids: ArrayLike<number>): Tensor<"int64"> {
-  return new Tensor("int64", BigInt64Array.from(Array.from(ids), BigInt), [1, ids.length]);
+/** Rows of one length, filled up with `fill` on the right, as an int64 tensor of shape [batch, n]. */
+export function ids_tensor(rows: readonly ArrayLike<number>[], fill = 0): Tensor<"int64"> {
+  const length = Math.max(0, ...rows.map((row) => row.length));
+  const data = new BigInt64Array(rows.length * length).fill(BigInt(fill));
+  for (const [i, row] of rows.entries()) data.set(Array.from(row, BigInt), i * length);
+  return new Tensor("int64", data, [rows.length, length]);
 }
 
 /** The ids in any of the forms that `decode` takes. */
 export function decode_ids(value: IdsLike): Uint32Array {
-  return integers(value, "token_ids");
+  const { rows } = integers(value, "token_ids");
+  if (rows.length > 1) {
+    throw new LayerlineError("INPUT_IDS", `token_ids holds ${rows.length} sequences; give them to batch_decode.`);
+  }
+  return rows[0] ?? new Uint32Array();
 }

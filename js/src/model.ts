@@ -1,39 +1,36 @@
 import type { Backend } from "./backend.js";
 import { Callable } from "./callable.js";
 import { type GenerationConfig, type PretrainedConfig, parse_config } from "./config.js";
-import type { Device, LayerInfo, ModelStats } from "./engine.js";
+import type { Device, EngineOutput, LayerInfo, ModelStats, Task } from "./engine.js";
 import { aborted, LayerlineError } from "./errors.js";
+import { filler, prompts_of, row_options } from "./generation.js";
 import { check_generation_options, type GenerateInputs, stopping } from "./generation_options.js";
-import { type IdsLike, ids_tensor, normalise_prompt } from "./inputs.js";
+import type { GridLike } from "./grid.js";
+import { ids_tensor, type Sequence } from "./inputs.js";
 import type { IncompatibleKeys } from "./loading_info.js";
-import { check_keys } from "./options.js";
+import { loss_function } from "./loss.js";
+import { check_model_inputs, type ModelInputs } from "./model_inputs.js";
+import { type CausalLMOutput, model_output, type WithHiddenStates, type WithLoss } from "./outputs.js";
+import { padding_warning } from "./padding.js";
 import { refuse_option } from "./refuse.js";
 import { Tensor } from "./tensor.js";
 
-/** The argument of `model.forward`, and of calling the model. */
-export interface ModelInputs {
-  input_ids: IdsLike;
-  /** Zeros where `input_ids` has padding, which must be on the left; else ones. */
-  attention_mask?: IdsLike | null;
-  /** 1: logits of the last position only. 0, the default: of every position. */
-  logits_to_keep?: 0 | 1;
-  signal?: AbortSignal | null;
-}
+/** What a forward pass gives: `Output`, hidden states where they were asked for, and a loss where there are labels. */
+export type ForwardOutput<Output, Hidden, Labels> = Output &
+  (Hidden extends true ? WithHiddenStates : unknown) &
+  ([Labels] extends [GridLike] ? WithLoss : unknown);
 
-export interface CausalLMOutput {
-  /** `[1, n, vocab]`; the rows of padding are zeros. */
-  logits: Tensor<"float32">;
-}
-
-export interface BaseModelOutput {
-  /** `[1, n, hidden]`; the rows of padding are zeros. */
-  last_hidden_state: Tensor<"float32">;
-}
+type ForwardInputs<Hidden, Labels> = ModelInputs & { output_hidden_states?: Hidden } & (
+    | { labels?: Labels }
+    | { start_positions?: Labels }
+  );
 
 // The call signature of PreTrainedModel; see Callable.
 export interface PreTrainedModel<Output = CausalLMOutput> {
   // biome-ignore lint/style/useShorthandFunctionType: a type can't be merged with a class
-  (inputs: ModelInputs): Promise<Output>;
+  <Hidden extends boolean | null = false, Labels extends GridLike | null | undefined = undefined>(
+    inputs: ForwardInputs<Hidden, Labels>,
+  ): Promise<ForwardOutput<Output, Hidden, Labels>>;
 }
 
 /** A model whose weights stream in from its repo; `Output` is what a forward pass gives. */
@@ -46,17 +43,17 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
   /** Where each module runs. */
   readonly hf_device_map: Record<string, Device>;
   readonly #backend: Backend;
-  /** How a forward pass's rows are called. */
-  readonly #output: "logits" | "last_hidden_state";
+  readonly #task: Task;
   // A model has one KV cache, so its forward passes take turns.
   #turn: Promise<unknown> = Promise.resolve();
   #disposed: Promise<void> | undefined;
+  readonly #warned = new Set<string>();
 
   /** @internal */
-  constructor(backend: Backend, output: "logits" | "last_hidden_state") {
+  constructor(backend: Backend, task: Task) {
     super();
     this.#backend = backend;
-    this.#output = output;
+    this.#task = task;
     const { config, generation_config, hf_device_map } = backend.facts;
     this.config = parse_config(config, "config.json");
     this.generation_config =
@@ -64,53 +61,83 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     this.hf_device_map = hf_device_map;
   }
 
+  /** What a forward pass takes, as transformers' tokenizers name it: with `token_type_ids` or without. */
+  get input_names(): readonly string[] {
+    return this.#backend.facts.input_names;
+  }
+
   /** @internal */
-  override _call(inputs: ModelInputs): Promise<Output> {
+  override _call(inputs: ModelInputs): Promise<unknown> {
     return this.forward(inputs);
   }
 
   /**
-   * One forward pass, from an empty cache.
+   * A forward pass of each text, from an empty cache.
    *
-   * @throws {LayerlineError} INPUT_IDS for ids outside the vocabulary, or more than one sequence
+   * @throws {LayerlineError} INPUT_IDS for ids outside the vocabulary, or a mask with gaps; LABELS
    */
-  async forward(inputs: ModelInputs): Promise<Output> {
-    const { input_ids, attention_mask, logits_to_keep = 0 } = inputs;
-    check_keys(inputs, ["input_ids", "attention_mask", "logits_to_keep", "signal"], { use_cache: [true, false] }, {});
-    if (logits_to_keep !== 0 && logits_to_keep !== 1) {
-      refuse_option("logits_to_keep", logits_to_keep, "It must be 0 (every position) or 1 (the last one).");
-    }
-    const signal = inputs.signal ?? undefined;
-    const prompt = normalise_prompt(input_ids, attention_mask);
-    const all = logits_to_keep === 0;
-    const rows = await this.#in_turn(signal, () => this.#backend.forward(prompt.ids, all, signal));
-    const width = rows.length / (all ? prompt.ids.length : 1);
-    if (!all || prompt.padding === 0) return this.#named(rows, width);
-    const padded = new Float32Array(prompt.given.length * width);
-    padded.set(rows, prompt.padding * width);
-    return this.#named(padded, width);
-  }
-
-  #named(rows: Float32Array<ArrayBufferLike>, width: number): Output {
-    return { [this.#output]: new Tensor("float32", rows, [1, rows.length / width, width]) } as Output;
+  async forward<Hidden extends boolean | null = false, Labels extends GridLike | null | undefined = undefined>(
+    inputs: ForwardInputs<Hidden, Labels>,
+  ): Promise<ForwardOutput<Output, Hidden, Labels>> {
+    const { batch, last_only, output_hidden_states, signal } = check_model_inputs(inputs, this.#task, this.input_names);
+    const loss = loss_function(this.#task, inputs, batch, this.config);
+    if (inputs.attention_mask == null) this.#warn_once(padding_warning(this.config, batch));
+    const outputs = await this.#in_turn(signal, async () => {
+      const done: EngineOutput[] = [];
+      for (const { ids, token_type_ids } of batch.sequences) {
+        const options = {
+          ...(token_type_ids && { token_type_ids }),
+          ...(this.#task === "causal-lm" && { all_logits: !last_only }),
+          ...(output_hidden_states && { output_hidden_states }),
+        };
+        done.push(await this.#backend.forward(ids, options, signal));
+      }
+      return done;
+    });
+    const output = model_output(this.#task, batch, outputs, last_only);
+    if (loss) output.loss = new Tensor("float32", [loss(output)], []);
+    return output as ForwardOutput<Output, Hidden, Labels>;
   }
 
   /**
-   * Continues a prompt.
+   * Continues prompts, one after the other.
    *
-   * @returns the prompt and the new ids, `[1, n]`
+   * @returns the prompts and the new ids, `[batch, n]`; after a shorter text there is `pad_token_id`
    * @throws {LayerlineError} ABORTED when `signal` fires; to keep what is there, stop by `stopping_criteria` instead
    */
   async generate(inputs: GenerateInputs): Promise<Tensor<"int64">> {
+    if (this.#task !== "causal-lm") {
+      const { class_name } = this.#backend.facts;
+      throw new LayerlineError("NO_HEAD", `${class_name} writes no text; load a model with AutoModelForCausalLM.`);
+    }
     const options = check_generation_options(inputs);
-    const { streamer, stopping_criteria, attention_mask } = inputs;
+    const { batch, warning } = prompts_of(inputs, options, this);
+    this.#warn_once(warning);
+    if (inputs.streamer != null && batch.sequences.length > 1) {
+      refuse_option("streamer", inputs.streamer, `A streamer takes one text, not ${batch.sequences.length}.`);
+    }
     const signal = inputs.signal ?? undefined;
-    const input_ids = inputs.input_ids ?? inputs.inputs;
-    if (input_ids == null) throw new LayerlineError("INPUT_IDS", "generate needs input_ids.");
-    const prompt = normalise_prompt(input_ids, attention_mask);
-    const stops_here = stopping(stopping_criteria);
+    const texts = await this.#in_turn(signal, async () => {
+      const done: number[][] = [];
+      for (const [row, sequence] of batch.sequences.entries()) {
+        const own = row_options(options, this.generation_config, sequence, row);
+        done.push(await this.#continue(sequence, own, inputs, signal));
+      }
+      return done;
+    });
+    inputs.streamer?.end();
+    return ids_tensor(texts, filler(options, this));
+  }
 
-    const output = Array.from(prompt.given);
+  /** One prompt and its new ids. */
+  async #continue(
+    { given, ids }: Sequence,
+    options: ReturnType<typeof check_generation_options>,
+    { streamer, stopping_criteria }: GenerateInputs,
+    signal: AbortSignal | undefined,
+  ): Promise<number[]> {
+    const stops_here = stopping(stopping_criteria);
+    const output = Array.from(given);
     let stopped = false;
     let thrown: { error: unknown } | undefined;
     const on_token = (id: number): boolean => {
@@ -126,15 +153,11 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
       }
       return !stopped;
     };
-
-    await this.#in_turn(signal, () => {
-      streamer?.put([Array.from(prompt.given, BigInt)]);
-      return this.#backend.generate(prompt.ids, options, on_token, signal);
-    });
+    streamer?.put([Array.from(given, BigInt)]);
+    await this.#backend.generate(ids, options, on_token, signal);
     // What the page's own code threw is the page's own error.
     if (thrown) throw thrown.error;
-    streamer?.end();
-    return ids_tensor(output);
+    return output;
   }
 
   /** Resolves when every weight is on its device. */
@@ -187,6 +210,12 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
 
   #check_alive(): void {
     if (this.#disposed) throw new LayerlineError("DISPOSED", "The model was disposed of. Load it again to go on.");
+  }
+
+  #warn_once(warning: string | undefined): void {
+    if (warning === undefined || this.#warned.has(warning)) return;
+    this.#warned.add(warning);
+    console.warn(warning);
   }
 
   async #in_turn<R>(signal: AbortSignal | undefined, run: () => Promise<R>): Promise<R> {

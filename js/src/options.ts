@@ -107,7 +107,8 @@ export interface CheckedModelOptions {
 }
 
 const TEXT_KEYS = ["revision", "subfolder", "endpoint", "mirror"] as const;
-const SHARED_KEYS = [...TEXT_KEYS, ...CACHE_KEYS, "token", "signal", "progress_callback"];
+/** The options of everything that is read from a repo. */
+export const SHARED_KEYS: readonly string[] = [...TEXT_KEYS, ...CACHE_KEYS, "token", "signal", "progress_callback"];
 const MADE_KEYS = [
   "dtype",
   "torch_dtype",
@@ -155,7 +156,6 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
 };
 
 const QUANTISING = "Quantising at load is not supported; leave it out to use the checkpoint's own weights.";
-const DIAGNOSTICS = "A forward pass gives its output alone; leave it out.";
 
 /** Options of the reference libraries that are refused, and what to do instead. */
 const REFUSED: Record<string, string> = {
@@ -187,10 +187,9 @@ const REFUSED: Record<string, string> = {
   model_file_name: "The weights are found by the repo's index; leave it out.",
   session_options: "There is no ONNX session here; leave it out.",
   use_external_data_format: "There are no ONNX files here; leave it out.",
-  output_hidden_states: DIAGNOSTICS,
-  output_attentions: DIAGNOSTICS,
+  output_hidden_states: "Give it with the inputs of each call instead.",
+  output_attentions: "Attention weights are never stored; leave it out.",
   return_dict: "Outputs are objects; leave it out.",
-  num_labels: "There are no classification heads; leave it out.",
   use_auth_token: "It is called token now.",
 };
 

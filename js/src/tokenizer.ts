@@ -6,29 +6,18 @@ import { decode_ids, type IdsLike } from "./inputs.js";
 import { check_keys, check_pretrained_options, type PretrainedOptions } from "./options.js";
 import { refuse_option } from "./refuse.js";
 import { check_source, type ModelSource } from "./source.js";
-import { Tensor } from "./tensor.js";
+import { special_tokens_of } from "./special_tokens.js";
+import type { Tensor } from "./tensor.js";
+import {
+  type BatchEncoding,
+  lengths_of,
+  pad,
+  type Row,
+  rows_tensor,
+  TOKENIZE_KEYS,
+  type TokenizeOptions,
+} from "./tokenize.js";
 import { text } from "./wasm.js";
-
-export interface TokenizeOptions {
-  text_pair?: string | string[] | null;
-  /** Default true. */
-  add_special_tokens?: boolean;
-  /** Pad to the longest of the texts (true) or to `max_length`. Default false. */
-  padding?: boolean | "max_length";
-  /** Cut at `max_length`, or at the model's own. Default false. */
-  truncation?: boolean | null;
-  max_length?: number | null;
-  /** Tensors (the default) or plain arrays. */
-  return_tensor?: boolean;
-  return_token_type_ids?: boolean | null;
-}
-
-/** What a tokenizer gives a model. */
-export interface BatchEncoding<T> {
-  input_ids: T;
-  attention_mask: T;
-  token_type_ids?: T;
-}
 
 export interface DecodeOptions {
   skip_special_tokens?: boolean;
@@ -66,21 +55,9 @@ export interface PreTrainedTokenizer {
   (text: string | string[], options?: TokenizeOptions): BatchEncoding<Tensor<"int64">>;
 }
 
-const TOKENIZE_KEYS = [
-  "text_pair",
-  "add_special_tokens",
-  "padding",
-  "truncation",
-  "max_length",
-  "return_tensor",
-  "return_token_type_ids",
-];
-
-interface Row {
-  ids: number[];
-  mask: number[];
-  type_ids: number[];
-}
+/** transformers' tokenizers whose models have token types, where the files don't say what a model takes. */
+const TYPED =
+  /^(Albert|Bert|BigBird|ConvBert|Deberta|DebertaV2|Electra|Funnel|Herbert|MobileBert|RoFormer|SqueezeBert|XLM)Tokenizer/;
 
 /** A repo's tokenizer. Everything after loading is synchronous. */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface says only that instances can be called
@@ -91,38 +68,67 @@ export class PreTrainedTokenizer extends Callable {
   readonly bos_token_id: number | undefined;
   readonly eos_token: string | undefined;
   readonly eos_token_id: number | undefined;
-  readonly pad_token: string | undefined;
-  readonly pad_token_id: number | undefined;
   readonly unk_token: string | undefined;
   readonly unk_token_id: number | undefined;
+  readonly sep_token: string | undefined;
+  readonly sep_token_id: number | undefined;
+  readonly pad_token: string | undefined;
+  readonly pad_token_id: number | undefined;
+  readonly cls_token: string | undefined;
+  readonly cls_token_id: number | undefined;
+  readonly mask_token: string | undefined;
+  readonly mask_token_id: number | undefined;
+  /** What `skip_special_tokens` leaves out. */
+  readonly all_special_ids: readonly number[];
   /** The longest input that the model was made for, in tokens. */
   readonly model_max_length: number;
   padding_side: "left" | "right";
   readonly #text: TextTokenizer;
+  #warned = false;
 
   /** @internal */
   constructor(tokenizer: TextTokenizer) {
     super();
     this.#text = tokenizer;
     this.config = parse_config(tokenizer.config() || "{}", "tokenizer_config.json");
-    const special = tokenizer.special_tokens();
-    const token = (name: string) => optional(special[name], "string");
-    const id = (name: string) => optional(special[`${name}_id`], "number");
-    this.bos_token = token("bos_token");
-    this.bos_token_id = id("bos_token");
-    this.eos_token = token("eos_token");
-    this.eos_token_id = id("eos_token");
-    this.pad_token = token("pad_token");
-    this.pad_token_id = id("pad_token");
-    this.unk_token = token("unk_token");
-    this.unk_token_id = id("unk_token");
-    this.model_max_length = optional(this.config.model_max_length, "number") ?? Number.POSITIVE_INFINITY;
+    const special = special_tokens_of(tokenizer);
+    this.bos_token = special.bos_token;
+    this.bos_token_id = special.bos_token_id;
+    this.eos_token = special.eos_token;
+    this.eos_token_id = special.eos_token_id;
+    this.unk_token = special.unk_token;
+    this.unk_token_id = special.unk_token_id;
+    this.sep_token = special.sep_token;
+    this.sep_token_id = special.sep_token_id;
+    this.pad_token = special.pad_token;
+    this.pad_token_id = special.pad_token_id;
+    this.cls_token = special.cls_token;
+    this.cls_token_id = special.cls_token_id;
+    this.mask_token = special.mask_token;
+    this.mask_token_id = special.mask_token_id;
+    this.all_special_ids = [...tokenizer.all_special_ids()];
+    const { model_max_length } = this.config;
+    this.model_max_length = typeof model_max_length === "number" ? model_max_length : Number.POSITIVE_INFINITY;
     this.padding_side = this.config.padding_side === "left" ? "left" : "right";
   }
 
   /** How many ids there are. */
   get vocab_size(): number {
     return this.#text.vocab_size();
+  }
+
+  /** The inputs of the model, as transformers' tokenizers list them. */
+  get model_input_names(): string[] {
+    const { model_input_names, tokenizer_class } = this.config;
+    if (Array.isArray(model_input_names)) return model_input_names.map(String);
+    const plain = typeof tokenizer_class !== "string" || tokenizer_class.startsWith("PreTrainedTokenizer");
+    const typed = plain ? this.#has_types() : TYPED.test(tokenizer_class);
+    return typed ? ["input_ids", "token_type_ids", "attention_mask"] : ["input_ids", "attention_mask"];
+  }
+
+  /** Whether texts go into BERT's frame, which gives the second one a type of its own. */
+  #has_types(): boolean {
+    return this.cls_token !== undefined && this.#encode_row("a", "a", true, undefined).type_ids.includes(1);
   }
 
   /** @internal */
@@ -136,18 +142,28 @@ export class PreTrainedTokenizer extends Callable {
     if (pairs !== undefined && pairs.length !== texts.length) {
       throw new LayerlineError("TOKENIZER", `${pairs.length} text_pair for ${texts.length} texts.`);
     }
-    const rows = texts.map((t, i) => this.#encode_row(t, pairs?.[i], options.add_special_tokens ?? true));
-    this.#truncate(rows, options);
-    this.#pad(rows, options);
+    const lengths = lengths_of(options, this.model_max_length);
+    if (lengths.guessed && !this.#warned) {
+      this.#warned = true;
+      console.warn("max_length was given without truncation: texts are cut there. Give truncation: true or false.");
+    }
+    const add_special_tokens = options.add_special_tokens ?? true;
+    const rows = texts.map((t, i) => this.#encode_row(t, pairs?.[i], add_special_tokens, lengths.truncate));
+    if (lengths.pad !== undefined) {
+      const { pad_token_type_id } = this.config;
+      const type_id = typeof pad_token_type_id === "number" ? pad_token_type_id : 0;
+      pad(rows, lengths.pad, { side: this.padding_side, id: this.pad_token_id, type_id });
+    }
     const make = (of: (row: Row) => number[]): unknown => {
       const lists = rows.map(of);
       if (options.return_tensor ?? true) return rows_tensor(lists);
       return typeof text === "string" ? lists[0] : lists;
     };
+    const typed = options.return_token_type_ids ?? this.model_input_names.includes("token_type_ids");
     return {
       input_ids: make((row) => row.ids),
       attention_mask: make((row) => row.mask),
-      ...(options.return_token_type_ids && { token_type_ids: make((row) => row.type_ids) }),
+      ...(typed && { token_type_ids: make((row) => row.type_ids) }),
     };
   }
 
@@ -157,7 +173,7 @@ export class PreTrainedTokenizer extends Callable {
     options: Pick<TokenizeOptions, "add_special_tokens"> & { text_pair?: string | null } = {},
   ): number[] {
     check_keys(options, ["text_pair", "add_special_tokens"], {}, {});
-    return this.#encode_row(text, options.text_pair ?? undefined, options.add_special_tokens ?? true).ids;
+    return this.#encode_row(text, options.text_pair ?? undefined, options.add_special_tokens ?? true, undefined).ids;
   }
 
   /** The tokens of a text, as the vocabulary has them. */
@@ -237,54 +253,19 @@ export class PreTrainedTokenizer extends Callable {
     return return_dict === false ? encoded.input_ids : encoded;
   }
 
-  #encode_row(text: string, pair: string | undefined, add_special_tokens: boolean): Row {
-    const encoded = lift(() => this.#text.encode(text, pair, add_special_tokens));
+  #encode_row(
+    text: string,
+    pair: string | undefined,
+    add_special_tokens: boolean,
+    max_length: number | undefined,
+  ): Row {
+    const encoded = lift(() => this.#text.encode(text, pair, add_special_tokens, max_length));
     return {
       ids: Array.from(encoded.ids),
       mask: Array.from(encoded.attention_mask),
       type_ids: Array.from(encoded.type_ids),
     };
   }
-
-  #truncate(rows: Row[], { truncation, max_length }: TokenizeOptions): void {
-    if (truncation !== true) return;
-    const limit = max_length ?? this.model_max_length;
-    for (const row of rows) for (const list of [row.ids, row.mask, row.type_ids]) list.splice(limit);
-  }
-
-  #pad(rows: Row[], { padding = false, max_length }: TokenizeOptions): void {
-    if (padding === false) return;
-    const longest = Math.max(...rows.map((row) => row.ids.length));
-    const length = padding === "max_length" ? (max_length ?? this.model_max_length) : longest;
-    if (!Number.isSafeInteger(length)) refuse_option("padding", padding, "Give max_length with it.");
-    const pad_id = this.pad_token_id;
-    for (const row of rows) {
-      const missing = Math.max(0, length - row.ids.length);
-      if (missing === 0) continue;
-      if (pad_id === undefined) refuse_option("padding", padding, "This tokenizer has no padding token.");
-      const at = this.padding_side === "left" ? 0 : row.ids.length;
-      row.ids.splice(at, 0, ...Array<number>(missing).fill(pad_id));
-      row.mask.splice(at, 0, ...Array<number>(missing).fill(0));
-      row.type_ids.splice(at, 0, ...Array<number>(missing).fill(0));
-    }
-  }
-}
-
-function optional(value: unknown, type: "string"): string | undefined;
-function optional(value: unknown, type: "number"): number | undefined;
-function optional(value: unknown, type: "string" | "number"): unknown {
-  return typeof value === type ? value : undefined;
-}
-
-function rows_tensor(rows: number[][]): Tensor<"int64"> {
-  const length = rows[0]?.length ?? 0;
-  if (rows.some((row) => row.length !== length)) {
-    throw new LayerlineError(
-      "TOKENIZER",
-      "The texts have different lengths: give padding: true, or return_tensor: false.",
-    );
-  }
-  return new Tensor("int64", BigInt64Array.from(rows.flat(), BigInt), [rows.length, length]);
 }
 
 /** Runs a call of the text wasm, whose errors have a code but not this package's class. */

@@ -1,6 +1,7 @@
 /** The worker's entry: one model, served to the page that started it. */
 
 import {
+  type ForwardOptions,
   type GenerateOptions,
   InlineBackend,
   type LoadOptions,
@@ -33,7 +34,8 @@ const methods = {
   ready: () => model().ready(),
   load_sharded_checkpoint: ({ signal }: CallContext, source: string | object, options: ShardedOptions) =>
     model().load_sharded_checkpoint(source, options, signal),
-  forward: ({ signal }: CallContext, ids: Uint32Array, all_logits: boolean) => model().forward(ids, all_logits, signal),
+  forward: ({ signal }: CallContext, ids: Uint32Array, options: ForwardOptions) =>
+    model().forward(ids, options, signal),
   generate: ({ emit, signal }: CallContext, ids: Uint32Array, options: GenerateOptions) =>
     model().generate(ids, options, emit, signal),
   dispose: () => loaded?.dispose(),

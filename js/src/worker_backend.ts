@@ -1,6 +1,6 @@
-import type { Backend, GenerateOptions, LoadOptions, ModelFacts, ShardedOptions } from "./backend.js";
+import type { Backend, ForwardOptions, GenerateOptions, LoadOptions, ModelFacts, ShardedOptions } from "./backend.js";
 import { Client } from "./channel.js";
-import type { LayerInfo, ModelStats, ProgressInfo } from "./engine.js";
+import type { EngineOutput, LayerInfo, ModelStats, ProgressInfo } from "./engine.js";
 import { as_layerline_error, LayerlineError } from "./errors.js";
 import type { IncompatibleKeys } from "./loading_info.js";
 import { wasm_url } from "./wasm.js";
@@ -67,8 +67,8 @@ export class WorkerBackend implements Backend {
     return this.#client.call("load_sharded_checkpoint", [source, options], { signal });
   }
 
-  forward(ids: Uint32Array, all_logits: boolean, signal?: AbortSignal): Promise<Float32Array> {
-    return this.#client.call("forward", [ids, all_logits], { signal });
+  forward(ids: Uint32Array, options: ForwardOptions, signal?: AbortSignal): Promise<EngineOutput> {
+    return this.#client.call("forward", [ids, options], { signal });
   }
 
   generate(

@@ -2,16 +2,26 @@ import { expectTypeOf, test } from "vitest";
 import type {
   AutoModel,
   AutoModelForCausalLM,
+  AutoModelForMaskedLM,
+  AutoModelForQuestionAnswering,
+  AutoModelForSequenceClassification,
+  AutoModelForTokenClassification,
   AutoTokenizer,
   BaseModelOutput,
   BatchEncoding,
   LayerInfo,
   LoadingInfo,
+  MaskedLMOutput,
   ModelStats,
   PreTrainedModel,
   PreTrainedTokenizer,
   ProgressInfo,
+  QuestionAnsweringModelOutput,
+  SequenceClassifierOutput,
   Tensor,
+  TokenClassifierOutput,
+  WithHiddenStates,
+  WithLoss,
 } from "../src/index.js";
 
 type Model = typeof AutoModelForCausalLM;
@@ -82,6 +92,49 @@ test("the public types are exact", () => {
     await models.from_pretrained("a/b", { prefetsh: true });
     // @ts-expect-error: a model needs ids
     await model.forward({});
+  };
+  expectTypeOf(check).toBeFunction();
+});
+
+test("each class has its own output, with what the inputs ask for", () => {
+  const check = async (
+    masked: typeof AutoModelForMaskedLM,
+    texts: typeof AutoModelForSequenceClassification,
+    tokens: typeof AutoModelForTokenClassification,
+    answers: typeof AutoModelForQuestionAnswering,
+    inputs: BatchEncoding<Tensor<"int64">>,
+  ) => {
+    const options = { num_labels: 3, id2label: { 0: "a", 1: "b", 2: "c" }, problem_type: "regression" } as const;
+    const model = await texts.from_pretrained("a/b", options);
+    expectTypeOf(model).toEqualTypeOf<PreTrainedModel<SequenceClassifierOutput>>();
+    expectTypeOf(await model(inputs)).toEqualTypeOf<SequenceClassifierOutput>();
+    expectTypeOf(await model({ ...inputs, labels: [1] })).toEqualTypeOf<SequenceClassifierOutput & WithLoss>();
+    expectTypeOf(await model({ ...inputs, labels: null })).toEqualTypeOf<SequenceClassifierOutput>();
+    expectTypeOf(await model.forward({ ...inputs, output_hidden_states: true })).toEqualTypeOf<
+      SequenceClassifierOutput & WithHiddenStates
+    >();
+    expectTypeOf(await model({ ...inputs, output_hidden_states: false })).toEqualTypeOf<SequenceClassifierOutput>();
+
+    const masked_output = await (await masked.from_pretrained("a/b"))({
+      ...inputs,
+      labels: inputs.input_ids,
+      output_hidden_states: true,
+    });
+    expectTypeOf(masked_output).toEqualTypeOf<MaskedLMOutput & WithHiddenStates & WithLoss>();
+    expectTypeOf(masked_output.hidden_states).toEqualTypeOf<Tensor<"float32">[]>();
+    expectTypeOf((await tokens.from_pretrained("a/b"))(inputs)).resolves.toEqualTypeOf<TokenClassifierOutput>();
+
+    const answerer = await answers.from_pretrained("a/b");
+    expectTypeOf(await answerer(inputs)).toEqualTypeOf<QuestionAnsweringModelOutput>();
+    const positions = { start_positions: [1], end_positions: [2] };
+    expectTypeOf((await answerer({ ...inputs, ...positions })).loss).toEqualTypeOf<Tensor<"float32">>();
+
+    // @ts-expect-error: there is no loss without labels
+    (await answerer(inputs)).loss;
+    // @ts-expect-error: there is no such input
+    await model({ ...inputs, position_ids: [0] });
+    // @ts-expect-error: there is no such option
+    await texts.from_pretrained("a/b", { problem_type: "guessing" });
   };
   expectTypeOf(check).toBeFunction();
 });

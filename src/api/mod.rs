@@ -3,6 +3,8 @@
 pub mod cache;
 pub mod error;
 #[cfg(feature = "engine")]
+pub mod files;
+#[cfg(feature = "engine")]
 mod load;
 #[cfg(feature = "engine")]
 pub mod model;

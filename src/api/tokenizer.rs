@@ -110,7 +110,7 @@ impl Tokenizer {
         })
     }
 
-    /// The ids of `text`, and of `text_pair` after it.
+    /// The ids of `text`, and of `text_pair` after it; at most `max_length`, special tokens included.
     ///
     /// Throws with code `TOKENIZER`.
     pub fn encode(
@@ -118,8 +118,10 @@ impl Tokenizer {
         text: &str,
         text_pair: Option<String>,
         add_special_tokens: bool,
+        max_length: Option<u32>,
     ) -> Result<JsEncoding, JsValue> {
-        let encoding = self.inner.encode(text, text_pair.as_deref(), add_special_tokens).map_err(thrown)?;
+        let max_length = max_length.map(|length| length as usize);
+        let encoding = self.inner.encode(text, text_pair.as_deref(), add_special_tokens, max_length).map_err(thrown)?;
         let object = Object::new();
         for (name, list) in
             [("ids", encoding.ids), ("type_ids", encoding.type_ids), ("attention_mask", encoding.attention_mask)]

@@ -1,7 +1,9 @@
 //! Text to token ids and back.
 
+use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, EncodeInput, ModelWrapper};
+use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, truncate_encodings};
+use tokenizers::{AddedToken, ModelWrapper, PostProcessor};
 
 use super::chat_template::{ChatTemplate, RenderOptions};
 use super::tokenizer_config::{ChatTemplates, TokenizerConfig, chat_template_json};
@@ -35,12 +37,14 @@ pub struct Encoding {
 
 /// A model's tokenizer and its chat template.
 ///
-/// Encodes and decodes as transformers' fast tokenizers do: never truncating, never padding. Which special tokens go
+/// Encodes and decodes as transformers' fast tokenizers do, without padding. Which special tokens go
 /// around a text is the post-processor's business in `tokenizer.json`; the config's `add_bos_token` and `add_eos_token`
 /// count for nothing beside it.
 #[derive(Debug)]
 pub struct Tokenizer {
+    /// Without a post-processor: a text is cut before special tokens go around it.
     inner: tokenizers::Tokenizer,
+    post_processor: PostProcessorWrapper,
     config: TokenizerConfig,
     chat_templates: ChatTemplates,
 }
@@ -58,31 +62,50 @@ impl Tokenizer {
         add_tokens(&mut inner, &config).map_err(wrong)?;
         inner.set_encode_special_tokens(config.split_special_tokens);
 
-        if inner.get_post_processor().is_none() {
+        let post_processor = match inner.get_post_processor() {
+            Some(processor) => processor.clone(),
             // A second text is of type 1 even where nothing is put around the texts.
-            let processor = TemplateProcessing::builder().build().map_err(|e| wrong(e.to_string()))?;
-            inner.with_post_processor(Some(processor));
-        }
+            None => TemplateProcessing::builder().build().map_err(|e| wrong(e.to_string()))?.into(),
+        };
+        inner.with_post_processor(None::<PostProcessorWrapper>);
 
         let chat_templates = match files.chat_template {
             Some(text) => chat_template_json(text).unwrap_or_else(|| ChatTemplates::Single(text.to_owned())),
             None => config.chat_templates.clone(),
         };
-        Ok(Self { inner, config, chat_templates })
+        Ok(Self { inner, post_processor, config, chat_templates })
     }
 
     /// The ids of `text`, and of `pair` after it; an empty `pair` is none.
     ///
     /// `add_special_tokens` puts in what the tokenizer adds around a text (BOS, `[CLS]`, …). A rendered chat template has
-    /// them already.
-    pub fn encode(&self, text: &str, pair: Option<&str>, add_special_tokens: bool) -> Result<Encoding, TextError> {
-        let input = match pair.filter(|pair| !pair.is_empty()) {
-            Some(pair) => EncodeInput::Dual(text.into(), pair.into()),
-            None => EncodeInput::Single(text.into()),
-        };
-        let encoding = self.inner.encode_fast(input, add_special_tokens);
-        let encoding =
-            encoding.map_err(|e| TextError::Tokenizer { action: "encode this text", reason: e.to_string() })?;
+    /// them already. With `max_length` the texts are cut, the longer one first, so that with those tokens there are no more;
+    /// at their ends, or at their starts where the config says so.
+    pub fn encode(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        add_special_tokens: bool,
+        max_length: Option<usize>,
+    ) -> Result<Encoding, TextError> {
+        let failed = |reason: String| TextError::Tokenizer { action: "encode this text", reason };
+        let one = |text| self.inner.encode_fast(text, false).map_err(|e| failed(e.to_string()));
+        let (mut first, mut second) = (one(text)?, pair.filter(|pair| !pair.is_empty()).map(one).transpose()?);
+        if let Some(max_length) = max_length {
+            let added = if add_special_tokens { self.post_processor.added_tokens(second.is_some()) } else { 0 };
+            let max_length = max_length.checked_sub(added).ok_or_else(|| {
+                failed(format!("a max_length of {max_length} has no room for the {added} special tokens"))
+            })?;
+            let direction =
+                if self.config.truncate_left { TruncationDirection::Left } else { TruncationDirection::Right };
+            let params = TruncationParams { max_length, direction, ..TruncationParams::default() };
+            (first, second) = truncate_encodings(first, second, &params).map_err(|e| failed(e.to_string()))?;
+            for encoding in [Some(&mut first), second.as_mut()].into_iter().flatten() {
+                encoding.take_overflowing();
+            }
+        }
+        let encoding = self.post_processor.process(first, second, add_special_tokens);
+        let encoding = encoding.map_err(|e| failed(e.to_string()))?;
         Ok(Encoding {
             ids: encoding.get_ids().to_vec(),
             type_ids: encoding.get_type_ids().to_vec(),

@@ -68,6 +68,8 @@ pub struct TokenizerConfig {
     pub clean_up_even_for_bpe: bool,
     /// Whether special tokens in the text are encoded as plain text.
     pub split_special_tokens: bool,
+    /// Whether a text that is too long loses its start rather than its end.
+    pub truncate_left: bool,
     /// The chat templates in the file.
     pub chat_templates: ChatTemplates,
 }
@@ -91,6 +93,7 @@ impl TokenizerConfig {
                 "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output",
             )?,
             split_special_tokens: flag(&config, "split_special_tokens")?,
+            truncate_left: config.get("truncation_side").and_then(Value::as_str) == Some("left"),
             chat_templates: chat_templates(config.get("chat_template"))?,
             ..Self::default()
         };

@@ -1,0 +1,73 @@
+import type { GenerateOptions } from "./backend.js";
+import type { GenerationConfig, PretrainedConfig } from "./config.js";
+import { LayerlineError } from "./errors.js";
+import type { GenerateInputs } from "./generation_options.js";
+import { type Batch, batch_of, type Sequence } from "./inputs.js";
+import { without_types } from "./model_inputs.js";
+import { pad_token_id, padding_warning, without_padding } from "./padding.js";
+
+interface Configs {
+  config: PretrainedConfig;
+  generation_config: GenerationConfig;
+}
+
+const RIGHT_PADDING =
+  "A decoder-only architecture is being used, but right-padding was detected! For correct generation results, set the " +
+  'tokenizer\'s padding_side to "left".';
+
+/** The prompts of a call, and what there is to warn of. */
+export function prompts_of(
+  inputs: GenerateInputs,
+  options: GenerateOptions,
+  configs: Configs,
+): { batch: Batch; warning: string | undefined } {
+  const input_ids = inputs.input_ids ?? inputs.inputs;
+  if (input_ids == null) throw new LayerlineError("INPUT_IDS", "generate needs input_ids.");
+  const given = without_types(batch_of(input_ids, inputs.attention_mask, inputs.token_type_ids));
+  if (inputs.attention_mask != null) return { batch: given, warning: right_padding(given) };
+  const pad = padding_id(options, configs);
+  if (pad === undefined) return { batch: given, warning: undefined };
+  // Where the id that ends a text is that of padding, nobody can tell them apart.
+  if (eos_ids(options, configs).includes(pad)) return { batch: given, warning: padding_warning(configs.config, given) };
+  const batch = without_padding(given, pad);
+  return { batch, warning: right_padding(batch) };
+}
+
+function right_padding({ sequences, length }: Batch): string | undefined {
+  return sequences.some(({ end }) => end < length) ? RIGHT_PADDING : undefined;
+}
+
+/** The options for one text of a batch: lengths without its padding, and a seed of its own. */
+export function row_options(
+  options: GenerateOptions,
+  config: GenerationConfig,
+  { given, ids }: Pick<Sequence, "given" | "ids">,
+  row: number,
+): GenerateOptions {
+  const own = { ...options };
+  if (own.seed !== undefined) own.seed += row;
+  const padding = given.length - ids.length;
+  if (padding === 0) return own;
+  for (const [length, new_tokens] of [
+    ["max_length", "max_new_tokens"],
+    ["min_length", "min_new_tokens"],
+  ] as const) {
+    if (own[new_tokens] !== undefined) continue;
+    const asked = own[length] ?? (config[new_tokens] == null ? config[length] : undefined);
+    if (typeof asked === "number") own[length] = Math.max(0, asked - padding);
+  }
+  return own;
+}
+
+/** The id that fills up the shorter texts of a batch. */
+export function filler(options: GenerateOptions, configs: Configs): number {
+  return padding_id(options, configs) ?? eos_ids(options, configs)[0] ?? 0;
+}
+
+function padding_id(options: GenerateOptions, { config, generation_config }: Configs): number | undefined {
+  return options.pad_token_id ?? pad_token_id(generation_config) ?? pad_token_id(config);
+}
+
+function eos_ids(options: GenerateOptions, { config, generation_config }: Configs): readonly number[] {
+  return [options.eos_token_id ?? generation_config.eos_token_id ?? config.eos_token_id ?? []].flat();
+}

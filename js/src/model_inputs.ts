@@ -1,0 +1,93 @@
+import type { Task } from "./engine.js";
+import { LayerlineError } from "./errors.js";
+import type { GridLike } from "./grid.js";
+import { type Batch, batch_of, type IdsLike } from "./inputs.js";
+import { check_keys } from "./options.js";
+import { refuse_option } from "./refuse.js";
+
+/** What a class of models is called for in transformers.js' and transformers' words: the arguments of a forward pass. */
+export interface ModelInputs {
+  /** Token ids of one text or of several, `[n]` or `[batch, n]`. */
+  input_ids: IdsLike;
+  /** Zeros where a row of `input_ids` has padding, at its start, its end or both; else ones. */
+  attention_mask?: IdsLike | null;
+  /** 0 for the first text of a pair, 1 for the second. */
+  token_type_ids?: IdsLike | null;
+  /** Also give `hidden_states`. Default false. */
+  output_hidden_states?: boolean | null;
+  /**
+   * Also give `loss`. Ids of tokens or classes as `input_ids` has them, -100 where none counts; for sequence
+   * classification a class a text, or numbers where the config's `problem_type` is another.
+   */
+  labels?: GridLike | null;
+  /** For question answering, in place of `labels`: each answer's first token, and its last. */
+  start_positions?: GridLike | null;
+  end_positions?: GridLike | null;
+  /** For causal language models. 1: logits of each text's last token only. 0, the default: of every token. */
+  logits_to_keep?: 0 | 1;
+  signal?: AbortSignal | null;
+}
+
+const KEYS = [
+  "input_ids",
+  "attention_mask",
+  "token_type_ids",
+  "output_hidden_states",
+  "labels",
+  "start_positions",
+  "end_positions",
+  "logits_to_keep",
+  "signal",
+] as const satisfies readonly (keyof ModelInputs)[];
+
+const NEUTRAL = { use_cache: [true, false], return_dict: [true], output_attentions: [false] };
+
+const REFUSED = {
+  position_ids: "Positions are counted from a text's first token, without its padding; leave it out.",
+  inputs_embeds: "A forward pass starts from token ids; give input_ids.",
+  past_key_values: "The cache lives on the device and belongs to one call; give the whole text.",
+  output_attentions: "Attention weights are never stored; leave it out.",
+  return_dict: "Outputs are objects; leave it out.",
+  head_mask: "All heads take part; leave it out.",
+};
+
+/** The arguments of a forward pass, checked. */
+export interface CheckedInputs {
+  batch: Batch;
+  last_only: boolean;
+  output_hidden_states: boolean;
+  signal: AbortSignal | undefined;
+}
+
+/** @param input_names what the model takes, as the engine says */
+export function check_model_inputs(inputs: ModelInputs, task: Task, input_names: readonly string[]): CheckedInputs {
+  check_keys(inputs, KEYS, NEUTRAL, REFUSED);
+  const { input_ids, attention_mask, token_type_ids, logits_to_keep = 0, output_hidden_states } = inputs;
+  if (logits_to_keep !== 0 && logits_to_keep !== 1) {
+    refuse_option("logits_to_keep", logits_to_keep, "It must be 0 (every position) or 1 (the last one).");
+  }
+  if (logits_to_keep === 1 && task !== "causal-lm") {
+    refuse_option("logits_to_keep", logits_to_keep, "It is for causal language models; leave it out.");
+  }
+  if (output_hidden_states != null && typeof output_hidden_states !== "boolean") {
+    refuse_option("output_hidden_states", output_hidden_states, "It must be a boolean.");
+  }
+  const batch = batch_of(input_ids, attention_mask, token_type_ids);
+  return {
+    batch: input_names.includes("token_type_ids") ? batch : without_types(batch),
+    last_only: logits_to_keep === 1,
+    output_hidden_states: output_hidden_states ?? false,
+    signal: inputs.signal ?? undefined,
+  };
+}
+
+/** A batch for a model that knows no token types: those of one text alone say nothing. */
+export function without_types(batch: Batch): Batch {
+  const sequences = batch.sequences.map(({ token_type_ids, ...sequence }) => {
+    if (token_type_ids?.some((type) => type !== 0)) {
+      throw new LayerlineError("INPUT_IDS", "This model has no token types; leave token_type_ids out.");
+    }
+    return sequence;
+  });
+  return { ...batch, sequences };
+}

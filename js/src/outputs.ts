@@ -1,0 +1,144 @@
+import type { EngineArray, EngineOutput, Task } from "./engine.js";
+import { LayerlineError } from "./errors.js";
+import type { Batch } from "./inputs.js";
+import { Tensor } from "./tensor.js";
+
+type Floats = Tensor<"float32">;
+
+/** What a model without a head gives. */
+export interface BaseModelOutput {
+  /** `[batch, n, hidden]`; the rows of padding are zeros. */
+  last_hidden_state: Floats;
+  /** `[batch, hidden]`, where the model has a pooler. */
+  pooler_output?: Floats;
+}
+
+export interface CausalLMOutput {
+  /** `[batch, n, vocab]`; the rows of padding are zeros. */
+  logits: Floats;
+}
+
+export interface MaskedLMOutput {
+  /** `[batch, n, vocab]`; the rows of padding are zeros. */
+  logits: Floats;
+}
+
+export interface SequenceClassifierOutput {
+  /** `[batch, labels]` */
+  logits: Floats;
+}
+
+export interface TokenClassifierOutput {
+  /** `[batch, n, labels]`; the rows of padding are zeros. */
+  logits: Floats;
+}
+
+export interface QuestionAnsweringModelOutput {
+  /** `[batch, n]`: where an answer starts. Padding has zeros. */
+  start_logits: Floats;
+  /** `[batch, n]`: where it ends, that token included. */
+  end_logits: Floats;
+}
+
+/** What `output_hidden_states: true` adds. */
+export interface WithHiddenStates {
+  /** The embeddings and what comes out of each layer, `[batch, n, hidden]` each; the rows of padding are zeros. */
+  hidden_states: Floats[];
+}
+
+/** What labels add. */
+export interface WithLoss {
+  /** A scalar: the mean over the labels. */
+  loss: Floats;
+}
+
+const HIDDEN = "hidden_states.";
+
+/**
+ * A batch's output, as transformers has it, of what the engine gave for each of its texts.
+ *
+ * @param last_only `logits` are those of each text's last token
+ */
+export function model_output(
+  task: Task,
+  batch: Batch,
+  outputs: readonly EngineOutput[],
+  last_only: boolean,
+): Record<string, Floats | Floats[]> {
+  const [first] = outputs;
+  if (first === undefined) throw unexpected("no output");
+  const named: Record<string, Floats | Floats[]> = {};
+  for (const name of Object.keys(first).filter((name) => !name.startsWith(HIDDEN))) {
+    const arrays = outputs.map((output) => array(output, name));
+    if (task === "question-answering" && name === "logits") {
+      named.start_logits = of_tokens(
+        batch,
+        arrays.map((pairs) => column(pairs, 0)),
+        [],
+      );
+      named.end_logits = of_tokens(
+        batch,
+        arrays.map((pairs) => column(pairs, 1)),
+        [],
+      );
+    } else named[name] = batched(batch, arrays, last_only && name === "logits");
+  }
+  const layers = Object.keys(first).filter((name) => name.startsWith(HIDDEN)).length;
+  if (layers > 0) {
+    named.hidden_states = Array.from({ length: layers }, (_, layer) =>
+      batched(
+        batch,
+        outputs.map((output) => array(output, `${HIDDEN}${layer}`)),
+        false,
+      ),
+    );
+  }
+  return named;
+}
+
+/** Arrays of one text each as one of all: rows of tokens where the padding leaves them, vectors one below the other. */
+function batched(batch: Batch, arrays: readonly EngineArray[], one_row: boolean): Floats {
+  const [tokens = 0, ...rest] = arrays[0]?.dims ?? [];
+  if (!one_row && rest.length > 0) {
+    return of_tokens(
+      batch,
+      arrays.map(({ data }) => data),
+      rest,
+    );
+  }
+  const size = arrays[0]?.data.length ?? 0;
+  // The one text's own array: logits can be a hundred megabytes.
+  const data = arrays.length === 1 && arrays[0] ? arrays[0].data : new Float32Array(arrays.length * size);
+  if (arrays.length > 1) for (const [i, array] of arrays.entries()) data.set(array.data, i * size);
+  return new Tensor("float32", data, [arrays.length, tokens, ...rest]);
+}
+
+/** One value or one row a token, `[batch, n, ...row]`. */
+function of_tokens(batch: Batch, texts: readonly Float32Array[], row: readonly number[]): Floats {
+  const width = row.reduce((a, b) => a * b, 1);
+  const dims = [batch.sequences.length, batch.length, ...row];
+  const [only] = texts;
+  if (texts.length === 1 && only?.length === batch.length * width) return new Tensor("float32", only, dims);
+  const data = new Float32Array(batch.sequences.length * batch.length * width);
+  for (const [i, { start, ids }] of batch.sequences.entries()) {
+    const text = texts[i];
+    if (text?.length !== ids.length * width) throw unexpected(`${text?.length} values for ${ids.length} tokens`);
+    data.set(text, (i * batch.length + start) * width);
+  }
+  return new Tensor("float32", data, dims);
+}
+
+function column({ dims, data }: EngineArray, index: number): Float32Array {
+  const [tokens = 0, width = 1] = dims;
+  return Float32Array.from({ length: tokens }, (_, token) => data[token * width + index] ?? 0);
+}
+
+function array(output: EngineOutput, name: string): EngineArray {
+  const found = output[name];
+  if (found === undefined) throw unexpected(`no ${name}`);
+  return found;
+}
+
+function unexpected(what: string): LayerlineError {
+  return new LayerlineError("INTERNAL", `The engine gave ${what}.`);
+}

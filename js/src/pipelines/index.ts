@@ -1,0 +1,114 @@
+import {
+  AutoModel,
+  type AutoModelClass,
+  AutoModelForCausalLM,
+  AutoModelForMaskedLM,
+  AutoModelForQuestionAnswering,
+  AutoModelForSequenceClassification,
+  AutoModelForTokenClassification,
+} from "../auto.js";
+import { LayerlineError } from "../errors.js";
+import { type PretrainedModelOptions, type PretrainedOptions, SHARED_KEYS } from "../options.js";
+import { refuse_option } from "../refuse.js";
+import type { ModelSource } from "../source.js";
+import { AutoTokenizer } from "../tokenizer.js";
+import { FeatureExtractionPipeline } from "./feature_extraction.js";
+import { FillMaskPipeline } from "./fill_mask.js";
+import type { PipelineParts } from "./pipeline.js";
+import { QuestionAnsweringPipeline } from "./question_answering.js";
+import { TextClassificationPipeline } from "./text_classification.js";
+import { TextGenerationPipeline } from "./text_generation.js";
+import { TokenClassificationPipeline } from "./token_classification.js";
+import { ZeroShotClassificationPipeline } from "./zero_shot_classification.js";
+
+/** What each task's pipeline is. */
+export interface Pipelines {
+  "feature-extraction": FeatureExtractionPipeline;
+  "fill-mask": FillMaskPipeline;
+  "question-answering": QuestionAnsweringPipeline;
+  "text-classification": TextClassificationPipeline;
+  "text-generation": TextGenerationPipeline;
+  "token-classification": TokenClassificationPipeline;
+  "zero-shot-classification": ZeroShotClassificationPipeline;
+}
+
+/** Other names of tasks. */
+const ALIASES = {
+  "sentiment-analysis": "text-classification",
+  ner: "token-classification",
+  embeddings: "feature-extraction",
+} as const satisfies Record<string, keyof Pipelines>;
+
+type Aliases = typeof ALIASES;
+
+/** What {@link pipeline} can be asked for. */
+export type PipelineTask = keyof Pipelines | keyof Aliases;
+
+/** The pipeline of a task. */
+export type PipelineOf<T extends PipelineTask> = T extends keyof Aliases
+  ? Pipelines[Aliases[T]]
+  : T extends keyof Pipelines
+    ? Pipelines[T]
+    : never;
+
+/** The options of `from_pretrained`, for the model and its tokenizer. */
+export type PipelineOptions = Omit<PretrainedModelOptions, "state_dict" | "output_loading_info">;
+
+type Open<P> = (task: keyof Pipelines, source: ModelSource, options: PipelineOptions) => Promise<P>;
+
+/** Loads a task's model and its tokenizer side by side, and makes the pipeline of them. */
+function opens<Output, P>(model: AutoModelClass<Output>, Made: new (parts: PipelineParts<Output>) => P): Open<P> {
+  return async (task, source, options) => {
+    const shared = Object.entries(options).filter(([key]) => SHARED_KEYS.includes(key));
+    const [tokenizer, loaded] = await Promise.allSettled([
+      AutoTokenizer.from_pretrained(source, Object.fromEntries(shared) as PretrainedOptions),
+      model.from_pretrained(source, options),
+    ]);
+    if (loaded.status === "rejected") throw loaded.reason;
+    if (tokenizer.status === "fulfilled") {
+      return new Made({ task, model: loaded.value, tokenizer: tokenizer.value });
+    }
+    await loaded.value.dispose();
+    throw tokenizer.reason;
+  };
+}
+
+const TASKS: { [T in keyof Pipelines]: Open<Pipelines[T]> } = {
+  "feature-extraction": opens(AutoModel, FeatureExtractionPipeline),
+  "fill-mask": opens(AutoModelForMaskedLM, FillMaskPipeline),
+  "question-answering": opens(AutoModelForQuestionAnswering, QuestionAnsweringPipeline),
+  "text-classification": opens(AutoModelForSequenceClassification, TextClassificationPipeline),
+  "text-generation": opens(AutoModelForCausalLM, TextGenerationPipeline),
+  "token-classification": opens(AutoModelForTokenClassification, TokenClassificationPipeline),
+  "zero-shot-classification": opens(AutoModelForSequenceClassification, ZeroShotClassificationPipeline),
+};
+
+/**
+ * A model and its tokenizer, ready for a task. The weights stream in behind it; see {@link PreTrainedModel.ready}.
+ *
+ * @param model where both are: a repo's id, a URL, a picked folder or files
+ * @throws {LayerlineError} UNSUPPORTED_TASK for a task that isn't known; what loading throws
+ */
+export async function pipeline<T extends PipelineTask>(
+  task: T,
+  model: ModelSource,
+  options: PipelineOptions = {},
+): Promise<PipelineOf<T>> {
+  const name = Object.hasOwn(ALIASES, task) ? ALIASES[task as keyof Aliases] : (task as keyof Pipelines);
+  const known = Object.hasOwn(TASKS, name) ? TASKS[name] : undefined;
+  if (known === undefined) {
+    const tasks = [...Object.keys(TASKS), ...Object.keys(ALIASES)].join(", ");
+    throw new LayerlineError("UNSUPPORTED_TASK", `There is no task ${JSON.stringify(task)}. Tasks: ${tasks}.`);
+  }
+  if (model == null) {
+    throw new LayerlineError(
+      "INVALID_REPO_ID",
+      `No model is chosen for you: give pipeline("${task}", …) a repo id such as "org/name".`,
+    );
+  }
+  for (const option of ["state_dict", "output_loading_info"]) {
+    const value: unknown = Reflect.get(options, option);
+    if (value != null) refuse_option(option, value, "Load the model and its tokenizer apart.");
+  }
+  return (await known(name, model, options)) as PipelineOf<T>;
+}

@@ -1,0 +1,384 @@
+import { afterEach, describe, expect, test, vi } from "vitest";
+import type { BaseModelOutput, CausalLMOutput, QuestionAnsweringModelOutput } from "../src/outputs.js";
+import { InterruptableStoppingCriteria } from "../src/stopping.js";
+import { Tensor } from "../src/tensor.js";
+import { array, fake_model } from "./support/fake_backend.js";
+
+/** A row [id, 10 id] of each token, or of the last one. */
+const echo = {
+  forward: (ids: Uint32Array, { all_logits }: { all_logits?: boolean }) => {
+    const rows = all_logits === false ? ids.slice(-1) : ids;
+    return {
+      logits: array(
+        [rows.length, 2],
+        [...rows].flatMap((id) => [id, 10 * id]),
+      ),
+    };
+  },
+};
+
+const bert = { input_names: ["input_ids", "attention_mask", "token_type_ids"] };
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+describe("forward", () => {
+  test("one text's output is the engine's own array", async () => {
+    const data = Float32Array.of(1, 2, 3, 4);
+    const { model } = fake_model<CausalLMOutput>("causal-lm", { forward: () => ({ logits: { dims: [2, 2], data } }) });
+    const { logits } = await model({ input_ids: [5, 6] });
+    expect(logits.dims).toEqual([1, 2, 2]);
+    expect(logits.data).toBe(data);
+  });
+
+  test("texts run one after the other without their padding, whose rows are zeros", async () => {
+    const { model, calls } = fake_model<CausalLMOutput>("causal-lm", echo);
+    const { logits } = await model.forward({
+      input_ids: [
+        [1, 2, 3],
+        [0, 4, 5],
+        [6, 0, 0],
+      ],
+      attention_mask: [
+        [1, 1, 1],
+        [0, 1, 1],
+        [1, 0, 0],
+      ],
+    });
+    expect(calls.map(({ ids }) => ids)).toEqual([[1, 2, 3], [4, 5], [6]]);
+    expect(logits.tolist()).toEqual([
+      [
+        [1, 10],
+        [2, 20],
+        [3, 30],
+      ],
+      [
+        [0, 0],
+        [4, 40],
+        [5, 50],
+      ],
+      [
+        [6, 60],
+        [0, 0],
+        [0, 0],
+      ],
+    ]);
+  });
+
+  test("logits_to_keep: 1 is each text's last token", async () => {
+    const { model } = fake_model<CausalLMOutput>("causal-lm", echo);
+    const mask = [
+      [1, 1],
+      [1, 0],
+    ];
+    const { logits } = await model({
+      input_ids: [
+        [1, 2],
+        [3, 0],
+      ],
+      attention_mask: mask,
+      logits_to_keep: 1,
+    });
+    expect(logits.tolist()).toEqual([[[2, 20]], [[3, 30]]]);
+  });
+
+  test("token types go along where the model has them; elsewhere only zeros do", async () => {
+    const inputs = {
+      input_ids: [
+        [1, 2],
+        [3, 0],
+      ],
+      attention_mask: [
+        [1, 1],
+        [1, 0],
+      ],
+      token_type_ids: [
+        [0, 1],
+        [0, 0],
+      ],
+    };
+    const typed = fake_model("masked-lm", echo, bert);
+    await typed.model(inputs);
+    expect(typed.calls.map(({ options }) => options)).toEqual([
+      { token_type_ids: Uint32Array.of(0, 1) },
+      { token_type_ids: Uint32Array.of(0) },
+    ]);
+    const plain = fake_model("masked-lm", echo);
+    await expect(plain.model(inputs)).rejects.toMatchObject({ code: "INPUT_IDS" });
+    await plain.model({
+      ...inputs,
+      token_type_ids: [
+        [0, 0],
+        [0, 0],
+      ],
+    });
+    expect(plain.calls.map(({ options }) => options)).toEqual([{}, {}]);
+  });
+
+  test("vectors of texts come one below the other, and hidden states as a list", async () => {
+    const { model, calls } = fake_model<BaseModelOutput>("base", {
+      forward: (ids) => ({
+        last_hidden_state: array([ids.length, 1], ids),
+        pooler_output: array([2], [ids.length, 7]),
+        "hidden_states.0": array(
+          [ids.length, 1],
+          ids.map((id) => 2 * id),
+        ),
+        "hidden_states.1": array([ids.length, 1], ids),
+      }),
+    });
+    const output = await model({
+      input_ids: [
+        [1, 2],
+        [3, 0],
+      ],
+      attention_mask: [
+        [1, 1],
+        [1, 0],
+      ],
+      output_hidden_states: true,
+    });
+    expect(output.pooler_output?.tolist()).toEqual([
+      [2, 7],
+      [1, 7],
+    ]);
+    expect(output.hidden_states.map((t) => t.tolist())).toEqual([
+      [
+        [[2], [4]],
+        [[6], [0]],
+      ],
+      [
+        [[1], [2]],
+        [[3], [0]],
+      ],
+    ]);
+    expect(Object.keys(output)).toEqual(["last_hidden_state", "pooler_output", "hidden_states"]);
+    expect(calls[0]?.options).toEqual({ output_hidden_states: true });
+  });
+
+  test("an answer's starts and ends are apart, and labels give a loss", async () => {
+    const { model } = fake_model<QuestionAnsweringModelOutput>("question-answering", {
+      forward: (ids) => ({
+        logits: array(
+          [ids.length, 2],
+          [...ids].flatMap((id) => [id, -id]),
+        ),
+      }),
+    });
+    const inputs = {
+      input_ids: [
+        [1, 1],
+        [3, 0],
+      ],
+      attention_mask: [
+        [1, 1],
+        [1, 0],
+      ],
+    };
+    const output = await model({ ...inputs, start_positions: [0, 0], end_positions: [1, 0] });
+    expect(Object.keys(output)).toEqual(["start_logits", "end_logits", "loss"]);
+    expect([output.start_logits.tolist(), output.end_logits.tolist()]).toEqual([
+      [
+        [1, 1],
+        [3, 0],
+      ],
+      [
+        [-1, -1],
+        [-3, 0],
+      ],
+    ]);
+    expect(output.loss.dims).toEqual([]);
+    expect(output.loss.item()).toBeCloseTo(Math.log(2) / 2, 6);
+  });
+
+  test.each([
+    [{ position_ids: [0] }, "position_ids"],
+    [{ inputs_embeds: [0] }, "inputs_embeds"],
+    [{ output_attentions: true }, "output_attentions"],
+    [{ output_hidden_states: "yes" }, "boolean"],
+    [{ logits_to_keep: 3 }, "logits_to_keep"],
+    [{ attention_maks: [1] }, "no such option"],
+  ])("%o is refused", async (wrong, why) => {
+    const { model } = fake_model("causal-lm", echo);
+    await expect(model.forward({ input_ids: [1], ...(wrong as object) })).rejects.toMatchObject({
+      code: "UNSUPPORTED_OPTION",
+      message: expect.stringContaining(why),
+    });
+  });
+
+  test("logits_to_keep is for those that have a next token", async () => {
+    const { model } = fake_model("masked-lm", echo);
+    await expect(model({ input_ids: [1], logits_to_keep: 1 })).rejects.toMatchObject({ code: "UNSUPPORTED_OPTION" });
+  });
+
+  test("ids that may be padding without a mask are warned of once", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    const { model } = fake_model("masked-lm", echo, { config: { pad_token_id: 0, sep_token_id: 0 } });
+    await model({ input_ids: [[0, 1]], attention_mask: [[0, 1]] });
+    await model({ input_ids: [[1, 0, 1]] });
+    expect(warn).not.toHaveBeenCalled();
+    await model({
+      input_ids: [
+        [1, 2],
+        [1, 0],
+      ],
+    });
+    await model({ input_ids: [[0, 2]] });
+    expect(warn).toHaveBeenCalledTimes(1);
+    expect(warn.mock.calls[0]?.[0]).toMatch(/attention_mask.*pad_token_id is sep_token_id too/);
+  });
+});
+
+describe("generate", () => {
+  const counting = { generate: (ids: Uint32Array) => Array.from({ length: ids.length }, (_, i) => 100 + i) };
+
+  test("each prompt is continued without its padding; shorter texts are filled up", async () => {
+    const { model, calls } = fake_model("causal-lm", counting, { config: { pad_token_id: 9, eos_token_id: 8 } });
+    const output = await model.generate({
+      input_ids: [
+        [0, 0, 3],
+        [4, 5, 6],
+      ],
+      attention_mask: [
+        [0, 0, 1],
+        [1, 1, 1],
+      ],
+    });
+    expect(calls.map(({ ids }) => ids)).toEqual([[3], [4, 5, 6]]);
+    expect(output).toBeInstanceOf(Tensor);
+    expect(output.tolist()).toEqual([
+      [0n, 0n, 3n, 100n, 9n, 9n],
+      [4n, 5n, 6n, 100n, 101n, 102n],
+    ]);
+  });
+
+  test("what fills up is generation_config's, the config's, or else what ends a text", async () => {
+    const fill = async (configs: object, asked = {}) => {
+      const { model } = fake_model("causal-lm", counting, configs);
+      const mask = [
+        [1, 1],
+        [0, 1],
+      ];
+      return (
+        await model.generate({
+          input_ids: [
+            [1, 1],
+            [1, 1],
+          ],
+          attention_mask: mask,
+          ...asked,
+        })
+      )
+        .at(1)
+        .at(-1)
+        .item();
+    };
+    expect(await fill({ config: { pad_token_id: 1 }, generation_config: { pad_token_id: 2 } })).toBe(2n);
+    expect(await fill({ config: { pad_token_id: -1, eos_token_id: [5, 6] } })).toBe(5n);
+    expect(await fill({ config: { pad_token_id: 3 } }, { pad_token_id: 4 })).toBe(4n);
+    expect(await fill({})).toBe(0n);
+  });
+
+  test("without a mask pad_token_id is padding, unless it ends texts too", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    const left = fake_model("causal-lm", counting, { config: { pad_token_id: 0, eos_token_id: 8 } });
+    expect((await left.model.generate({ input_ids: [0, 0, 7] })).tolist()).toEqual([[0n, 0n, 7n, 100n]]);
+    expect(left.calls[0]?.ids).toEqual([7]);
+    expect(warn).not.toHaveBeenCalled();
+    const same = fake_model("causal-lm", counting, { config: { pad_token_id: 0, eos_token_id: 0 } });
+    await same.model.generate({ input_ids: [0, 7] });
+    expect(same.calls[0]?.ids).toEqual([0, 7]);
+    expect(warn).toHaveBeenCalledTimes(1);
+  });
+
+  test("right padding is warned of, and new ids come after it", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    const { model, calls } = fake_model("causal-lm", counting);
+    const output = await model.generate({
+      input_ids: [
+        [7, 0],
+        [5, 6],
+      ],
+      attention_mask: [
+        [1, 0],
+        [1, 1],
+      ],
+    });
+    expect(calls.map(({ ids }) => ids)).toEqual([[7], [5, 6]]);
+    expect(output.tolist()).toEqual([
+      [7n, 0n, 100n, 0n],
+      [5n, 6n, 100n, 101n],
+    ]);
+    expect(warn.mock.calls[0]?.[0]).toContain("right-padding was detected");
+  });
+
+  test("lengths count padding, and each text has a seed of its own", async () => {
+    const { model, calls } = fake_model("causal-lm", counting, { generation_config: { max_length: 20 } });
+    const batch = {
+      input_ids: [
+        [0, 7],
+        [5, 6],
+      ],
+      attention_mask: [
+        [0, 1],
+        [1, 1],
+      ],
+    };
+    await model.generate({ ...batch, max_length: 10, min_length: 4, do_sample: true, seed: 3 });
+    await model.generate(batch);
+    await model.generate({ ...batch, max_new_tokens: 5, max_length: 9 });
+    expect(calls.map(({ options }) => options)).toEqual([
+      { max_length: 9, min_length: 3, do_sample: true, seed: 3 },
+      { max_length: 10, min_length: 4, do_sample: true, seed: 4 },
+      { max_length: 19 },
+      {},
+      { max_new_tokens: 5, max_length: 9 },
+      { max_new_tokens: 5, max_length: 9 },
+    ]);
+  });
+
+  test("a streamer takes one text, whose ids it gets", async () => {
+    const put: bigint[][][] = [];
+    const streamer = { put: (ids: bigint[][]) => put.push(ids), end: vi.fn() };
+    const { model } = fake_model("causal-lm", counting);
+    await model.generate({ input_ids: [[5, 6]], token_type_ids: [[0, 0]], streamer });
+    expect(put).toEqual([[[5n, 6n]], [[100n]], [[101n]]]);
+    expect(streamer.end).toHaveBeenCalledTimes(1);
+    await expect(model.generate({ input_ids: [[5], [6]], streamer })).rejects.toMatchObject({
+      code: "UNSUPPORTED_OPTION",
+      message: expect.stringContaining("one text, not 2"),
+    });
+  });
+
+  test("criteria stop each text by itself", async () => {
+    const { model } = fake_model("causal-lm", counting, { config: { eos_token_id: 8 } });
+    const stop = new InterruptableStoppingCriteria();
+    const seen: number[][] = [];
+    class First extends InterruptableStoppingCriteria {
+      override _call([ids = []]: number[][]): boolean[] {
+        seen.push(ids);
+        return [ids[0] === 1];
+      }
+    }
+    const input_ids = [
+      [1, 1],
+      [2, 2],
+    ];
+    const output = await model.generate({ input_ids, stopping_criteria: [stop, new First()] });
+    expect(output.tolist()).toEqual([
+      [1n, 1n, 100n, 8n],
+      [2n, 2n, 100n, 101n],
+    ]);
+    expect(seen).toEqual([
+      [1, 1, 100],
+      [2, 2, 100],
+      [2, 2, 100, 101],
+    ]);
+  });
+
+  test("a model without a language model head writes nothing", async () => {
+    const { model } = fake_model("sequence-classification", counting);
+    await expect(model.generate({ input_ids: [1] })).rejects.toMatchObject({ code: "NO_HEAD" });
+  });
+});
