@@ -78,7 +78,7 @@ async fn equals_torch(name: &str, options: LoadOptions) {
         let (prompt, input_name) = (ids(&input["input_ids"]), input["name"].as_str().unwrap());
         let types = input.get("token_type_ids").map(ids).unwrap_or_default();
         let hidden_states = input.get("hidden_states").is_some();
-        let inputs = Inputs { ids: &prompt, types: &types, hidden_states };
+        let inputs = Inputs { ids: &prompt, types: &types, hidden_states, ..Inputs::default() };
         let output = engine.forward(inputs, &Abort::new()).await.unwrap();
         let kept = ids(&input["positions"]);
         let outputs = input["outputs"].as_object().unwrap();
@@ -171,7 +171,7 @@ fn types_and_lengths_that_the_model_does_not_know_are_refused_and_it_goes_on() {
         let engine = open("bert-base", options).await;
         let abort = Abort::new();
         let refused = async |ids: &[u32], types: &[u32]| {
-            let inputs = Inputs { ids, types, hidden_states: false };
+            let inputs = Inputs { ids, types, ..Inputs::default() };
             engine.forward(inputs, &abort).await.unwrap_err()
         };
         assert_eq!(refused(&[1, 2], &[0]).await.code(), "INPUT_IDS");

@@ -239,7 +239,7 @@ impl Model {
                 ModelOutput { logits: Some(EngineArray { dims: vec![1, data.len()], data }), ..Default::default() }
             }
             false => {
-                let inputs = Inputs { ids: input_ids, types: &types, hidden_states };
+                let inputs = Inputs { ids: input_ids, types: &types, hidden_states, ..Inputs::default() };
                 engine.forward(inputs, &abort).await.map_err(thrown)?
             }
         };

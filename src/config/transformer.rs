@@ -147,6 +147,12 @@ impl TransformerConfig {
         "bos_token_id",
         "eos_token_id",
         "pad_token_id",
+        "sep_token_id",
+        // What logits mean, and a loss.
+        "id2label",
+        "label2id",
+        "num_labels",
+        "problem_type",
     ];
 
     /// Reads and checks a config, with the defaults of its family.

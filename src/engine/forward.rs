@@ -18,7 +18,7 @@ use crate::hub::Abort;
 use crate::models::{HeadRows, Outputs};
 use crate::tensor::cpu;
 use crate::tensor::gpu::device::Encoder;
-use crate::tensor::gpu::dispatch::Running;
+use crate::tensor::gpu::dispatch::{BufferName, Running, stride};
 use crate::tensor::gpu::record::Mode;
 use crate::tensor::ops::Tensor;
 use crate::weights::loader::Home;
@@ -162,6 +162,22 @@ impl Runner {
         Ok(())
     }
 
+    /// Tells the devices the rows of the tokens that run, of a model that reads such.
+    pub(super) async fn give(&self, session: &mut Session, rows: &[f32]) -> Result<()> {
+        session.features.clear();
+        session.features.extend_from_slice(rows);
+        let (Some(on), Some(session)) = (&self.gpu, &mut session.gpu) else { return Ok(()) };
+        let Some(to) = on.recorded.features else { return Ok(()) };
+        let mut bytes = Vec::with_capacity(rows.len() * 4);
+        for row in rows.chunks(to.width.max(1)) {
+            bytes.extend(row.iter().flat_map(|value| value.to_le_bytes()));
+            bytes.resize(bytes.len() + (stride(to.width) - row.len()) * 4, 0);
+        }
+        session.allocate(&on.gpu, &on.recorded, [BufferName::Activation(to.id)].iter()).await?;
+        on.gpu.write(session.activation(to.id)?, 0, &bytes)?;
+        Ok(())
+    }
+
     /// Runs all blocks, each where it is computed; the hidden state goes where the next one is. `states` are given what
     /// each block leaves, row after row, but for the last layer, behind which there may be a norm.
     pub(super) async fn run(
@@ -268,7 +284,7 @@ impl Runner {
         }
         let head = if run.ending == Ending::Output { HeadRows::All } else { HeadRows::Last };
         let start = now_ms();
-        let Session { memory, ids, types, position_ids, position, angles, .. } = session;
+        let Session { memory, ids, types, position_ids, features, position, angles, .. } = session;
         let x = match x {
             Some(x) => Some(memory.carry(x)),
             None => {
@@ -279,7 +295,7 @@ impl Runner {
         let left = {
             let store = loader.store();
             let weights = |id| store.matrix(id);
-            let running = cpu::Running { ids, types, position_ids, position: *position, angles };
+            let running = cpu::Running { ids, types, position_ids, features, position: *position, angles };
             let mut executor = cpu::Executor::new(memory, &weights, running);
             self.model.block(&mut executor, block, x, head)?
         };

@@ -6,7 +6,7 @@ use super::recorded::{Ending, output_tokens};
 use super::runner::Runner;
 use super::session::Session;
 use crate::Result;
-use crate::generation::{GenerationError, check_types};
+use crate::generation::{GenerationError, check_features, check_types};
 use crate::hub::Abort;
 use crate::models::{Outputs, Task};
 use crate::tensor::gpu::record::Mode;
@@ -19,6 +19,8 @@ pub struct Inputs<'a> {
     pub ids: &'a [u32],
     /// Their types; empty: each is of type 0.
     pub types: &'a [u32],
+    /// Rows of numbers, one for each token, of a model that reads such instead of ids (which are then all 0).
+    pub features: &'a [f32],
     /// Whether the hidden states between the layers are wanted too.
     pub hidden_states: bool,
 }
@@ -74,9 +76,10 @@ struct Collected {
 
 impl Runner {
     async fn forward(&self, inputs: Inputs<'_>, abort: &Abort) -> Result<ModelOutput> {
-        let Inputs { ids, types, hidden_states } = inputs;
+        let Inputs { ids, types, features, hidden_states } = inputs;
         let shape = self.model.shape();
         check_types(types, ids.len(), shape.token_types)?;
+        check_features(features.len(), ids.len(), shape.features)?;
         let ways = self.ways(ids.len());
         let mut session = self.open(ids, &[&ways], ids.len()).await?;
         let most = output_tokens(&shape);
@@ -85,10 +88,11 @@ impl Runner {
         let run = Run { ways: &ways, mode: Mode::Prefill, ending: Ending::Output, head: true };
         for (position, chunk) in (0..).step_by(most.min(ids.len())).zip(ids.chunks(most)) {
             let types = types.get(position..position + chunk.len()).unwrap_or_default();
-            self.begin(
-                &mut session,
-                Tokens { position, length: ids.len(), count: chunk.len(), ids: Some(chunk), types },
-            )?;
+            let from = position * shape.features;
+            let features = features.get(from..from + chunk.len() * shape.features).unwrap_or_default();
+            let (length, count, ids) = (ids.len(), chunk.len(), Some(chunk));
+            self.begin(&mut session, Tokens { position, length, count, ids, types })?;
+            self.give(&mut session, features).await?;
             let states = hidden_states.then_some(&mut all.states);
             let output = self.run(&mut session, run, states, abort).await?;
             left = Some(self.collect(&mut session, output, hidden_states, chunk.len(), &mut all).await?);

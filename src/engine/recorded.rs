@@ -29,6 +29,8 @@ pub struct Recorded {
     pub activations: Activations,
     /// Where [`Ending::Greedy`] leaves the last token's logits, in either mode.
     pub last_logits: Tensor,
+    /// Where the first block reads the rows that its caller gives, if it does.
+    pub features: Option<Tensor>,
     /// Where [`Ending::Output`] leaves its rows.
     pub output: Outputs,
 }
@@ -39,6 +41,8 @@ struct Blocks {
     dispatches: Vec<Vec<Dispatch>>,
     /// The hidden state that each block leaves.
     hidden: Vec<Tensor>,
+    /// Where the first one reads what its caller gives.
+    features: Option<Tensor>,
 }
 
 /// Output of this many bytes is computed at a time when it is wanted for all tokens.
@@ -58,7 +62,8 @@ impl Recorded {
             }
             _ => (Blocks::default(), all, output.main()),
         };
-        Ok(Recorded { decode, prefill, all_rows, activations, last_logits, output })
+        let features = prefill.features;
+        Ok(Recorded { decode, prefill, all_rows, activations, last_logits, features, output })
     }
 
     /// The dispatches of one block.
@@ -113,7 +118,8 @@ fn run(
     let last = model.blocks().len().saturating_sub(1);
     let shape = model.shape();
     let mut left = model.block(&mut recorder, 0, None, head)?;
-    let mut blocks = Blocks { dispatches: vec![recorder.take()], hidden: vec![left.hidden] };
+    let features = recorder.features_read();
+    let mut blocks = Blocks { dispatches: vec![recorder.take()], hidden: vec![left.hidden], features };
     for index in 1..=last {
         let input = recorder.carry(left.hidden);
         if index == last && ending == Ending::Output && shape.causal {

@@ -35,6 +35,8 @@ pub(super) struct Session {
     pub types: Vec<u32>,
     /// Their positions, where the model numbers them.
     pub position_ids: Vec<u32>,
+    /// Their rows, where the model reads such.
+    pub features: Vec<f32>,
     /// The first one's position.
     pub position: usize,
     /// Their cosines and sines.

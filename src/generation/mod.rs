@@ -45,6 +45,16 @@ pub enum GenerationError {
         /// How many tokens.
         tokens: usize,
     },
+    /// There is not a row of the model's width for each token.
+    #[error("{numbers} numbers can't be {tokens} rows of {width}")]
+    Features {
+        /// How many were given.
+        numbers: usize,
+        /// How many tokens.
+        tokens: usize,
+        /// Numbers of a row; 0: the model reads ids.
+        width: usize,
+    },
     /// An option's value makes no sense.
     #[error("{option} is {value}; {expected}")]
     Option {
@@ -87,7 +97,8 @@ impl GenerationError {
             GenerationError::EmptyInput
             | GenerationError::UnknownId { .. }
             | GenerationError::UnknownType { .. }
-            | GenerationError::Types { .. } => "INPUT_IDS",
+            | GenerationError::Types { .. }
+            | GenerationError::Features { .. } => "INPUT_IDS",
             GenerationError::Option { .. } => "UNSUPPORTED_OPTION",
             GenerationError::TooLong { .. } => "CONTEXT_LENGTH",
             GenerationError::NoHead { .. } => "NO_HEAD",
@@ -132,5 +143,13 @@ pub fn check_types(types: &[u32], tokens: usize, known: usize) -> Result<(), Gen
             Err(GenerationError::UnknownType { position, id, types: known })
         }
         None => Ok(()),
+    }
+}
+
+/// Fails where so many numbers aren't `tokens` rows of `width`.
+pub fn check_features(numbers: usize, tokens: usize, width: usize) -> Result<(), GenerationError> {
+    match tokens.checked_mul(width) {
+        Some(needed) if needed == numbers => Ok(()),
+        _ => Err(GenerationError::Features { numbers, tokens, width }),
     }
 }

@@ -44,8 +44,7 @@ pub(super) const NAMES: Names = Names {
 };
 
 /// The keys of it and its kin.
-pub(super) const KEYS: &[&str] =
-    &["layer_norm_eps", "type_vocab_size", "position_embedding_type", "id2label", "num_labels", "is_decoder"];
+pub(super) const KEYS: &[&str] = &["layer_norm_eps", "type_vocab_size", "position_embedding_type", "is_decoder"];
 
 /// What makes the first token's row the pooled output.
 pub(super) const POOLER: Dense =

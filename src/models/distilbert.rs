@@ -50,16 +50,7 @@ pub const FAMILY: Family = Family {
         (Task::TokenClassification, "DistilBertForTokenClassification"),
         (Task::QuestionAnswering, "DistilBertForQuestionAnswering"),
     ],
-    own_keys: &[
-        "dim",
-        "hidden_dim",
-        "n_heads",
-        "n_layers",
-        "activation",
-        "sinusoidal_pos_embds",
-        "id2label",
-        "num_labels",
-    ],
+    own_keys: &["dim", "hidden_dim", "n_heads", "n_layers", "activation", "sinusoidal_pos_embds"],
     describe: |raw| {
         let config = TransformerConfig::parse(raw, &DEFAULTS)?;
         config.positions_fit(raw, &DEFAULTS)?;

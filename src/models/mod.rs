@@ -152,6 +152,8 @@ impl Task {
 pub struct ModelShape {
     /// Tokens known.
     pub vocab_size: usize,
+    /// Numbers of a row that it reads for each token instead of an id; 0: it reads ids.
+    pub features: usize,
     /// Types of tokens known; 0: the model has no types.
     pub token_types: usize,
     /// Elements of a row that comes out of the last block: logits, or a hidden state without a head.

@@ -119,8 +119,6 @@ pub const FAMILY: Family = Family {
         "classifier_bias",
         "classifier_pooling",
         "classifier_activation",
-        "id2label",
-        "num_labels",
     ],
     describe,
     head,

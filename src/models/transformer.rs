@@ -232,6 +232,7 @@ impl Model for Transformer {
     fn shape(&self) -> ModelShape {
         ModelShape {
             vocab_size: self.config.vocab_size,
+            features: 0,
             token_types: self.token_types.map_or(0, |(_, types)| types),
             output_size: self.head.logits.map_or(self.config.hidden_size, |logits| logits.outputs),
             layers: self.config.num_hidden_layers,

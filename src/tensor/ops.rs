@@ -138,6 +138,12 @@ pub trait Ops {
     /// Rows of `table` (`[vocabulary, width]`) by the ids of the tokens that run, times `scale`.
     fn embed(&mut self, table: WeightId, width: usize, scale: f32) -> Result<Tensor>;
 
+    /// Rows of `width` numbers that whoever runs the ops gives, one for each token that runs: patches of an image, say.
+    fn features(&mut self, width: usize) -> Result<Tensor>;
+
+    /// x with its first row replaced by a vector of `[width]`; `x` is used up.
+    fn replace_first(&mut self, x: Tensor, row: WeightId) -> Result<Tensor>;
+
     /// `x[t] + table[number of t]` for each token t of those that run. `table` is `[numbers, width]`, and whoever runs the ops
     /// sees to it that no token's number lies beyond it. `x` is used up.
     fn add_rows(&mut self, x: Tensor, table: WeightId, by: Number) -> Result<Tensor>;

@@ -18,6 +18,8 @@ pub struct Running<'a> {
     pub types: &'a [u32],
     /// Their positions, where the model numbers them.
     pub position_ids: &'a [u32],
+    /// Their rows, where the caller gives some, without padding.
+    pub features: &'a [f32],
     /// The first one's position.
     pub position: usize,
     /// Of each token, (cosine, sine) pairs of every table.
@@ -169,6 +171,23 @@ impl Ops for Executor<'_> {
         }
         self.memory.put(x, values);
         self.memory.put(one, added);
+        Ok(x)
+    }
+
+    fn features(&mut self, width: usize) -> Result<Tensor> {
+        let given = self.running.features;
+        if given.len() != self.running.ids.len() * width {
+            let what = format!("{} numbers for {} rows of {width}", given.len(), self.running.ids.len());
+            return Err(CpuError::refused(what).into());
+        }
+        Ok(self.memory.insert(given, width, self.running.ids.len())?)
+    }
+
+    fn replace_first(&mut self, x: Tensor, row: WeightId) -> Result<Tensor> {
+        let row = self.vector(row, x.width)?;
+        let mut values = self.memory.take(x);
+        values.iter_mut().zip(row).for_each(|(x, row)| *x = *row);
+        self.memory.put(x, values);
         Ok(x)
     }
 

@@ -89,8 +89,14 @@ impl Weights {
         memory.put(input, values);
         let ids = if ran.ids.is_empty() { vec![0; tokens] } else { ran.ids.to_vec() };
         let weights = |id: WeightId| self.matrices.get(id.0);
-        let running =
-            Running { ids: &ids, types: &ids, position_ids: &ids, position: ran.position, angles: ran.angles };
+        let running = Running {
+            ids: &ids,
+            types: &ids,
+            position_ids: &ids,
+            position: ran.position,
+            angles: ran.angles,
+            ..Running::default()
+        };
         let mut executor = Executor::new(memory, &weights, running);
         let out = op(&mut executor, input);
         let rows = if out.rows == Rows::One { 1 } else { ids.len() };

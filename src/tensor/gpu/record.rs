@@ -54,6 +54,8 @@ pub struct Recorder<'a> {
     /// Places that this block uses.
     used: HashSet<usize>,
     most_rows: Option<usize>,
+    /// Where the rows that the caller gives are to be.
+    features: Option<Tensor>,
     dispatches: Vec<Dispatch>,
 }
 
@@ -111,7 +113,16 @@ impl Angles {
 impl<'a> Recorder<'a> {
     /// Records for a model whose weights lie as `layouts` says.
     pub fn new(mode: Mode, tuning: &'a Tuning, layouts: &'a [Layout], activations: &'a mut Activations) -> Self {
-        Recorder { mode, tuning, layouts, activations, used: HashSet::new(), most_rows: None, dispatches: Vec::new() }
+        Recorder {
+            mode,
+            tuning,
+            layouts,
+            activations,
+            used: HashSet::new(),
+            most_rows: None,
+            features: None,
+            dispatches: Vec::new(),
+        }
     }
 
     /// What has been recorded since the last call; the next block may reuse the activations.
@@ -119,6 +130,11 @@ impl<'a> Recorder<'a> {
         self.used.clear();
         self.most_rows = None;
         std::mem::take(&mut self.dispatches)
+    }
+
+    /// Where what has been recorded reads the rows that its caller gives, if it does.
+    pub fn features_read(&self) -> Option<Tensor> {
+        self.features
     }
 
     /// The hidden state that block `index - 1` left, as the next block's input.
@@ -503,6 +519,23 @@ impl Ops for Recorder<'_> {
 
     fn add_rows(&mut self, x: Tensor, table: WeightId, by: Number) -> Result<Tensor> {
         self.rows_of(table, x, 1.0, Some(by))?;
+        Ok(x)
+    }
+
+    fn features(&mut self, width: usize) -> Result<Tensor> {
+        let x = self.allocate(width, Rows::All);
+        self.features = Some(x);
+        Ok(x)
+    }
+
+    fn replace_first(&mut self, x: Tensor, row: WeightId) -> Result<Tensor> {
+        let quads = (stride(x.width) / 4) as u32;
+        self.push(
+            Kernel { source: Source::ReplaceFirst, storage: None, reduction: None, constants: vec![self.workgroup()] },
+            vec![quads],
+            vec![BufferName::Weight(row, 0), BufferName::Activation(x.id)],
+            Grid::Fixed(quads.div_ceil(self.tuning.workgroup)),
+        );
         Ok(x)
     }
 
