@@ -295,7 +295,7 @@ impl Runner {
         let left = {
             let store = loader.store();
             let weights = |id| store.matrix(id);
-            let running = cpu::Running { ids, types, position_ids, features, position: *position, angles };
+            let running = cpu::Running { ids, types, position_ids, features, position: *position, memory: 0, angles };
             let mut executor = cpu::Executor::new(memory, &weights, running);
             self.model.block(&mut executor, block, x, head)?
         };

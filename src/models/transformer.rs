@@ -12,7 +12,7 @@ use super::head::{Base, Head, HeadWeights};
 use super::{HeadRows, Model, ModelShape, Outputs, Task};
 use crate::Result;
 use crate::config::{ModelConfig, RopeConfig, TransformerConfig};
-use crate::tensor::ops::{Attention, Linear, Number, Ops, QkNorm, RmsNorm, Rotary, Tensor, WeightId};
+use crate::tensor::ops::{Attention, AttentionKind, Linear, Number, Ops, QkNorm, RmsNorm, Rotary, Tensor, WeightId};
 use crate::weights::init::Init;
 use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{Arrangement, BlockSpec, WeightSpecs};
@@ -158,7 +158,7 @@ impl Transformer {
                     head_dim,
                     scale: description.scale / by_layer,
                     softcap: description.attn_logit_softcapping,
-                    causal: description.causal,
+                    kind: if description.causal { AttentionKind::Causal } else { AttentionKind::Bidirectional },
                     window: description.windows.get(layer).copied().flatten(),
                     rotary: description.ropes.get(layer).copied().flatten().map(rotary),
                 },
@@ -291,7 +291,7 @@ impl Transformer {
     fn embed(&self, ops: &mut dyn Ops) -> Result<Tensor> {
         let mut x = ops.embed(self.embedding, self.config.hidden_size, self.embedding_scale)?;
         if let Some(positions) = self.positions {
-            let by = if self.first_position > 0 { Number::PositionId } else { Number::Position };
+            let by = if self.first_position > 0 { Number::PositionId } else { Number::Position { first: 0 } };
             x = ops.add_rows(x, positions, by)?;
         }
         if let Some((types, _)) = self.token_types {
