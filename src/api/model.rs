@@ -280,8 +280,13 @@ impl Model {
 
 /// A forward pass's arrays by name.
 fn outputs(output: ModelOutput) -> Result<Object, JsValue> {
-    let ModelOutput { logits, last_hidden_state, pooler_output, hidden_states } = output;
-    let named = [("logits", logits), ("last_hidden_state", last_hidden_state), ("pooler_output", pooler_output)];
+    let ModelOutput { logits, last_hidden_state, encoder_last_hidden_state, pooler_output, hidden_states } = output;
+    let named = [
+        ("logits", logits),
+        ("last_hidden_state", last_hidden_state),
+        ("encoder_last_hidden_state", encoder_last_hidden_state),
+        ("pooler_output", pooler_output),
+    ];
     let named = named.into_iter().filter_map(|(name, array)| Some((name.to_owned(), array?)));
     let states = hidden_states.into_iter().enumerate().map(|(at, state)| (format!("hidden_states.{at}"), state));
     let all = Object::new();

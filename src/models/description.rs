@@ -1,5 +1,6 @@
 //! What sets a family's models apart, and what their checkpoints call the weights.
 
+use super::convolution::ConvolutionNames;
 use crate::config::TransformerConfig;
 
 /// What sets a family's models apart.
@@ -26,9 +27,19 @@ pub struct Description {
     pub first_input_norm: bool,
     /// Whether tokens attend to those before them alone. Where they don't, all tokens of an input run together.
     pub causal: bool,
-    /// The row of the table of positions that is the first token's; the one before it, where there is one, is that of the
-    /// padding token, which has the row's number for its id.
+    /// What reads an input, where this is what writes a text of it.
+    pub encoder: Option<Box<Description>>,
+    /// Whether positions that a checkpoint lacks are sines and cosines.
+    pub sinusoids: bool,
+    /// What makes rows of what is no text.
+    pub convolutions: Option<ConvolutionNames>,
+    /// The row of the table of positions that is the first token's.
     pub first_position: usize,
+    /// Whether the row before that is the padding token's, which has the row's number for its id, so that tokens behind
+    /// padding are numbered as if there were none.
+    pub numbers_positions: bool,
+    /// Whether the keys of attention have no bias where queries and values have one.
+    pub bare_key: bool,
     /// How many types of tokens there are; 0: none.
     pub token_types: usize,
     /// Whether checkpoints have the linear layers' weights as `[inputs, outputs]`; the head's never are.
@@ -74,7 +85,12 @@ impl Description {
             norm_bias: true,
             first_input_norm: true,
             causal: true,
+            encoder: None,
+            sinusoids: false,
+            convolutions: None,
             first_position: 0,
+            numbers_positions: false,
+            bare_key: false,
             token_types: 0,
             transposed: false,
             qkv_by_head: false,
@@ -93,6 +109,17 @@ impl Description {
             config,
         }
     }
+
+    /// Positions that the table of positions, if there is one, has rows for.
+    pub fn positions(&self) -> usize {
+        self.position_rows().saturating_sub(self.first_position)
+    }
+
+    /// Rows of that table. Where the first are nobody's, they are counted in the config only if they are the padding's.
+    pub fn position_rows(&self) -> usize {
+        let beyond = if self.numbers_positions { 0 } else { self.first_position };
+        self.config.max_position_embeddings + beyond
+    }
 }
 
 /// The modules' names: the model's, then those in a layer. What has no name isn't there.
@@ -102,6 +129,8 @@ pub struct Names {
     pub base: &'static str,
     /// The embedding.
     pub embedding: &'static str,
+    /// The module that it is in with all that is added to it, where there is one.
+    pub embeddings: Option<&'static str>,
     /// The table of positions that are added to it: rows for `max_position_embeddings`, beyond which there is nothing.
     pub positions: Option<&'static str>,
     /// The table of types of tokens that is added too.
@@ -116,6 +145,8 @@ pub struct Names {
     pub renamed: &'static [(&'static str, &'static str)],
     /// Endings of names that older checkpoints have and nobody misses.
     pub ignored: &'static [&'static str],
+    /// Endings of names that nobody misses where a checkpoint lacks them.
+    pub spared: &'static [&'static str],
     /// q, k and v, or one module with all of them, one below the other.
     pub qkv: &'static [&'static str],
     /// The norms of queries and of keys.
@@ -138,6 +169,27 @@ pub struct Names {
     pub attended_norm: Option<&'static str>,
     /// The norm of the residual stream to which the feed-forward layer's output has been added.
     pub fed_norm: Option<&'static str>,
+    /// The attention to what an encoder has read.
+    pub cross: Option<CrossNames>,
+    /// Other names of the embedding's module, under which checkpoints may have it too.
+    pub also_embedding: &'static [&'static str],
+}
+
+/// What a layer's attention to an encoder is called, in the layer.
+#[derive(Debug, Clone, Copy)]
+pub struct CrossNames {
+    /// The norm before it.
+    pub norm: Option<&'static str>,
+    /// q.
+    pub query: &'static str,
+    /// k and v.
+    pub kv: &'static [&'static str],
+    /// What both are called as a block.
+    pub memory: &'static str,
+    /// The output.
+    pub output: &'static str,
+    /// The norm of the residual stream to which it has been added.
+    pub attended_norm: Option<&'static str>,
 }
 
 impl Names {
@@ -145,6 +197,7 @@ impl Names {
     pub const LLAMA: Names = Names {
         base: "model",
         embedding: "embed_tokens",
+        embeddings: None,
         positions: None,
         token_types: None,
         embedding_norm: None,
@@ -153,6 +206,7 @@ impl Names {
         renamed: &[],
         // Each layer's rotary frequencies.
         ignored: &["rotary_emb.inv_freq"],
+        spared: &[],
         qkv: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
         qk_norm: None,
         output: "self_attn.o_proj",
@@ -164,6 +218,8 @@ impl Names {
         down_norm: None,
         attended_norm: None,
         fed_norm: None,
+        cross: None,
+        also_embedding: &[],
     };
 
     /// Norms before and after both halves of a layer.

@@ -1,6 +1,8 @@
 //! Architectures: one file a family, which describes it; what families share is computed in one place.
 
+mod bart;
 mod bert;
+mod convolution;
 mod declare;
 mod description;
 mod distilbert;
@@ -10,6 +12,7 @@ mod gpt2;
 mod gpt_neox;
 mod head;
 mod llama;
+mod marian;
 mod mistral;
 mod modernbert;
 mod olmo2;
@@ -18,7 +21,9 @@ mod qwen2;
 mod qwen3;
 mod roberta;
 mod smollm3;
+mod stack;
 mod transformer;
+mod whisper;
 mod xlm_roberta;
 
 use crate::Result;
@@ -32,7 +37,8 @@ pub use description::{Description, Names};
 pub use head::{Dense, Head, Logits};
 
 /// Every family that there is.
-const FAMILIES: [Family; 16] = [
+const FAMILIES: [Family; 19] = [
+    bart::FAMILY,
     bert::FAMILY,
     distilbert::FAMILY,
     gemma2::FAMILY,
@@ -40,6 +46,7 @@ const FAMILIES: [Family; 16] = [
     gpt2::FAMILY,
     gpt_neox::FAMILY,
     llama::FAMILY,
+    marian::FAMILY,
     mistral::FAMILY,
     modernbert::FAMILY,
     olmo2::FAMILY,
@@ -48,6 +55,7 @@ const FAMILIES: [Family; 16] = [
     qwen3::FAMILY,
     roberta::FAMILY,
     smollm3::FAMILY,
+    whisper::FAMILY,
     xlm_roberta::FAMILY,
 ];
 
@@ -121,17 +129,23 @@ pub enum Task {
     TokenClassification,
     /// `AutoModelForQuestionAnswering`: of each token, logits of being the answer's start and its end.
     QuestionAnswering,
+    /// `AutoModelForSeq2SeqLM`: logits of the next token of a text that is written of another.
+    Seq2SeqLm,
+    /// `AutoModelForSpeechSeq2Seq`: logits of the next token of a text that is written of sound.
+    SpeechSeq2Seq,
 }
 
 impl Task {
     /// Every task, by the name that the package has for it.
-    pub const ALL: [(&'static str, Task); 6] = [
+    pub const ALL: [(&'static str, Task); 8] = [
         ("base", Task::Base),
         ("causal-lm", Task::CausalLm),
         ("masked-lm", Task::MaskedLm),
         ("sequence-classification", Task::SequenceClassification),
         ("token-classification", Task::TokenClassification),
         ("question-answering", Task::QuestionAnswering),
+        ("seq2seq-lm", Task::Seq2SeqLm),
+        ("speech-seq2seq", Task::SpeechSeq2Seq),
     ];
 
     /// The class by which a user loads a model for it.
@@ -143,7 +157,14 @@ impl Task {
             Task::SequenceClassification => "AutoModelForSequenceClassification",
             Task::TokenClassification => "AutoModelForTokenClassification",
             Task::QuestionAnswering => "AutoModelForQuestionAnswering",
+            Task::Seq2SeqLm => "AutoModelForSeq2SeqLM",
+            Task::SpeechSeq2Seq => "AutoModelForSpeechSeq2Seq",
         }
+    }
+
+    /// Whether a model for it writes texts, token by token.
+    pub fn writes(self) -> bool {
+        matches!(self, Task::CausalLm | Task::Seq2SeqLm | Task::SpeechSeq2Seq)
     }
 }
 
@@ -158,8 +179,6 @@ pub struct ModelShape {
     pub token_types: usize,
     /// Elements of a row that comes out of the last block: logits, or a hidden state without a head.
     pub output_size: usize,
-    /// Layers with a key and value cache.
-    pub layers: usize,
     /// Key and value heads.
     pub kv_heads: usize,
     /// Elements of a head.
@@ -172,8 +191,35 @@ pub struct ModelShape {
     pub max_position_embeddings: usize,
     /// Whether it gives tokens other positions than their places.
     pub numbers_positions: bool,
+    /// What reads an input for it, where it is a model of two stacks.
+    pub encoder: Option<EncoderShape>,
     /// How many positions it knows, where it knows no others: it has learned them.
     pub positions: Option<usize>,
+}
+
+/// What the engine needs to know of what reads an input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncoderShape {
+    /// Its blocks are the first so many. The block behind them takes no input.
+    pub blocks: usize,
+    /// The block that leaves what it has read.
+    pub ends: usize,
+    /// Numbers of a row that it reads instead of an id, where its first block leaves half as many tokens as there are rows;
+    /// 0: it reads ids.
+    pub features: usize,
+    /// How many positions it knows, where it knows no others.
+    pub positions: Option<usize>,
+}
+
+/// A cache of keys and values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// Its number.
+    pub index: usize,
+    /// The blocks that write and read it.
+    pub blocks: Vec<usize>,
+    /// Whether it has what an encoder has read.
+    pub of_encoder: bool,
 }
 
 /// A model: weights in blocks, and what each block computes.
@@ -190,8 +236,14 @@ pub trait Model {
     /// Every weight.
     fn weights(&self) -> &WeightSpecs;
 
-    /// The blocks in forward order: embedding, layers, head or last norm.
+    /// The blocks in forward order: embedding, layers, head or last norm; an encoder's before.
     fn blocks(&self) -> &[BlockSpec];
+
+    /// Whether a block is a layer, rather than what comes before or behind those.
+    fn is_layer(&self, block: usize) -> bool;
+
+    /// The caches that blocks keep keys and values in.
+    fn caches(&self) -> Vec<Cache>;
 
     /// Computes block `index`. The first takes no input; the last computes `rows`.
     fn block(&self, ops: &mut dyn Ops, index: usize, input: Option<Tensor>, rows: HeadRows) -> Result<Outputs>;

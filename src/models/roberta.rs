@@ -26,7 +26,7 @@ pub(super) fn describe(raw: &ModelConfig, defaults: &TransformerDefaults) -> Res
         let expected = format!("more than pad_token_id ({padding}) + 1, from which positions are counted");
         return Err(fields.invalid("max_position_embeddings", expected));
     }
-    Ok(Description { first_position, ..bert::describe(raw, config, NAMES)? })
+    Ok(Description { first_position, numbers_positions: true, ..bert::describe(raw, config, NAMES)? })
 }
 
 /// What they have behind their layers.
@@ -44,7 +44,7 @@ pub(super) fn head(raw: &ModelConfig, config: &TransformerConfig, task: Task) ->
         }
         Task::TokenClassification => Head::classifier("classifier", "classifier.bias", raw.labels()?),
         Task::QuestionAnswering => Head::classifier("qa_outputs", "qa_outputs.bias", 2),
-        Task::Base | Task::CausalLm => Head { pool: Some(Pool::First), dense: Some(bert::POOLER), ..Head::default() },
+        _ => Head { pool: Some(Pool::First), dense: Some(bert::POOLER), ..Head::default() },
     })
 }
 
