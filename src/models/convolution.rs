@@ -72,3 +72,33 @@ impl Convolutions {
         ops.activated_linear(x, &self.second, Activation::Gelu)
     }
 }
+
+/// What the first convolution reads of a spectrogram, `[channels][frames]` as transformers' `input_features`: for each frame,
+/// `[channels][3]`, its neighbours before and behind it beside it, zeros where there are none. `None` where the numbers aren't
+/// whole channels.
+pub fn windows(spectrogram: &[f32], channels: usize) -> Option<Vec<f32>> {
+    let frames = spectrogram.len().checked_div(channels).filter(|frames| frames * channels == spectrogram.len())?;
+    let mut windows = Vec::with_capacity(spectrogram.len() * KERNEL);
+    for frame in 0..frames {
+        for channel in spectrogram.chunks_exact(frames) {
+            let at = |frame: Option<usize>| frame.and_then(|frame| channel.get(frame)).copied().unwrap_or(0.0);
+            windows.extend([at(frame.checked_sub(1)), at(Some(frame)), at(Some(frame + 1))]);
+        }
+    }
+    Some(windows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::windows;
+
+    #[test]
+    fn windows_are_of_neighbouring_frames() {
+        let spectrogram = [1.0, 2.0, 3.0, 10.0, 20.0, 30.0];
+        let expected =
+            [[0.0, 1.0, 2.0, 0.0, 10.0, 20.0], [1.0, 2.0, 3.0, 10.0, 20.0, 30.0], [2.0, 3.0, 0.0, 20.0, 30.0, 0.0]];
+        assert_eq!(windows(&spectrogram, 2).unwrap(), expected.concat());
+        assert_eq!(windows(&spectrogram, 4), None);
+        assert_eq!(windows(&spectrogram, 0), None);
+    }
+}

@@ -33,6 +33,7 @@ use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{BlockSpec, WeightSpecs};
 use transformer::Transformer;
 
+pub use convolution::windows;
 pub use description::{Description, Names};
 pub use head::{Dense, Head, Logits};
 
