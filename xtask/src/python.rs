@@ -50,6 +50,7 @@ pub fn goldens() -> Result<()> {
         "generate.py",
         "chat_templates.py",
         "small_tokenizers.py",
+        "tokenized_batches.py",
         "configs.py",
         "rope.py",
         "loading.py",
