@@ -31,8 +31,7 @@ pub async fn read_files(source: JsValue, paths: Vec<String>, options: JsFilesOpt
         async move {
             match repo.read(path, MAX_BYTES).await {
                 Ok(bytes) => {
-                    let wrong =
-                        |_| with_code("CONFIG_INVALID", &format!("{}: {path} is not UTF-8 text", repo.id()));
+                    let wrong = |_| with_code("CONFIG_INVALID", &format!("{}: {path} is not UTF-8 text", repo.id()));
                     String::from_utf8(bytes).map(JsValue::from).map_err(wrong)
                 }
                 Err(HubError::EntryNotFound { .. }) => Ok(JsValue::UNDEFINED),
