@@ -14,7 +14,10 @@ fn activate(v: vec2<f32>) -> vec2<f32> {
     if ACTIVATION == 3u {
         return v / (1.0 + exp(-1.702 * v)); // quick_gelu
     }
-    return max(v, vec2<f32>()); // relu
+    if ACTIVATION == 4u {
+        return max(v, vec2<f32>()); // relu
+    }
+    return tanh(clamp(v, vec2<f32>(-10.0), vec2<f32>(10.0)));
 }
 
 // Abramowitz and Stegun 7.1.26: at most 1.5e-7 off.

@@ -1,4 +1,5 @@
-// y = softmax(q·Kᵀ * scale)·V over the cache, causal; of the last `window` keys where that is less.
+// y = softmax(q·Kᵀ * scale)·V over the cache. CAUSAL: of the keys up to the token's own, of the last `window` of them where
+// that is less; else of all keys, of those at most `window` away where that is less.
 //
 // A workgroup takes four query rows that read the same keys and values: neighbouring tokens, and the query heads that
 // share a key head. The four are the lanes of a vec4, so that the cache is read once for all of them. Keys are taken
@@ -16,7 +17,7 @@ struct Params {
     q_stride: u32,  // a row of qkv
     y_stride: u32,
     scale: f32,
-    window: u32,    // keys that a token attends to at most
+    window: u32,    // keys that a token attends to at most, or that are on either side
     softcap: f32,
     angles_first: u32, // of the token's angles, this layer's first
 }
@@ -72,9 +73,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let token = row / shared_by;
     let head = kv * shared_by + row % shared_by;
     // A row's keys: from its floor up to its count, both growing with the token.
-    let ends = token + step.position + 1u;
+    var ends = token + step.position + 1u;
+    var floors = max(ends, vec4<u32>(params.window)) - params.window;
+    if !CAUSAL {
+        // A window on either side, and the token's own key.
+        floors = max(token, vec4<u32>(params.window)) - params.window;
+        ends += min(vec4<u32>(params.window), step.tokens - 1u - token);
+    }
     let counts = ends - OWN;
-    let floors = max(ends, vec4<u32>(params.window)) - params.window;
     let all_keys = counts.w - min(floors.x, counts.w);
     let span = select(all_keys, (all_keys + groups.z - 1u) / groups.z, SPLIT);
     let first = floors.x + group.z * span;

@@ -1,5 +1,5 @@
 // x[token] = table[ids[token]] * scale. Where the table is split over several buffers, each part writes the tokens it holds.
-// POSITIONS: rows are those of the tokens' positions, and are added to x.
+// POSITIONS: rows are those of the tokens' positions. ADD: they are added to x.
 
 struct Params {
     rows: u32,      // rows of this part
@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if row < params.rows {
         let at = token * params.quads + k;
         let v = widen(table[row * params.quads + k]) * params.scale;
-        if POSITIONS {
+        if ADD {
             x[at] += v;
         } else {
             x[at] = v;

@@ -1,4 +1,4 @@
-// y = (x - mean) / deviation * weight + bias, a workgroup a row. LAST: only the last token's row, written as row 0.
+// y = (x - mean) / deviation * weight + bias, a workgroup a row. BIAS: there is one. LAST: only the last token's row, written as row 0.
 //
 // The mean comes first and then the squares of what differs from it: where the mean is large, a difference of large sums
 // would have few digits left.
@@ -41,6 +41,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let scale = inverseSqrt(sum_lanes(vec4<f32>(squares), local).x / f32(params.width) + params.eps);
     for (var k = local; k < params.quads; k += WORKGROUP) {
-        y[dest + k] = within((x[source + k] - mean) * scale, k) * weight[k] + bias[k];
+        var v = within((x[source + k] - mean) * scale, k) * weight[k];
+        if BIAS {
+            v += bias[k];
+        }
+        y[dest + k] = v;
     }
 }

@@ -55,7 +55,7 @@ async fn equals_torch(name: &str, options: LoadOptions) {
     let vocab = engine.shape().vocab_size;
     for input in golden["inputs"].as_array().unwrap() {
         let prompt = ids(&input["input_ids"]);
-        let logits = engine.forward(&prompt, &Abort::new()).await.unwrap();
+        let logits = native::forward(&engine, &prompt, &Abort::new()).await.unwrap();
         assert_eq!(logits.len(), prompt.len() * vocab);
         let limit = TOLERANCE * input["f16_error"]["max_abs"].as_f64().unwrap();
         let rows = input["positions"].as_array().unwrap().iter().zip(input["logits"].as_array().unwrap());
@@ -167,7 +167,7 @@ fn a_disposed_engine_gives_its_memory_back_and_says_so() {
         let usages = engine.gpu().unwrap().usages().clone();
         assert!(usages.bytes() > engine.weight_bytes());
         engine.dispose();
-        let error = engine.forward(&[1], &Abort::new()).await.unwrap_err();
+        let error = native::forward(&engine, &[1], &Abort::new()).await.unwrap_err();
         assert_eq!(error.code(), "DISPOSED");
         drop(engine);
         assert_eq!((usages.bytes(), usages.buffers()), (0, 0));
@@ -181,10 +181,10 @@ fn ids_that_the_model_does_not_know_are_refused_and_it_goes_on() {
         for bad in [vec![], vec![131], vec![1, u32::MAX]] {
             let error = engine.generate(&bad, &greedy(1), &mut |_| true, &Abort::new()).await.unwrap_err();
             assert_eq!(error.code(), "INPUT_IDS", "{error}");
-            let error = engine.forward(&bad, &Abort::new()).await.unwrap_err();
+            let error = native::forward(&engine, &bad, &Abort::new()).await.unwrap_err();
             assert_eq!(error.code(), "INPUT_IDS", "{error}");
         }
-        assert_eq!(engine.forward(&[1, 2], &Abort::new()).await.unwrap().len(), 2 * 131);
+        assert_eq!(native::forward(&engine, &[1, 2], &Abort::new()).await.unwrap().len(), 2 * 131);
     });
 }
 
@@ -261,9 +261,9 @@ fn no_text_goes_beyond_the_positions_that_were_learned() {
             options.placement.device_map = Some(DeviceMap::all(device));
             let engine = load(Rc::new(DirectoryRepo::new(folder("gpt2"))), options).await.unwrap();
             let ids: Vec<u32> = (1..=96).collect();
-            assert_eq!(engine.forward(&ids, &Abort::new()).await.unwrap().len(), 96 * 131);
+            assert_eq!(native::forward(&engine, &ids, &Abort::new()).await.unwrap().len(), 96 * 131);
             let too_many: Vec<u32> = (1..=97).collect();
-            let error = engine.forward(&too_many, &Abort::new()).await.unwrap_err();
+            let error = native::forward(&engine, &too_many, &Abort::new()).await.unwrap_err();
             assert_eq!(error.code(), "CONTEXT_LENGTH");
             assert!(error.to_string().starts_with("97 tokens are more than the 96 positions"), "{error}");
             // The last new token has no position yet, so that one more than fit can come.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::join;
 use layerline::Error;
 use layerline::checkpoint::{Catalog, CatalogOptions, CheckpointError};
-use layerline::config::{DecoderConfig, DecoderDefaults, ModelConfig};
+use layerline::config::{ModelConfig, TransformerConfig, TransformerDefaults};
 use layerline::hub::{Abort, HubError, HubOptions, HubRepo, Repo, Timeouts};
 use layerline::tensor::Dtype;
 use loopback::{MODEL, SHARD, endpoint, faults, log, options, pin, reset};
@@ -61,7 +61,8 @@ async fn a_model_is_known_after_kilobytes() {
     reset().await;
     let repo = pin(MODEL).await.unwrap();
     assert_eq!(repo.commit().len(), 40);
-    let config = DecoderConfig::parse(&ModelConfig::open(&repo).await.unwrap(), &DecoderDefaults::LLAMA).unwrap();
+    let config =
+        TransformerConfig::parse(&ModelConfig::open(&repo).await.unwrap(), &TransformerDefaults::LLAMA).unwrap();
     let catalog = Catalog::open(&repo, &CatalogOptions::default()).await.unwrap();
 
     let embedding = &catalog.tensors["model.embed_tokens.weight"];

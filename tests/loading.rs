@@ -66,7 +66,7 @@ fn every_checkpoint_loads_as_in_transformers() {
                 };
                 assert_eq!(info_of(&engine), case["loading_info"], "{about}");
                 assert_eq!(engine.class(), case["class_name"], "{about}");
-                let output = engine.forward(&prompt, &Abort::new()).await.unwrap();
+                let output = native::forward(&engine, &prompt, &Abort::new()).await.unwrap();
                 let Some(rows) = case.get("output") else {
                     return assert!(output.iter().all(|value| value.is_finite()), "{about}");
                 };
@@ -104,7 +104,7 @@ fn new_weights_depend_on_the_seed_alone() {
                 let repo: Rc<dyn Repo> = Rc::new(MemoryRepo::new("(no repo)"));
                 let engine = Engine::load(repo, &config, Default::default(), options).await.unwrap();
                 assert!(engine.loading_info().unexpected_keys.is_empty());
-                *found = engine.forward(&[1, 2, 3], &Abort::new()).await.unwrap();
+                *found = native::forward(&engine, &[1, 2, 3], &Abort::new()).await.unwrap();
             }
         });
         found
@@ -135,7 +135,7 @@ fn weights_are_replaced_in_a_model_that_is_there() {
         let prompt = [5, 31, 2, 17, 11];
         let repo = |name: &str| Rc::new(DirectoryRepo::new(path(name)));
         let catalog = async |name: &str| Catalog::open(&*repo(name), &CatalogOptions::default()).await.unwrap();
-        let logits = async |engine: &Engine| engine.forward(&prompt, &Abort::new()).await.unwrap();
+        let logits = async |engine: &Engine| native::forward(&engine, &prompt, &Abort::new()).await.unwrap();
 
         let spawn = options.spawn.clone();
         let other = logits(&load(repo("more-keys"), native::options(spawn)).await.unwrap()).await;

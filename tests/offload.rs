@@ -133,10 +133,10 @@ fn many_tokens_go_to_a_gpu_that_is_faster_and_the_text_goes_on_on_the_cpu() {
             // The GPU has given back what was lent.
             let resident: u64 = engine.blocks().iter().map(|block| block.resident_bytes).sum();
             assert_eq!(resident, engine.weight_bytes());
-            let logits = engine.forward(&[1, 2, 3], &Abort::new()).await.unwrap();
+            let logits = native::forward(&engine, &[1, 2, 3], &Abort::new()).await.unwrap();
             engine.rates().note_cpu(1, 1, 1.0e9);
             engine.rates().note_cpu(1, 1, 1.0e9);
-            let streamed = engine.forward(&[1, 2, 3], &Abort::new()).await.unwrap();
+            let streamed = native::forward(&engine, &[1, 2, 3], &Abort::new()).await.unwrap();
             let most = logits.iter().fold(0f32, |most, logit| most.max(logit.abs()));
             assert!(logits.iter().zip(&streamed).all(|(a, b)| (a - b).abs() < 0.01 * most), "{name}");
         });
@@ -168,7 +168,7 @@ fn what_comes_and_goes_is_read_from_its_file_once_where_cpu_memory_holds_it() {
         assert_eq!(devices(&engine), [Device::Gpu, Device::Disk, Device::Cpu, Device::Gpu, Device::Gpu]);
         // All came once, as far as progress goes.
         assert_eq!(engine.loader().loaded(), engine.loader().total());
-        engine.forward(&[1, 2, 3], &Abort::new()).await.unwrap();
+        native::forward(&engine, &[1, 2, 3], &Abort::new()).await.unwrap();
         assert_eq!(engine.loader().loaded(), engine.loader().total());
     });
 }
@@ -252,7 +252,8 @@ fn two_calls_that_find_the_gpu_full_go_on_together() {
         options.gpu.room = Some(300_000);
         let engine = load(repo(name), options).await.unwrap();
         let abort = Abort::new();
-        let (first, second) = futures_util::future::join(engine.ready(), engine.forward(&[1, 2, 3], &abort)).await;
+        let (first, second) =
+            futures_util::future::join(engine.ready(), native::forward(&engine, &[1, 2, 3], &abort)).await;
         first.unwrap();
         second.unwrap();
         tokens_are_torchs(&engine, name, "after both").await;

@@ -59,10 +59,14 @@ pub async fn load(source: &JsValue, options: &Options<'_>) -> Result<Loaded, JsV
 
 fn load_options(options: &Options<'_>, abort: &Abort) -> Result<LoadOptions, JsValue> {
     Ok(LoadOptions {
-        task: match options.text("task")?.as_deref() {
-            None | Some("causal-lm") => Task::CausalLm,
-            Some("base") => Task::Base,
-            Some(_) => return Err(options.wrong("task", "\"causal-lm\" or \"base\"")),
+        task: match options.text("task")? {
+            None => Task::CausalLm,
+            Some(name) => {
+                Task::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, task)| task).ok_or_else(|| {
+                    let known: Vec<&str> = Task::ALL.into_iter().map(|(known, _)| known).collect();
+                    options.wrong("task", &format!("one of {}", known.join(", ")))
+                })?
+            }
         },
         weights: WeightsSource::New,
         ignore_mismatched_sizes: options.flag("ignore_mismatched_sizes")?.unwrap_or(false),

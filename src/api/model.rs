@@ -13,10 +13,11 @@ use super::options::Options;
 use super::source;
 use crate::checkpoint::Catalog;
 use crate::config::ModelConfig;
-use crate::engine::Engine;
-use crate::generation::{GenerateOptions, GenerationError};
+use crate::engine::{Array as EngineArray, Engine, Inputs, ModelOutput};
+use crate::generation::{GenerateOptions, GenerationError, check_types};
 use crate::hub::Traffic;
 use crate::hub::cache::CacheStats;
+use crate::models::Task;
 use crate::placement::Device;
 use crate::tensor::cpu;
 use crate::weights::store::State;
@@ -30,7 +31,7 @@ extern "C" {
     #[wasm_bindgen(typescript_type = "object | undefined")]
     pub type JsGenerateOptions;
     /// How to run forward.
-    #[wasm_bindgen(typescript_type = "{ all_logits?: boolean; signal?: AbortSignal } | undefined")]
+    #[wasm_bindgen(typescript_type = "object | undefined")]
     pub type JsForwardOptions;
 }
 
@@ -208,18 +209,41 @@ impl Model {
         self.engine()?.ready().await.map_err(thrown)
     }
 
-    /// Logits, row-major `[n, vocab_size]`: of all tokens, or of the last one where `all_logits` is false. Hidden states
-    /// where the model has no head.
-    pub async fn forward(&self, input_ids: &[u32], options: JsForwardOptions) -> Result<Float32Array, JsValue> {
+    /// The inputs that a forward pass takes, by transformers' names.
+    pub fn input_names(&self) -> Result<Array, JsValue> {
+        let types = self.engine()?.shape().token_types > 1;
+        let names = ["input_ids", "attention_mask"].into_iter().chain(types.then_some("token_type_ids"));
+        Ok(names.map(JsValue::from).collect())
+    }
+
+    /// What the model gives for one text, as `{ name: { dims, data } }`; see [`ModelOutput`] for names and shapes, hidden
+    /// states being `hidden_states.0` and so on.
+    ///
+    /// Options: `token_type_ids`; `output_hidden_states`; `all_logits`, without which a causal language model gives those of
+    /// the last token alone, `[1, vocab_size]`; `signal`.
+    pub async fn forward(&self, input_ids: &[u32], options: JsForwardOptions) -> Result<Object, JsValue> {
         let engine = self.engine()?;
         let options = Options::new("forward", &options);
         let all = options.flag("all_logits")?.unwrap_or(true);
+        let hidden_states = options.flag("output_hidden_states")?.unwrap_or(false);
+        let types = options
+            .get("token_type_ids")?
+            .map(|types| types.dyn_into::<Uint32Array>().map_err(|_| options.wrong("token_type_ids", "a Uint32Array")));
+        let types = types.transpose()?.map(|types| types.to_vec()).unwrap_or_default();
         let abort = options.abort()?;
-        let logits = match all {
-            true => engine.forward(input_ids, &abort).await,
-            false => engine.next_logits(input_ids, &abort).await,
+        let one = !all && !hidden_states && engine.task() == Task::CausalLm;
+        let output = match one {
+            true => {
+                check_types(&types, input_ids.len(), engine.shape().token_types).map_err(thrown)?;
+                let data = engine.next_logits(input_ids, &abort).await.map_err(thrown)?;
+                ModelOutput { logits: Some(EngineArray { dims: vec![1, data.len()], data }), ..Default::default() }
+            }
+            false => {
+                let inputs = Inputs { ids: input_ids, types: &types, hidden_states, ..Inputs::default() };
+                engine.forward(inputs, &abort).await.map_err(thrown)?
+            }
         };
-        Ok(Float32Array::from(logits.map_err(thrown)?.as_slice()))
+        outputs(output)
     }
 
     /// Prompt and new ids.
@@ -252,6 +276,21 @@ impl Model {
             engine.dispose();
         }
     }
+}
+
+/// A forward pass's arrays by name.
+fn outputs(output: ModelOutput) -> Result<Object, JsValue> {
+    let ModelOutput { logits, last_hidden_state, pooler_output, hidden_states } = output;
+    let named = [("logits", logits), ("last_hidden_state", last_hidden_state), ("pooler_output", pooler_output)];
+    let named = named.into_iter().filter_map(|(name, array)| Some((name.to_owned(), array?)));
+    let states = hidden_states.into_iter().enumerate().map(|(at, state)| (format!("hidden_states.{at}"), state));
+    let all = Object::new();
+    for (name, EngineArray { dims, data }) in named.chain(states) {
+        let dims: Array = dims.into_iter().map(|dim| JsValue::from(dim as f64)).collect();
+        let array = object(&[("dims", dims.into()), ("data", Float32Array::from(data.as_slice()).into())])?;
+        Reflect::set(&all, &name.into(), &array)?;
+    }
+    Ok(all)
 }
 
 /// The options but for those that only JavaScript has.

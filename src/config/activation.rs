@@ -14,12 +14,14 @@ pub enum Activation {
     QuickGelu,
     /// max(x, 0)
     Relu,
+    /// tanh(x)
+    Tanh,
 }
 
 impl Activation {
     /// Every name that [`from_name`](Self::from_name) knows.
     pub const NAMES: &'static str = "silu, swish, gelu, gelu_python, gelu_new, gelu_fast, gelu_accurate, \
-         gelu_pytorch_tanh, gelu_python_tanh, quick_gelu, relu";
+         gelu_pytorch_tanh, gelu_python_tanh, quick_gelu, relu, tanh";
 
     /// The function that transformers' `ACT2FN` has under `name`.
     pub fn from_name(name: &str) -> Option<Activation> {
@@ -31,6 +33,7 @@ impl Activation {
             }
             "quick_gelu" => Activation::QuickGelu,
             "relu" => Activation::Relu,
+            "tanh" => Activation::Tanh,
             _ => return None,
         })
     }

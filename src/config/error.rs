@@ -34,6 +34,18 @@ pub enum ConfigError {
         /// All that there are.
         known: Vec<&'static str>,
     },
+    /// An architecture that has no such head.
+    #[error("{file}: {model_type} models have no head for {task}. They have: {}", known.join(", "))]
+    UnsupportedTask {
+        /// The repo and the file.
+        file: String,
+        /// The model type.
+        model_type: String,
+        /// The class that was asked for.
+        task: &'static str,
+        /// Those that there are.
+        known: Vec<&'static str>,
+    },
     /// A valid setting that Layerline doesn't have.
     #[error("{file}: `{key}` is {found}, which is not supported. Supported: {supported}")]
     Unsupported {
@@ -63,7 +75,7 @@ impl ConfigError {
     pub fn code(&self) -> &'static str {
         match self {
             ConfigError::Malformed { .. } | ConfigError::Invalid { .. } => "CONFIG_INVALID",
-            ConfigError::UnsupportedModelType { .. } => "UNSUPPORTED_MODEL_TYPE",
+            ConfigError::UnsupportedModelType { .. } | ConfigError::UnsupportedTask { .. } => "UNSUPPORTED_MODEL_TYPE",
             ConfigError::Unsupported { .. } => "UNSUPPORTED_CONFIG",
             ConfigError::UnknownKey { .. } => "UNSUPPORTED_OPTION",
         }

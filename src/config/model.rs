@@ -95,6 +95,26 @@ impl ModelConfig {
         ConfigError::UnsupportedModelType { file: self.file.clone(), model_type, known }
     }
 
+    /// The error that the architecture has none but the heads `known`.
+    pub fn unsupported_task(&self, task: &'static str, known: Vec<&'static str>) -> ConfigError {
+        let model_type = self.model_type().unwrap_or_default().to_owned();
+        ConfigError::UnsupportedTask { file: self.file.clone(), model_type, task, known }
+    }
+
+    /// How many labels a classifier tells apart: those of `id2label`, or `num_labels`, or two.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`]
+    pub fn labels(&self) -> Result<usize, ConfigError> {
+        const MOST: usize = 1 << 20;
+        let fields = self.fields();
+        let labels = match fields.object("id2label")?.map(|labels| labels.values().count()) {
+            Some(labels) if labels > 0 => labels,
+            _ => fields.count("num_labels")?.unwrap_or(2),
+        };
+        if labels > MOST { Err(fields.invalid("num_labels", format!("at most {MOST}"))) } else { Ok(labels) }
+    }
+
     /// `dtype`, by v4 called `torch_dtype`; `None` where there is none or it is no floating type that Layerline has.
     pub fn dtype(&self) -> Result<Option<Dtype>, ConfigError> {
         let fields = self.fields();

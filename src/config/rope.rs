@@ -49,8 +49,22 @@ pub(super) enum RopePlace {
 pub struct RopeKeys {
     /// The base of the wavelengths.
     pub theta: &'static str,
+    /// The base in layers with a window, where that is another.
+    pub local_theta: &'static str,
+    /// Whether `rope_scaling` is for those layers too.
+    pub scales_local: bool,
     /// The part of each head that is rotated.
     pub partial_factor: &'static str,
+}
+
+impl RopeKeys {
+    /// Llama's and Gemma's.
+    pub const LLAMA: RopeKeys = RopeKeys {
+        theta: "rope_theta",
+        local_theta: "rope_local_base_freq",
+        scales_local: false,
+        partial_factor: "partial_rotary_factor",
+    };
 }
 
 /// The heads that are rotated.
@@ -68,11 +82,12 @@ pub(super) struct RotaryHead {
 
 impl RopePlace {
     /// The rope's own object.
-    fn parameters<'a>(self, config: &Fields<'a>) -> Result<Option<Fields<'a>>, ConfigError> {
-        // The older key knows no layers with a rope of their own.
+    fn parameters<'a>(self, config: &Fields<'a>, keys: RopeKeys) -> Result<Option<Fields<'a>>, ConfigError> {
+        // The older key names no layers.
         let scaling = config.object("rope_scaling")?.map(|rope| ("rope_scaling", rope));
         let (key, rope) = match (self, scaling) {
             (RopePlace::Everywhere | RopePlace::Full, Some(scaling)) => scaling,
+            (RopePlace::Sliding, Some(scaling)) if keys.scales_local => scaling,
             _ => match config.object("rope_parameters")? {
                 Some(rope) => ("rope_parameters", rope),
                 None => return Ok(None),
@@ -80,7 +95,7 @@ impl RopePlace {
         };
         match self {
             RopePlace::Full if key == "rope_parameters" => rope.object("full_attention"),
-            RopePlace::Sliding => rope.object("sliding_attention"),
+            RopePlace::Sliding if key == "rope_parameters" => rope.object("sliding_attention"),
             _ if rope.values().any(serde_json::Value::is_object) => {
                 Err(config.unsupported(key, "one set of parameters for all layers"))
             }
@@ -90,7 +105,7 @@ impl RopePlace {
 
     /// The key of the base beside it.
     fn theta_key(self, keys: RopeKeys) -> &'static str {
-        if self == RopePlace::Sliding { "rope_local_base_freq" } else { keys.theta }
+        if self == RopePlace::Sliding { keys.local_theta } else { keys.theta }
     }
 }
 
@@ -103,7 +118,7 @@ impl RopeConfig {
         max_position_embeddings: usize,
         theta: f64,
     ) -> Result<RopeConfig, ConfigError> {
-        let parameters = place.parameters(config)?;
+        let parameters = place.parameters(config, head.keys)?;
         let top_theta = config.positive(place.theta_key(head.keys))?;
         let Some(rope) = parameters else {
             let theta = top_theta.unwrap_or(theta);

@@ -18,8 +18,8 @@ fn config(value: &Value) -> ModelConfig {
     ModelConfig::from_json("a/b: config.json", value.to_string().as_bytes()).unwrap()
 }
 
-fn llama(value: &Value) -> Result<DecoderConfig, ConfigError> {
-    DecoderConfig::parse(&config(value), &DecoderDefaults::LLAMA)
+fn llama(value: &Value) -> Result<TransformerConfig, ConfigError> {
+    TransformerConfig::parse(&config(value), &TransformerDefaults::LLAMA)
 }
 
 fn ids(value: &Value) -> Vec<u32> {

@@ -10,31 +10,65 @@ use super::runner::Runner;
 use super::session::Session;
 use crate::Result;
 use crate::tensor::gpu::device::{Encoder, GpuError, Usage};
-use crate::tensor::gpu::record::{BufferName, stride};
+use crate::tensor::gpu::dispatch::{BufferName, stride};
 use crate::tensor::ops::Tensor;
 
 impl Runner {
-    /// Submits the work and reads rows of an activation back.
-    pub(super) async fn read_activation(
+    /// Submits the work and reads the first rows of activations back.
+    pub(super) async fn read_activations(
         &self,
         session: &mut Session,
         mut encoder: Encoder,
-        from: Tensor,
-        rows: usize,
-    ) -> Result<Vec<f32>> {
+        from: &[(Tensor, usize)],
+    ) -> Result<Vec<Vec<f32>>> {
         let gpu = &self.on_gpu()?.gpu;
-        let buffer = session.on_gpu()?.activation(from.id)?;
-        let row = stride(from.width) * 4;
-        let bytes = (row * rows) as u64;
-        let back = Rc::new(gpu.create_buffer("rows", bytes, Usage::Readback)?);
-        encoder.copy(buffer, 0, &back, 0, bytes)?;
-        encoder.submit();
-        let bytes = gpu.map(&back, bytes).bytes().await?;
-        let mut values = Vec::with_capacity(rows * from.width);
-        for row in bytes.chunks_exact(row) {
-            values.extend(row.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).take(from.width));
+        let size = |(tensor, rows): &(Tensor, usize)| stride(tensor.width) * 4 * rows;
+        let all: u64 = from.iter().map(|one| size(one) as u64).sum();
+        let back = Rc::new(gpu.checked("rows", || gpu.create_buffer("rows", all, Usage::Readback)).await?);
+        let mut at = 0;
+        for one in from {
+            let buffer = session.on_gpu()?.activation(one.0.id)?;
+            encoder.copy(buffer, 0, &back, at, size(one) as u64)?;
+            at += size(one) as u64;
         }
-        Ok(values)
+        encoder.submit();
+        let bytes = gpu.map(&back, all).bytes().await?;
+        let mut rest = bytes.as_slice();
+        let mut read = Vec::new();
+        for one in from {
+            let (own, behind) = rest.split_at(size(one).min(rest.len()));
+            let rows = own.chunks_exact(stride(one.0.width).max(1) * 4);
+            let values = |row: &[u8]| -> Vec<f32> {
+                row.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).take(one.0.width).collect()
+            };
+            read.push(rows.flat_map(values).collect());
+            rest = behind;
+        }
+        Ok(read)
+    }
+
+    /// What a block left, in rows; and the work, to be gone on with.
+    pub(super) async fn read_state(
+        &self,
+        session: &mut Session,
+        run: Run<'_>,
+        block: usize,
+        left: Option<Output>,
+    ) -> Result<(Option<Output>, Vec<f32>)> {
+        let tokens = session.ids.len();
+        match left {
+            None => Ok((None, Vec::new())),
+            Some(Output::Cpu(outputs)) => {
+                let rows = (0..tokens).flat_map(|row| session.memory.row(outputs.hidden, row).to_vec()).collect();
+                Ok((Some(Output::Cpu(outputs)), rows))
+            }
+            Some(Output::Gpu(encoder)) => {
+                let from = self.left_before(run, block + 1)?;
+                let read = self.read_activations(session, encoder, &[(from, tokens)]).await?;
+                let encoder = self.on_gpu()?.gpu.encoder();
+                Ok((Some(Output::Gpu(encoder)), read.into_iter().flatten().collect()))
+            }
+        }
     }
 
     /// What the block before `block` left, in CPU memory.
@@ -47,12 +81,13 @@ impl Runner {
     ) -> Result<Option<Tensor>> {
         let encoder = match left {
             None => return Ok(None),
-            Some(Output::Cpu(x)) => return Ok(Some(x)),
+            Some(Output::Cpu(outputs)) => return Ok(Some(outputs.hidden)),
             Some(Output::Gpu(encoder)) => encoder,
         };
         let x = self.left_before(run, block)?;
         let tokens = session.ids.len();
-        let rows = self.read_activation(session, encoder, x, tokens).await?;
+        let read = self.read_activations(session, encoder, &[(x, tokens)]).await?;
+        let rows = read.into_iter().next().unwrap_or_default();
         session.memory.clear();
         Ok(Some(session.memory.insert(&rows, x.width, tokens)?))
     }
@@ -69,7 +104,7 @@ impl Runner {
         let x = match left {
             None => return Ok(gpu.encoder()),
             Some(Output::Gpu(encoder)) => return Ok(encoder),
-            Some(Output::Cpu(x)) => x,
+            Some(Output::Cpu(outputs)) => outputs.hidden,
         };
         let to = self.left_before(run, block)?;
         let mut bytes = Vec::new();

@@ -8,17 +8,18 @@ use futures_util::lock::MutexGuard;
 
 use super::Engine;
 use super::offload::Way;
-use super::recorded::{Ending, PREFILL_TOKENS, output_tokens};
+use super::recorded::{Ending, PREFILL_TOKENS};
 use super::runner::Runner;
 use super::session::Session;
 use crate::Result;
 use crate::clock::{breathe, now_ms};
 use crate::generation::{GenerationError, check_ids, check_length};
 use crate::hub::Abort;
-use crate::models::HeadRows;
+use crate::models::{HeadRows, Outputs};
 use crate::tensor::cpu;
 use crate::tensor::gpu::device::Encoder;
-use crate::tensor::gpu::record::{Mode, Running};
+use crate::tensor::gpu::dispatch::{BufferName, Running, stride};
+use crate::tensor::gpu::record::Mode;
 use crate::tensor::ops::Tensor;
 use crate::weights::loader::Home;
 use crate::weights::store::State;
@@ -31,7 +32,7 @@ pub(super) enum Output {
     /// On the GPU, where the work is still to be submitted.
     Gpu(Encoder),
     /// In CPU memory.
-    Cpu(Tensor),
+    Cpu(Outputs),
 }
 
 /// How blocks are run.
@@ -58,6 +59,8 @@ pub(super) struct Tokens<'a> {
     pub count: usize,
     /// Which; none: the one that the GPU chose last.
     pub ids: Option<&'a [u32]>,
+    /// Their types, where not each is of type 0.
+    pub types: &'a [u32],
 }
 
 impl Engine {
@@ -69,16 +72,6 @@ impl Engine {
         self.has_head()?;
         self.on_some_device(async |runner| runner.next_logits(ids, abort).await).await
     }
-
-    /// Logits for every token of `ids`, row-major `[ids.len(), vocab_size]`; of a model without a head the hidden states,
-    /// `[ids.len(), hidden_size]`.
-    ///
-    /// # Errors
-    /// `INPUT_IDS` where an id is unknown; `CONTEXT_LENGTH` where there are more than the model has positions for; what the
-    /// load or the device says.
-    pub async fn forward(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
-        self.on_some_device(async |runner| runner.forward(ids, abort).await).await
-    }
 }
 
 impl Runner {
@@ -86,23 +79,13 @@ impl Runner {
         let ways = self.ways(ids.len());
         let mut session = self.open(ids, &[&ways], ids.len()).await?;
         let output = self.prefill(&mut session, ids, &ways, abort).await?;
-        self.read_rows(&mut session, output, Ending::Greedy, 1).await
-    }
-
-    async fn forward(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
-        let ways = self.ways(ids.len());
-        let mut session = self.open(ids, &[&ways], ids.len()).await?;
-        let mut output = Vec::new();
-        let mut position = 0;
-        let run = Run { ways: &ways, mode: Mode::Prefill, ending: Ending::Output, head: true };
-        for chunk in ids.chunks(output_tokens(&*self.model)) {
-            let tokens = Tokens { position, length: ids.len(), count: chunk.len(), ids: Some(chunk) };
-            self.begin(&mut session, tokens)?;
-            let left = self.run(&mut session, run, abort).await?;
-            output.extend(self.read_rows(&mut session, left, Ending::Output, chunk.len()).await?);
-            position += chunk.len();
+        match output {
+            Output::Gpu(encoder) => {
+                let from = self.on_gpu()?.recorded.last_logits;
+                Ok(self.read_activations(&mut session, encoder, &[(from, 1)]).await?.pop().unwrap_or_default())
+            }
+            Output::Cpu(outputs) => Ok(session.memory.row(outputs.main(), 0).to_vec()),
         }
-        Ok(output)
     }
 
     /// Checks `ids` and waits for the session, with room in its caches for `positions`, whichever of `ways` compute.
@@ -120,18 +103,6 @@ impl Runner {
         Ok(session)
     }
 
-    /// The first rows of what a run left, wherever that is.
-    async fn read_rows(&self, session: &mut Session, left: Output, ending: Ending, rows: usize) -> Result<Vec<f32>> {
-        match left {
-            Output::Gpu(encoder) => {
-                let recorded = &self.on_gpu()?.recorded;
-                let from = if ending == Ending::Output { recorded.output } else { recorded.last_logits };
-                self.read_activation(session, encoder, from, rows).await
-            }
-            Output::Cpu(from) => Ok((0..rows).flat_map(|row| session.memory.row(from, row)).copied().collect()),
-        }
-    }
-
     /// Runs a prompt from `position` 0 on, chunk by chunk. The last chunk's work on the GPU is left unsubmitted.
     pub(super) async fn prefill(
         &self,
@@ -146,11 +117,12 @@ impl Runner {
             if let Some(Output::Gpu(encoder)) = output.take() {
                 encoder.submit();
             }
-            self.begin(session, Tokens { position, length: ids.len(), count: chunk.len(), ids: Some(chunk) })?;
+            let tokens = Tokens { position, length: ids.len(), count: chunk.len(), ids: Some(chunk), types: &[] };
+            self.begin(session, tokens)?;
             position += chunk.len();
             let head = position == ids.len();
             let run = Run { ways, mode: Mode::Prefill, ending: Ending::Greedy, head };
-            output = Some(self.run(session, run, abort).await?);
+            output = Some(self.run(session, run, None, abort).await?);
         }
         output.ok_or_else(|| GenerationError::EmptyInput.into())
     }
@@ -158,7 +130,7 @@ impl Runner {
     /// Tells the devices which tokens run: at which position, with which ids, rotated how.
     pub(super) fn begin(&self, session: &mut Session, tokens: Tokens<'_>) -> Result<()> {
         check_length(tokens.position + tokens.count, self.model.shape().positions)?;
-        let Session { gpu, ids, position, angles, .. } = session;
+        let Session { gpu, ids, types, position_ids, position, angles, .. } = session;
         angles.clear();
         for offset in 0..tokens.count {
             self.model.rope(tokens.position + offset, tokens.length, angles);
@@ -166,6 +138,12 @@ impl Runner {
         *position = tokens.position;
         ids.clear();
         ids.extend(tokens.ids.unwrap_or_default());
+        types.clear();
+        if self.model.shape().token_types > 0 {
+            types.extend(tokens.types);
+            types.resize(tokens.count, 0);
+        }
+        *position_ids = self.model.position_ids(ids).unwrap_or_default();
         let (Some(on), Some(session)) = (&self.gpu, gpu) else { return Ok(()) };
         session.running = Running { tokens: tokens.count as u32, keys: (tokens.position + tokens.count) as u32 };
         let bytes = &mut session.step_bytes;
@@ -175,21 +153,46 @@ impl Runner {
         }
         bytes.extend(angles.iter().flat_map(|angle| angle.to_le_bytes()));
         on.gpu.write(&session.step, 0, bytes)?;
-        if let Some(ids) = tokens.ids {
-            let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-            on.gpu.write(&session.ids, 0, &bytes)?;
+        let numbers = tokens.ids.map(|ids| (&session.ids, ids)).into_iter();
+        let numbers = numbers.chain([(&session.types, types.as_slice()), (&session.position_ids, position_ids)]);
+        for (buffer, numbers) in numbers.filter(|(_, numbers)| !numbers.is_empty()) {
+            let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+            on.gpu.write(buffer, 0, &bytes)?;
         }
         Ok(())
     }
 
-    /// Runs all blocks, each where it is computed; the hidden state goes where the next one is.
-    pub(super) async fn run(&self, session: &mut Session, run: Run<'_>, abort: &Abort) -> Result<Output> {
+    /// Tells the devices the rows of the tokens that run, of a model that reads such.
+    pub(super) async fn give(&self, session: &mut Session, rows: &[f32]) -> Result<()> {
+        session.features.clear();
+        session.features.extend_from_slice(rows);
+        let (Some(on), Some(session)) = (&self.gpu, &mut session.gpu) else { return Ok(()) };
+        let Some(to) = on.recorded.features else { return Ok(()) };
+        let mut bytes = Vec::with_capacity(rows.len() * 4);
+        for row in rows.chunks(to.width.max(1)) {
+            bytes.extend(row.iter().flat_map(|value| value.to_le_bytes()));
+            bytes.resize(bytes.len() + (stride(to.width) - row.len()) * 4, 0);
+        }
+        session.allocate(&on.gpu, &on.recorded, [BufferName::Activation(to.id)].iter()).await?;
+        on.gpu.write(session.activation(to.id)?, 0, &bytes)?;
+        Ok(())
+    }
+
+    /// Runs all blocks, each where it is computed; the hidden state goes where the next one is. `states` are given what
+    /// each block leaves, row after row, but for the last layer, behind which there may be a norm.
+    pub(super) async fn run(
+        &self,
+        session: &mut Session,
+        run: Run<'_>,
+        mut states: Option<&mut Vec<Vec<f32>>>,
+        abort: &Abort,
+    ) -> Result<Output> {
         let blocks = self.model.blocks().len();
         let mut output = None;
         let loader = self.loader();
-        let blocks = if run.head { blocks } else { blocks.saturating_sub(1) };
-        for block in 0..blocks {
-            self.offload.soon(block).filter(|soon| *soon < blocks).for_each(|soon| loader.request(soon));
+        let computed = if run.head { blocks } else { blocks.saturating_sub(1) };
+        for block in 0..computed {
+            self.offload.soon(block).filter(|soon| *soon < computed).for_each(|soon| loader.request(soon));
             output = Some(match run.ways.get(block) {
                 Some(Way::Cpu) => {
                     let x = self.to_cpu(session, run, block, output).await?;
@@ -200,6 +203,12 @@ impl Runner {
                     Output::Gpu(self.run_on_gpu(session, run, block, encoder, abort).await?)
                 }
             });
+            if let (Some(states), true) = (states.as_mut(), block + 2 < blocks) {
+                states.resize(states.len().max(block + 1), Vec::new());
+                let rows;
+                (output, rows) = self.read_state(session, run, block, output).await?;
+                states.get_mut(block).into_iter().for_each(|state| state.extend_from_slice(&rows));
+            }
         }
         output.ok_or_else(|| GenerationError::EmptyInput.into())
     }
@@ -258,7 +267,7 @@ impl Runner {
         block: usize,
         x: Option<Tensor>,
         abort: &Abort,
-    ) -> Result<Tensor> {
+    ) -> Result<Outputs> {
         let loader = self.loader();
         let reads = self.offload.reads_of(block);
         for needed in reads {
@@ -275,7 +284,7 @@ impl Runner {
         }
         let head = if run.ending == Ending::Output { HeadRows::All } else { HeadRows::Last };
         let start = now_ms();
-        let Session { memory, ids, position, angles, .. } = session;
+        let Session { memory, ids, types, position_ids, features, position, angles, .. } = session;
         let x = match x {
             Some(x) => Some(memory.carry(x)),
             None => {
@@ -286,7 +295,7 @@ impl Runner {
         let left = {
             let store = loader.store();
             let weights = |id| store.matrix(id);
-            let running = cpu::Running { ids, position: *position, angles };
+            let running = cpu::Running { ids, types, position_ids, features, position: *position, angles };
             let mut executor = cpu::Executor::new(memory, &weights, running);
             self.model.block(&mut executor, block, x, head)?
         };

@@ -177,7 +177,7 @@ impl Runner {
         loop {
             logits.clear();
             match output {
-                Output::Cpu(row) => logits.extend(session.memory.row(row, 0)),
+                Output::Cpu(outputs) => logits.extend(session.memory.row(outputs.main(), 0)),
                 Output::Gpu(mut encoder) => {
                     let on = self.on_gpu()?;
                     let bytes = (vocab * 4) as u64;
@@ -216,7 +216,7 @@ impl Runner {
     ) -> Result<Output> {
         let start = now_ms();
         let ids = id.as_ref().map(std::slice::from_ref);
-        self.begin(session, Tokens { position, length: position + 1, count: 1, ids })?;
+        self.begin(session, Tokens { position, length: position + 1, count: 1, ids, types: &[] })?;
         let output = self.decode(session, ways, abort).await?;
         self.timings.encode_ms.set(self.timings.encode_ms.get() + now_ms() - start);
         self.timings.encoded.set(self.timings.encoded.get() + 1);
@@ -227,7 +227,7 @@ impl Runner {
     async fn decode(&self, session: &mut Session, ways: &[Way], abort: &Abort) -> Result<Output> {
         if !self.offload.is_none() {
             let run = Run { ways, mode: Mode::Decode, ending: Ending::Greedy, head: true };
-            return self.run(session, run, abort).await;
+            return self.run(session, run, None, abort).await;
         }
         let gpu = &self.on_gpu()?.gpu;
         let session = session.on_gpu()?;

@@ -79,7 +79,7 @@ impl Engine {
         let mut files = weight_files(&repo, &catalog);
         files.push(WeightFile { repo: Rc::new(new), path: init::FILE.to_owned() });
 
-        let class = Family::of(config)?.class_name(options.task).to_owned();
+        let class = Family::of(config)?.class_name(config, options.task)?.to_owned();
         let LoadOptions { spawn, progress, abort, prefetch, gpu: device, placement, .. } = options;
         let background = Background { spawn, progress, abort, prefetch };
         let (sources, timings) = (Sources { files, catalog }, Rc::new(Timings::default()));

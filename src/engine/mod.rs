@@ -7,6 +7,7 @@ mod generate;
 mod load;
 mod offload;
 mod on_gpu;
+mod output;
 mod rates;
 mod recorded;
 mod recover;
@@ -23,7 +24,7 @@ use futures_util::lock::Mutex;
 use crate::Result;
 use crate::config::GenerationConfig;
 use crate::generation::GenerationError;
-use crate::models::{DecoderShape, Model, Task};
+use crate::models::{Model, ModelShape, Task};
 use crate::placement::{Device, DeviceMap};
 use crate::tensor::gpu::device::{Gpu, GpuError, GpuOptions};
 use crate::tensor::gpu::kernel::Storage;
@@ -39,6 +40,7 @@ use runner::Runner;
 use wishes::Wishes;
 
 pub use load::{LoadOptions, WeightsSource};
+pub use output::{Array, Inputs, ModelOutput};
 pub use rates::Rates;
 pub use replace::IncompatibleKeys;
 pub use wishes::{Placement, WeightDtype};
@@ -107,8 +109,13 @@ impl Engine {
         &self.info
     }
 
+    /// What it was loaded for.
+    pub fn task(&self) -> Task {
+        self.model.task()
+    }
+
     /// What the model is like.
-    pub fn shape(&self) -> DecoderShape {
+    pub fn shape(&self) -> ModelShape {
         self.model.shape()
     }
 
@@ -198,8 +205,8 @@ impl Engine {
 
     fn has_head(&self) -> Result<()> {
         match self.model.task() {
-            Task::Base => Err(GenerationError::NoHead { class: self.class.clone() }.into()),
             Task::CausalLm => Ok(()),
+            _ => Err(GenerationError::NoHead { class: self.class.clone() }.into()),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! All of a model's programs, recorded before any weight is there.
 
 use crate::Result;
-use crate::models::{HeadRows, Model, Task};
+use crate::models::{HeadRows, Model, ModelShape, Outputs, Task};
+use crate::tensor::gpu::dispatch::{Activations, Dispatch};
 use crate::tensor::gpu::kernel::{Kernel, Tuning};
-use crate::tensor::gpu::record::{Activations, Dispatch, Mode, Recorder};
+use crate::tensor::gpu::record::{Mode, Recorder};
 use crate::tensor::ops::Tensor;
 use crate::weights::layout::Layout;
 
@@ -28,16 +29,20 @@ pub struct Recorded {
     pub activations: Activations,
     /// Where [`Ending::Greedy`] leaves the last token's logits, in either mode.
     pub last_logits: Tensor,
+    /// Where the first block reads the rows that its caller gives, if it does.
+    pub features: Option<Tensor>,
     /// Where [`Ending::Output`] leaves its rows.
-    pub output: Tensor,
+    pub output: Outputs,
 }
 
 /// Blocks in one form.
 #[derive(Default)]
 struct Blocks {
     dispatches: Vec<Vec<Dispatch>>,
-    /// What each block leaves.
-    outputs: Vec<Tensor>,
+    /// The hidden state that each block leaves.
+    hidden: Vec<Tensor>,
+    /// Where the first one reads what its caller gives.
+    features: Option<Tensor>,
 }
 
 /// Output of this many bytes is computed at a time when it is wanted for all tokens.
@@ -51,13 +56,14 @@ impl Recorded {
         let (all, output) = record(Mode::Prefill, Ending::Output)?;
         let all_rows = all.dispatches.last().cloned().unwrap_or_default();
         let (decode, prefill, last_logits) = match model.task() {
-            Task::Base => (Blocks::default(), all, output),
             Task::CausalLm => {
-                let (prefill, last_logits) = record(Mode::Prefill, Ending::Greedy)?;
-                (record(Mode::Decode, Ending::Greedy)?.0, prefill, last_logits)
+                let (prefill, last) = record(Mode::Prefill, Ending::Greedy)?;
+                (record(Mode::Decode, Ending::Greedy)?.0, prefill, last.main())
             }
+            _ => (Blocks::default(), all, output.main()),
         };
-        Ok(Recorded { decode, prefill, all_rows, activations, last_logits, output })
+        let features = prefill.features;
+        Ok(Recorded { decode, prefill, all_rows, activations, last_logits, features, output })
     }
 
     /// The dispatches of one block.
@@ -71,7 +77,7 @@ impl Recorded {
 
     /// The hidden state that a block leaves, unless it is the last one.
     pub fn left_by(&self, mode: Mode, block: usize) -> Option<Tensor> {
-        self.blocks(mode).outputs.get(block).copied()
+        self.blocks(mode).hidden.get(block).copied()
     }
 
     fn blocks(&self, mode: Mode) -> &Blocks {
@@ -94,8 +100,9 @@ impl Recorded {
 }
 
 /// Tokens that may run at a time when the output of them all is wanted.
-pub fn output_tokens(model: &dyn Model) -> usize {
-    (OUTPUT_BYTES / (model.shape().output_size * 4)).clamp(1, PREFILL_TOKENS)
+pub fn output_tokens(shape: &ModelShape) -> usize {
+    // Where tokens attend to those behind them, the text can't be cut.
+    if shape.causal { (OUTPUT_BYTES / (shape.output_size * 4)).clamp(1, PREFILL_TOKENS) } else { usize::MAX }
 }
 
 fn run(
@@ -105,23 +112,25 @@ fn run(
     activations: &mut Activations,
     mode: Mode,
     ending: Ending,
-) -> Result<(Blocks, Tensor)> {
+) -> Result<(Blocks, Outputs)> {
     let mut recorder = Recorder::new(mode, tuning, layouts, activations);
     let head = if ending == Ending::Output { HeadRows::All } else { HeadRows::Last };
     let last = model.blocks().len().saturating_sub(1);
-    let mut x = model.block(&mut recorder, 0, None, head)?;
-    let mut blocks = Blocks { dispatches: vec![recorder.take()], outputs: vec![x] };
+    let shape = model.shape();
+    let mut left = model.block(&mut recorder, 0, None, head)?;
+    let features = recorder.features_read();
+    let mut blocks = Blocks { dispatches: vec![recorder.take()], hidden: vec![left.hidden], features };
     for index in 1..=last {
-        let input = recorder.carry(x);
-        if index == last && ending == Ending::Output {
-            recorder.limit_rows(output_tokens(model));
+        let input = recorder.carry(left.hidden);
+        if index == last && ending == Ending::Output && shape.causal {
+            recorder.limit_rows(output_tokens(&shape));
         }
-        x = model.block(&mut recorder, index, Some(input), head)?;
+        left = model.block(&mut recorder, index, Some(input), head)?;
         if index == last && ending == Ending::Greedy {
-            recorder.argmax(x);
+            recorder.argmax(left.main());
         }
         blocks.dispatches.push(recorder.take());
-        blocks.outputs.push(x);
+        blocks.hidden.push(left.hidden);
     }
-    Ok((blocks, x))
+    Ok((blocks, left))
 }

@@ -8,11 +8,12 @@ use super::offload::Way;
 use super::on_gpu::{OnGpu, no_gpu};
 use super::recorded::{Ending, PREFILL_TOKENS, Recorded};
 use crate::Result;
-use crate::models::DecoderShape;
+use crate::models::ModelShape;
 use crate::tensor::cpu::Memory;
 use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
+use crate::tensor::gpu::dispatch::{BufferName, Running, Shape, stride};
 use crate::tensor::gpu::program::Program;
-use crate::tensor::gpu::record::{ARGMAX_SPAN, BufferName, Mode, Running, Shape, stride};
+use crate::tensor::gpu::record::{ARGMAX_SPAN, Mode};
 use crate::tensor::ops::Rows;
 use crate::weights::loader::Loader;
 
@@ -30,6 +31,12 @@ pub(super) struct Session {
     pub memory: Memory,
     /// Ids of the tokens that run, where they are known here.
     pub ids: Vec<u32>,
+    /// Their types, where the model has some.
+    pub types: Vec<u32>,
+    /// Their positions, where the model numbers them.
+    pub position_ids: Vec<u32>,
+    /// Their rows, where the model reads such.
+    pub features: Vec<f32>,
     /// The first one's position.
     pub position: usize,
     /// Their cosines and sines.
@@ -40,7 +47,7 @@ pub(super) struct Session {
 
 impl Session {
     /// One with a GPU.
-    pub fn new(gpu: &Gpu, shape: &DecoderShape, recorded: &Recorded) -> Result<Session, GpuError> {
+    pub fn new(gpu: &Gpu, shape: &ModelShape, recorded: &Recorded) -> Result<Session, GpuError> {
         Ok(Session { gpu: Some(GpuSession::new(gpu, shape, recorded)?), ..Session::default() })
     }
 
@@ -49,17 +56,27 @@ impl Session {
     pub async fn reserve(
         &mut self,
         on: Option<&OnGpu>,
-        shape: &DecoderShape,
+        shape: &ModelShape,
         ways: &[&[Way]],
         positions: usize,
     ) -> Result<()> {
         let is_on = |layer: usize, way: Way| ways.iter().any(|ways| ways.get(layer + 1) == Some(&way));
         let layers = |way| (0..shape.layers).filter(move |layer| is_on(*layer, way));
+        let layers = |way| -> Vec<usize> {
+            match shape.causal {
+                true => layers(way).collect(),
+                // One cache for all, for a layer is done with it when the next one begins.
+                false => layers(way).take(1).map(|_| 0).collect(),
+            }
+        };
         for layer in layers(Way::Cpu) {
             self.memory.reserve(layer, positions, shape.kv_heads * shape.head_dim)?;
         }
         if let (Some(on), Some(session)) = (on, &mut self.gpu) {
-            session.reserve(&on.gpu, shape, positions, layers(Way::Gpu).collect()).await?;
+            if !shape.causal {
+                session.reserve_rows(&on.gpu, shape, positions).await?;
+            }
+            session.reserve(&on.gpu, shape, positions, layers(Way::Gpu)).await?;
         }
         Ok(())
     }
@@ -79,6 +96,12 @@ pub(super) struct GpuSession {
     pub step: Rc<Buffer>,
     /// Ids of the tokens that run.
     pub ids: Rc<Buffer>,
+    /// Their types.
+    pub types: Rc<Buffer>,
+    /// Their positions, where the model numbers them.
+    pub position_ids: Rc<Buffer>,
+    /// How many tokens may run at a time.
+    rows: usize,
     candidates: Rc<Buffer>,
     activations: HashMap<usize, Rc<Buffer>>,
     /// Of the layers that the GPU has computed.
@@ -95,13 +118,15 @@ pub(super) struct GpuSession {
 
 impl GpuSession {
     /// The small buffers. Activations and the cache come when they are first needed.
-    fn new(gpu: &Gpu, shape: &DecoderShape, recorded: &Recorded) -> Result<GpuSession, GpuError> {
+    fn new(gpu: &Gpu, shape: &ModelShape, recorded: &Recorded) -> Result<GpuSession, GpuError> {
         let storage = |label, bytes: usize| gpu.create_buffer(label, bytes as u64, Usage::Storage).map(Rc::new);
-        // The kernels' binding holds one pair at least.
-        let rope = (PREFILL_TOKENS * shape.angles).max(1) * 8;
+        let [step, ids, types, position_ids] = per_token(gpu, shape, PREFILL_TOKENS)?;
         Ok(GpuSession {
-            step: storage("step", 16 + rope)?,
-            ids: storage("ids", PREFILL_TOKENS * 4)?,
+            step,
+            ids,
+            types,
+            position_ids,
+            rows: PREFILL_TOKENS,
             candidates: storage("candidates", shape.vocab_size.div_ceil(ARGMAX_SPAN) * 8)?,
             activations: HashMap::with_capacity(recorded.activations.shapes().len()),
             cache: HashMap::new(),
@@ -117,7 +142,7 @@ impl GpuSession {
     async fn reserve(
         &mut self,
         gpu: &Gpu,
-        shape: &DecoderShape,
+        shape: &ModelShape,
         positions: usize,
         layers: Vec<usize>,
     ) -> Result<(), GpuError> {
@@ -146,6 +171,20 @@ impl GpuSession {
         };
         self.cache = gpu.checked("the key and value cache", make).await?;
         self.capacity = capacity;
+        Ok(())
+    }
+
+    /// Makes room for `tokens` tokens to run at a time.
+    async fn reserve_rows(&mut self, gpu: &Gpu, shape: &ModelShape, tokens: usize) -> Result<(), GpuError> {
+        if tokens <= self.rows {
+            return Ok(());
+        }
+        let rows = tokens.next_multiple_of(PREFILL_TOKENS);
+        self.programs.clear();
+        self.activations.clear();
+        let made = gpu.checked("what tokens have", || per_token(gpu, shape, rows)).await?;
+        [self.step, self.ids, self.types, self.position_ids] = made;
+        self.rows = rows;
         Ok(())
     }
 
@@ -220,8 +259,8 @@ impl GpuSession {
         let make = || {
             let one = |(place, shape): &(usize, Shape)| {
                 let rows = match shape.rows {
-                    Rows::All => shape.most.unwrap_or(PREFILL_TOKENS),
-                    Rows::Last => 1,
+                    Rows::All => shape.most.unwrap_or(self.rows),
+                    Rows::One => 1,
                 };
                 let bytes = (rows * stride(shape.width) * 4) as u64;
                 Ok((*place, Rc::new(gpu.create_buffer("activation", bytes, Usage::Storage)?)))
@@ -238,10 +277,25 @@ impl GpuSession {
             BufferName::Activation(place) => self.activations.get(&place).cloned(),
             BufferName::Step => Some(self.step.clone()),
             BufferName::Ids => Some(self.ids.clone()),
+            BufferName::TokenTypes => Some(self.types.clone()),
+            BufferName::PositionIds => Some(self.position_ids.clone()),
             BufferName::Keys(layer) => self.cache(layer).map(|[keys, _]| keys.clone()),
             BufferName::Values(layer) => self.cache(layer).map(|[_, values]| values.clone()),
             BufferName::Candidates => Some(self.candidates.clone()),
         };
         found.ok_or_else(|| GpuError::Refused { what: "a program", message: format!("there is no {name:?}") })
     }
+}
+
+/// Buffers with something for each of so many tokens: the step, ids, types and positions.
+fn per_token(gpu: &Gpu, shape: &ModelShape, tokens: usize) -> Result<[Rc<Buffer>; 4], GpuError> {
+    let storage = |label, bytes: usize| gpu.create_buffer(label, bytes as u64, Usage::Storage).map(Rc::new);
+    // The kernels' binding holds one pair at least.
+    let rope = (tokens * shape.angles).max(1) * 8;
+    Ok([
+        storage("step", 16 + rope)?,
+        storage("ids", tokens * 4)?,
+        storage("token types", if shape.token_types > 0 { tokens * 4 } else { 4 })?,
+        storage("position ids", if shape.numbers_positions { tokens * 4 } else { 4 })?,
+    ])
 }

@@ -27,6 +27,34 @@ pub enum GenerationError {
         /// The largest id known.
         last: usize,
     },
+    /// A type that the model has no embedding for.
+    #[error("token_type_ids[{position}] is {id}, and the model knows {types} types, from 0 on")]
+    UnknownType {
+        /// Where in the input.
+        position: usize,
+        /// The type.
+        id: u32,
+        /// How many there are.
+        types: usize,
+    },
+    /// There are not as many types as tokens.
+    #[error("token_type_ids has {types} entries for {tokens} input_ids")]
+    Types {
+        /// How many were given.
+        types: usize,
+        /// How many tokens.
+        tokens: usize,
+    },
+    /// There is not a row of the model's width for each token.
+    #[error("{numbers} numbers can't be {tokens} rows of {width}")]
+    Features {
+        /// How many were given.
+        numbers: usize,
+        /// How many tokens.
+        tokens: usize,
+        /// Numbers of a row; 0: the model reads ids.
+        width: usize,
+    },
     /// An option's value makes no sense.
     #[error("{option} is {value}; {expected}")]
     Option {
@@ -66,7 +94,11 @@ impl GenerationError {
     /// The stable code that JavaScript sees.
     pub fn code(&self) -> &'static str {
         match self {
-            GenerationError::EmptyInput | GenerationError::UnknownId { .. } => "INPUT_IDS",
+            GenerationError::EmptyInput
+            | GenerationError::UnknownId { .. }
+            | GenerationError::UnknownType { .. }
+            | GenerationError::Types { .. }
+            | GenerationError::Features { .. } => "INPUT_IDS",
             GenerationError::Option { .. } => "UNSUPPORTED_OPTION",
             GenerationError::TooLong { .. } => "CONTEXT_LENGTH",
             GenerationError::NoHead { .. } => "NO_HEAD",
@@ -96,5 +128,28 @@ pub fn check_ids(ids: &[u32], vocab_size: usize) -> Result<(), GenerationError> 
             last: vocab_size.saturating_sub(1),
         }),
         None => Ok(()),
+    }
+}
+
+/// Fails where `types`, if there are some, aren't one for each token, of those that a model has.
+pub fn check_types(types: &[u32], tokens: usize, known: usize) -> Result<(), GenerationError> {
+    if !types.is_empty() && types.len() != tokens {
+        return Err(GenerationError::Types { types: types.len(), tokens });
+    }
+    // A model without types takes the first one for none.
+    match types.iter().position(|id| *id as usize >= known.max(1)) {
+        Some(position) => {
+            let id = types.get(position).copied().unwrap_or_default();
+            Err(GenerationError::UnknownType { position, id, types: known })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Fails where so many numbers aren't `tokens` rows of `width`.
+pub fn check_features(numbers: usize, tokens: usize, width: usize) -> Result<(), GenerationError> {
+    match tokens.checked_mul(width) {
+        Some(needed) if needed == numbers => Ok(()),
+        _ => Err(GenerationError::Features { numbers, tokens, width }),
     }
 }

@@ -1,6 +1,7 @@
 //! A model's weights, declared block by block.
 
-use crate::tensor::ops::{LayerNorm, Linear, RmsNorm, WeightId};
+use crate::Result;
+use crate::tensor::ops::{LayerNorm, Linear, Ops, RmsNorm, Tensor, WeightId};
 use crate::weights::init::Init;
 use crate::weights::spec::{Arrangement, BlockSpec, WeightSpecs};
 
@@ -9,6 +10,24 @@ use crate::weights::spec::{Arrangement, BlockSpec, WeightSpecs};
 pub(super) enum Norm {
     Rms(RmsNorm),
     Layer(LayerNorm),
+}
+
+impl Norm {
+    /// Each row normalised.
+    pub fn of(&self, ops: &mut dyn Ops, x: Tensor) -> Result<Tensor> {
+        match self {
+            Norm::Rms(norm) => ops.rms_norm(x, norm),
+            Norm::Layer(norm) => ops.layer_norm(x, norm),
+        }
+    }
+
+    /// The last token's row normalised.
+    pub fn of_last(&self, ops: &mut dyn Ops, x: Tensor) -> Result<Tensor> {
+        match self {
+            Norm::Rms(norm) => ops.rms_norm_last(x, norm),
+            Norm::Layer(norm) => ops.layer_norm_last(x, norm),
+        }
+    }
 }
 
 /// Modules that read the same input, one below the other.
@@ -37,6 +56,8 @@ pub(super) struct Declare {
     pub block: Vec<WeightId>,
     /// Whether norms are LayerNorms.
     pub layer_norms: bool,
+    /// Whether those have biases.
+    pub norm_bias: bool,
     /// Whether the checkpoint has the norms' weights less one.
     pub norms_from_one: bool,
 }
@@ -49,7 +70,7 @@ impl Declare {
         }
         let weight = self.vector(module, vec![(format!("{module}.weight"), width)], Init::Ones);
         let bias = format!("{module}.bias");
-        let bias = self.vector(&bias, vec![(bias.clone(), width)], Init::Zeros);
+        let bias = self.norm_bias.then(|| self.vector(&bias, vec![(bias.clone(), width)], Init::Zeros));
         Norm::Layer(LayerNorm { weight, bias, eps })
     }
 
@@ -87,7 +108,8 @@ impl Declare {
         Linear { weight, bias, inputs, outputs }
     }
 
-    fn vector(&mut self, name: &str, pieces: Vec<(String, usize)>, init: Init) -> WeightId {
+    /// A vector: a norm's weight, or a bias.
+    pub fn vector(&mut self, name: &str, pieces: Vec<(String, usize)>, init: Init) -> WeightId {
         let vector = self.specs.vector(name, pieces, init);
         self.block.push(vector);
         vector

@@ -1,12 +1,12 @@
 //! What sets a family's models apart, and what their checkpoints call the weights.
 
-use crate::config::DecoderConfig;
+use crate::config::TransformerConfig;
 
 /// What sets a family's models apart.
 #[derive(Debug, Clone)]
 pub struct Description {
     /// Sizes and the rest of the config.
-    pub config: DecoderConfig,
+    pub config: TransformerConfig,
     /// Whether q, k and v have biases.
     pub qkv_bias: bool,
     /// Whether the attention's output has one.
@@ -18,15 +18,26 @@ pub struct Description {
     /// Whether attention and feed-forward layer both read what comes into the layer, rather than the second what the first
     /// has added to.
     pub parallel: bool,
-    /// Whether the norms before attention, feed-forward layer and head are LayerNorms. All others are RMSNorms.
+    /// Whether the norms of the residual stream are LayerNorms. Those of what is added to it are RMSNorms.
     pub layer_norms: bool,
+    /// Whether LayerNorms have biases.
+    pub norm_bias: bool,
+    /// Whether the first layer's attention has its norm, as the others' have.
+    pub first_input_norm: bool,
+    /// Whether tokens attend to those before them alone. Where they don't, all tokens of an input run together.
+    pub causal: bool,
+    /// The row of the table of positions that is the first token's; the one before it, where there is one, is that of the
+    /// padding token, which has the row's number for its id.
+    pub first_position: usize,
+    /// How many types of tokens there are; 0: none.
+    pub token_types: usize,
     /// Whether checkpoints have the linear layers' weights as `[inputs, outputs]`; the head's never are.
     pub transposed: bool,
     /// Whether the rows of q, k and v lie head by head: a head's queries, its keys, its values.
     pub qkv_by_head: bool,
     /// What the checkpoints call the weights.
     pub names: Names,
-    /// Of each layer, to how many positions a token attends, its own included; `None`: to all before it.
+    /// Of each layer, the window of its [`Attention`](crate::tensor::ops::Attention).
     pub windows: Vec<Option<usize>>,
     /// Of each layer, which rope rotates its heads: 0 the config's, 1 its local one; `None`: none does.
     pub ropes: Vec<Option<usize>>,
@@ -52,7 +63,7 @@ pub struct Description {
 
 impl Description {
     /// What Llama is, from which the others differ in a few.
-    pub fn llama(config: DecoderConfig) -> Description {
+    pub fn llama(config: TransformerConfig) -> Description {
         Description {
             qkv_bias: config.attention_bias,
             output_bias: config.attention_bias,
@@ -60,6 +71,11 @@ impl Description {
             gated: true,
             parallel: false,
             layer_norms: false,
+            norm_bias: true,
+            first_input_norm: true,
+            causal: true,
+            first_position: 0,
+            token_types: 0,
             transposed: false,
             qkv_by_head: false,
             names: Names::LLAMA,
@@ -88,10 +104,14 @@ pub struct Names {
     pub embedding: &'static str,
     /// The table of positions that are added to it: rows for `max_position_embeddings`, beyond which there is nothing.
     pub positions: Option<&'static str>,
+    /// The table of types of tokens that is added too.
+    pub token_types: Option<&'static str>,
+    /// The norm of all that.
+    pub embedding_norm: Option<&'static str>,
     /// The layers, each of which is called by its number below it.
     pub layers: &'static str,
-    /// The norm before the head.
-    pub last_norm: &'static str,
+    /// The norm after the last layer.
+    pub last_norm: Option<&'static str>,
     /// What older checkpoints call a module, and what it is called now.
     pub renamed: &'static [(&'static str, &'static str)],
     /// Endings of names that older checkpoints have and nobody misses.
@@ -114,6 +134,10 @@ pub struct Names {
     pub mlp_norm: Option<&'static str>,
     /// The norm of the feed-forward layer's output.
     pub down_norm: Option<&'static str>,
+    /// The norm of the residual stream to which the attention's output has been added.
+    pub attended_norm: Option<&'static str>,
+    /// The norm of the residual stream to which the feed-forward layer's output has been added.
+    pub fed_norm: Option<&'static str>,
 }
 
 impl Names {
@@ -122,8 +146,10 @@ impl Names {
         base: "model",
         embedding: "embed_tokens",
         positions: None,
+        token_types: None,
+        embedding_norm: None,
         layers: "layers",
-        last_norm: "norm",
+        last_norm: Some("norm"),
         renamed: &[],
         // Each layer's rotary frequencies.
         ignored: &["rotary_emb.inv_freq"],
@@ -136,6 +162,8 @@ impl Names {
         output_norm: None,
         mlp_norm: Some("post_attention_layernorm"),
         down_norm: None,
+        attended_norm: None,
+        fed_norm: None,
     };
 
     /// Norms before and after both halves of a layer.

@@ -1,10 +1,10 @@
 //! Gemma 2. Semantics: transformers' `modeling_gemma2.py`.
 
-use super::{Description, Family, Names};
-use crate::config::{ConfigError, DecoderConfig, DecoderDefaults, ModelConfig};
+use super::{Description, Family, Head, Names, Task};
+use crate::config::{ConfigError, ModelConfig, TransformerConfig, TransformerDefaults};
 
 /// `Gemma2Config`'s.
-pub(super) const DEFAULTS: DecoderDefaults = DecoderDefaults {
+pub(super) const DEFAULTS: TransformerDefaults = TransformerDefaults {
     vocab_size: 256_000,
     hidden_size: 2304,
     intermediate_size: ("intermediate_size", Some(9216)),
@@ -18,7 +18,7 @@ pub(super) const DEFAULTS: DecoderDefaults = DecoderDefaults {
     bos_token_id: Some(2),
     eos_token_id: Some(1),
     pad_token_id: Some(0),
-    ..DecoderDefaults::LLAMA
+    ..TransformerDefaults::LLAMA
 };
 
 /// A soft cap: the config's, where it names one, be it null.
@@ -31,7 +31,7 @@ fn cap(raw: &ModelConfig, key: &str, default: Option<f64>) -> Result<Option<f32>
 /// What Gemma 2 and 3 have in common; `logits_cap` is for logits, where the config says nothing.
 pub(super) fn describe(
     raw: &ModelConfig,
-    config: DecoderConfig,
+    config: TransformerConfig,
     logits_cap: Option<f64>,
 ) -> Result<Description, ConfigError> {
     let fields = raw.fields();
@@ -53,13 +53,14 @@ pub(super) fn describe(
 /// `Gemma2ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "gemma2",
-    classes: ["Gemma2Model", "Gemma2ForCausalLM"],
+    classes: &[(Task::Base, "Gemma2Model"), (Task::CausalLm, "Gemma2ForCausalLM")],
     own_keys: &["query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"],
     describe: |raw| {
-        let config = DecoderConfig::parse(raw, &DEFAULTS)?;
-        let window = DecoderConfig::sliding_window(raw, Some(4096))?;
+        let config = TransformerConfig::parse(raw, &DEFAULTS)?;
+        let window = TransformerConfig::sliding_window(raw, Some(4096))?;
         let windows = config.windows(raw, window, |layer| layer.is_multiple_of(2))?;
         let attn_logit_softcapping = cap(raw, "attn_logit_softcapping", Some(50.0))?;
         Ok(Description { windows, attn_logit_softcapping, ..describe(raw, config, Some(30.0))? })
     },
+    head: Head::of_decoder,
 };

@@ -1,9 +1,9 @@
 //! Gemma 3, the text models. Semantics: transformers' `modeling_gemma3.py`.
 
-use super::{Description, Family, Names, gemma2};
-use crate::config::{DecoderConfig, DecoderDefaults};
+use super::{Description, Family, Head, Names, Task, gemma2};
+use crate::config::{TransformerConfig, TransformerDefaults};
 
-const DEFAULTS: DecoderDefaults = DecoderDefaults {
+const DEFAULTS: TransformerDefaults = TransformerDefaults {
     vocab_size: 262_208,
     max_position_embeddings: 131_072,
     rope_theta: 1_000_000.0,
@@ -14,16 +14,17 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
 /// `Gemma3ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "gemma3_text",
-    classes: ["Gemma3TextModel", "Gemma3ForCausalLM"],
+    classes: &[(Task::Base, "Gemma3TextModel"), (Task::CausalLm, "Gemma3ForCausalLM")],
     // attn_logit_softcapping, which its config has too, means nothing to transformers' attention.
     own_keys: &["query_pre_attn_scalar", "final_logit_softcapping", "sliding_window_pattern"],
     describe: |raw| {
-        let config = DecoderConfig::parse(raw, &DEFAULTS)?;
+        let config = TransformerConfig::parse(raw, &DEFAULTS)?;
         let pattern = raw.fields().count("sliding_window_pattern")?.unwrap_or(6);
-        let window = DecoderConfig::sliding_window(raw, Some(4096))?;
+        let window = TransformerConfig::sliding_window(raw, Some(4096))?;
         let windows = config.windows(raw, window, |layer| !(layer + 1).is_multiple_of(pattern))?;
         let ropes = windows.iter().map(|window| Some(usize::from(window.is_some()))).collect();
         let names = Names::GEMMA.with_qk_norm();
         Ok(Description { names, windows, ropes, ..gemma2::describe(raw, config, None)? })
     },
+    head: Head::of_decoder,
 };

@@ -1,9 +1,9 @@
 //! GPT-2. Semantics: transformers' `modeling_gpt2.py`.
 
-use super::{Description, Family, Names};
-use crate::config::{DecoderConfig, DecoderDefaults};
+use super::{Description, Family, Head, Names, Task};
+use crate::config::{TransformerConfig, TransformerDefaults};
 
-const DEFAULTS: DecoderDefaults = DecoderDefaults {
+const DEFAULTS: TransformerDefaults = TransformerDefaults {
     vocab_size: 50_257,
     hidden_size: 768,
     intermediate_size: ("n_inner", None),
@@ -22,7 +22,7 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
     tie_word_embeddings: true,
     bos_token_id: Some(50_256),
     eos_token_id: Some(50_256),
-    ..DecoderDefaults::LLAMA
+    ..TransformerDefaults::LLAMA
 };
 
 const NAMES: Names = Names {
@@ -30,7 +30,7 @@ const NAMES: Names = Names {
     embedding: "wte",
     positions: Some("wpe"),
     layers: "h",
-    last_norm: "ln_f",
+    last_norm: Some("ln_f"),
     // Masks, which older checkpoints have as tensors.
     ignored: &["attn.bias", "crossattention.bias", "rotary_emb.inv_freq"],
     qkv: &["attn.c_attn"],
@@ -45,7 +45,7 @@ const NAMES: Names = Names {
 /// `GPT2LMHeadModel` and its base.
 pub const FAMILY: Family = Family {
     model_type: "gpt2",
-    classes: ["GPT2Model", "GPT2LMHeadModel"],
+    classes: &[(Task::Base, "GPT2Model"), (Task::CausalLm, "GPT2LMHeadModel")],
     own_keys: &[
         "n_embd",
         "n_positions",
@@ -61,7 +61,7 @@ pub const FAMILY: Family = Family {
         "add_cross_attention",
     ],
     describe: |raw| {
-        let config = DecoderConfig::parse(raw, &DEFAULTS)?;
+        let config = TransformerConfig::parse(raw, &DEFAULTS)?;
         config.positions_fit(raw, &DEFAULTS)?;
         let fields = raw.fields();
         if fields.flag("add_cross_attention")? == Some(true) {
@@ -85,4 +85,5 @@ pub const FAMILY: Family = Family {
             ..llama
         })
     },
+    head: Head::of_decoder,
 };

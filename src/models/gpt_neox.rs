@@ -1,9 +1,9 @@
 //! GPT-NeoX and Pythia. Semantics: transformers' `modeling_gpt_neox.py`.
 
-use super::{Description, Family, Names};
-use crate::config::{DecoderConfig, DecoderDefaults, RopeKeys};
+use super::{Description, Family, Head, Names, Task};
+use crate::config::{RopeKeys, TransformerConfig, TransformerDefaults};
 
-const DEFAULTS: DecoderDefaults = DecoderDefaults {
+const DEFAULTS: TransformerDefaults = TransformerDefaults {
     vocab_size: 50_432,
     hidden_size: 6144,
     intermediate_size: ("intermediate_size", Some(24_576)),
@@ -12,18 +12,18 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
     own_heads: false,
     norm_eps: ("layer_norm_eps", 1e-5),
     hidden_act: ("hidden_act", "gelu"),
-    rope_keys: RopeKeys { theta: "rotary_emb_base", partial_factor: "rotary_pct" },
+    rope_keys: RopeKeys { theta: "rotary_emb_base", partial_factor: "rotary_pct", ..RopeKeys::LLAMA },
     partial_rotary: true,
     partial_rotary_factor: 0.25,
     bos_token_id: Some(0),
     eos_token_id: Some(2),
-    ..DecoderDefaults::LLAMA
+    ..TransformerDefaults::LLAMA
 };
 
 const NAMES: Names = Names {
     base: "gpt_neox",
     embedding: "embed_in",
-    last_norm: "final_layer_norm",
+    last_norm: Some("final_layer_norm"),
     renamed: &[("embed_out", "lm_head")],
     // Masks, which older checkpoints have as tensors.
     ignored: &["attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"],
@@ -37,10 +37,10 @@ const NAMES: Names = Names {
 /// `GPTNeoXForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "gpt_neox",
-    classes: ["GPTNeoXModel", "GPTNeoXForCausalLM"],
+    classes: &[(Task::Base, "GPTNeoXModel"), (Task::CausalLm, "GPTNeoXForCausalLM")],
     own_keys: &["layer_norm_eps", "rotary_pct", "rotary_emb_base", "use_parallel_residual"],
     describe: |raw| {
-        let config = DecoderConfig::parse(raw, &DEFAULTS)?;
+        let config = TransformerConfig::parse(raw, &DEFAULTS)?;
         let fields = raw.fields();
         let attention_bias = fields.flag("attention_bias")?.unwrap_or(true);
         Ok(Description {
@@ -56,4 +56,5 @@ pub const FAMILY: Family = Family {
             ..Description::llama(config)
         })
     },
+    head: Head::of_decoder,
 };

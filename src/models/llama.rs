@@ -1,12 +1,13 @@
 //! Llama. Semantics: transformers' `modeling_llama.py`.
 
-use super::{Description, Family};
-use crate::config::{DecoderConfig, DecoderDefaults};
+use super::{Description, Family, Head, Task};
+use crate::config::{TransformerConfig, TransformerDefaults};
 
 /// `LlamaForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "llama",
-    classes: ["LlamaModel", "LlamaForCausalLM"],
+    classes: &[(Task::Base, "LlamaModel"), (Task::CausalLm, "LlamaForCausalLM")],
     own_keys: &[],
-    describe: |raw| Ok(Description::llama(DecoderConfig::parse(raw, &DecoderDefaults::LLAMA)?)),
+    describe: |raw| Ok(Description::llama(TransformerConfig::parse(raw, &TransformerDefaults::LLAMA)?)),
+    head: Head::of_decoder,
 };

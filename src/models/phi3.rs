@@ -1,9 +1,9 @@
 //! Phi-3 and Phi-4. Semantics: transformers' `modeling_phi3.py`.
 
-use super::{Description, Family, Names};
-use crate::config::{DecoderConfig, DecoderDefaults};
+use super::{Description, Family, Head, Names, Task};
+use crate::config::{TransformerConfig, TransformerDefaults};
 
-const DEFAULTS: DecoderDefaults = DecoderDefaults {
+const DEFAULTS: TransformerDefaults = TransformerDefaults {
     vocab_size: 32_064,
     hidden_size: 3072,
     intermediate_size: ("intermediate_size", Some(8192)),
@@ -12,7 +12,7 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
     eos_token_id: Some(32_000),
     pad_token_id: Some(32_000),
     partial_rotary: true,
-    ..DecoderDefaults::LLAMA
+    ..TransformerDefaults::LLAMA
 };
 
 const NAMES: Names = Names { qkv: &["self_attn.qkv_proj"], gate_up: &["mlp.gate_up_proj"], ..Names::LLAMA };
@@ -20,11 +20,11 @@ const NAMES: Names = Names { qkv: &["self_attn.qkv_proj"], gate_up: &["mlp.gate_
 /// `Phi3ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "phi3",
-    classes: ["Phi3Model", "Phi3ForCausalLM"],
+    classes: &[(Task::Base, "Phi3Model"), (Task::CausalLm, "Phi3ForCausalLM")],
     own_keys: &["original_max_position_embeddings"],
     describe: |raw| {
-        let config = DecoderConfig::parse(raw, &DEFAULTS)?;
-        let windows = vec![DecoderConfig::sliding_window(raw, None)?; config.num_hidden_layers];
+        let config = TransformerConfig::parse(raw, &DEFAULTS)?;
+        let windows = vec![TransformerConfig::sliding_window(raw, None)?; config.num_hidden_layers];
         Ok(Description {
             qkv_bias: false,
             output_bias: false,
@@ -34,4 +34,5 @@ pub const FAMILY: Family = Family {
             ..Description::llama(config)
         })
     },
+    head: Head::of_decoder,
 };

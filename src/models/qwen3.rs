@@ -1,9 +1,9 @@
 //! Qwen3. Semantics: transformers' `modeling_qwen3.py`.
 
-use super::{Description, Family, Names, qwen2};
-use crate::config::{DecoderConfig, DecoderDefaults};
+use super::{Description, Family, Head, Names, Task, qwen2};
+use crate::config::{TransformerConfig, TransformerDefaults};
 
-const DEFAULTS: DecoderDefaults = DecoderDefaults {
+const DEFAULTS: TransformerDefaults = TransformerDefaults {
     vocab_size: 151_936,
     intermediate_size: ("intermediate_size", Some(22_016)),
     num_key_value_heads: Some(32),
@@ -11,18 +11,19 @@ const DEFAULTS: DecoderDefaults = DecoderDefaults {
     max_position_embeddings: 32_768,
     bos_token_id: None,
     eos_token_id: None,
-    ..DecoderDefaults::LLAMA
+    ..TransformerDefaults::LLAMA
 };
 
 /// `Qwen3ForCausalLM` and its base.
 pub const FAMILY: Family = Family {
     model_type: "qwen3",
-    classes: ["Qwen3Model", "Qwen3ForCausalLM"],
+    classes: &[(Task::Base, "Qwen3Model"), (Task::CausalLm, "Qwen3ForCausalLM")],
     own_keys: qwen2::KEYS,
     describe: |raw| {
-        let config = DecoderConfig::parse(raw, &DEFAULTS)?;
+        let config = TransformerConfig::parse(raw, &DEFAULTS)?;
         let windows = qwen2::windows(raw, &config)?;
         let names = Names::LLAMA.with_qk_norm();
         Ok(Description { mlp_bias: false, names, windows, ..Description::llama(config) })
     },
+    head: Head::of_decoder,
 };

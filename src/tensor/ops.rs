@@ -16,8 +16,8 @@ pub struct WeightId(pub usize);
 pub enum Rows {
     /// A row for each token.
     All,
-    /// One row, the last token's.
-    Last,
+    /// One row, which is of one token or of all of them together.
+    One,
 }
 
 /// An activation: f32, `[rows, width]`. Valid within the block that made it.
@@ -56,7 +56,7 @@ pub struct LayerNorm {
     /// `[width]`
     pub weight: WeightId,
     /// `[width]`
-    pub bias: WeightId,
+    pub bias: Option<WeightId>,
     /// Added to the variance, which is divided by the width.
     pub eps: f32,
 }
@@ -72,7 +72,7 @@ pub struct Rotary {
     pub dim: usize,
 }
 
-/// Causal self-attention over a layer's cache.
+/// Self-attention over a layer's cache.
 #[derive(Debug, Clone, Copy)]
 pub struct Attention {
     /// Which cache.
@@ -87,7 +87,10 @@ pub struct Attention {
     pub scale: f32,
     /// A score s becomes `softcap · tanh(s / softcap)`.
     pub softcap: Option<f32>,
-    /// A token attends to so many positions, the last of which is its own; without it, to all up to its own.
+    /// Whether a token attends to those before it and itself alone, or to all that run.
+    pub causal: bool,
+    /// Causal: a token attends to so many positions, the last of which is its own. Else: to so many on either side, and its
+    /// own. Without it, to all.
     pub window: Option<usize>,
     /// How queries and keys are rotated; without it they aren't.
     pub rotary: Option<Rotary>,
@@ -110,14 +113,40 @@ pub struct QkNorm {
     pub each: bool,
 }
 
+/// A number that a token has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Number {
+    /// Its place in the text.
+    Position,
+    /// The place that the model gives it.
+    PositionId,
+    /// To which of the input's texts it belongs.
+    TokenType,
+}
+
+/// How a row for all tokens is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    /// It is the first token's.
+    First,
+    /// It is their mean.
+    Mean,
+}
+
 /// The ops. Every method fails only where the call itself is wrong for the device.
 pub trait Ops {
     /// Rows of `table` (`[vocabulary, width]`) by the ids of the tokens that run, times `scale`.
     fn embed(&mut self, table: WeightId, width: usize, scale: f32) -> Result<Tensor>;
 
-    /// `x[t] + table[p + t]` for each token t of those that run, p being the first one's position in the text. `table` is
-    /// `[positions, width]`, and whoever runs the ops sees to it that no token's position lies beyond it. `x` is used up.
-    fn add_positions(&mut self, x: Tensor, table: WeightId) -> Result<Tensor>;
+    /// Rows of `width` numbers that whoever runs the ops gives, one for each token that runs: patches of an image, say.
+    fn features(&mut self, width: usize) -> Result<Tensor>;
+
+    /// x with its first row replaced by a vector of `[width]`; `x` is used up.
+    fn replace_first(&mut self, x: Tensor, row: WeightId) -> Result<Tensor>;
+
+    /// `x[t] + table[number of t]` for each token t of those that run. `table` is `[numbers, width]`, and whoever runs the ops
+    /// sees to it that no token's number lies beyond it. `x` is used up.
+    fn add_rows(&mut self, x: Tensor, table: WeightId, by: Number) -> Result<Tensor>;
 
     /// Normalises each row.
     fn rms_norm(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor>;
@@ -133,6 +162,9 @@ pub trait Ops {
 
     /// Normalises the last token's row alone: `[1, width]` from `[rows, width]`.
     fn layer_norm_last(&mut self, x: Tensor, norm: &LayerNorm) -> Result<Tensor>;
+
+    /// One row from those of all tokens: `[1, width]` from `[rows, width]`.
+    fn pool(&mut self, x: Tensor, pool: Pool) -> Result<Tensor>;
 
     /// A projection.
     fn linear(&mut self, x: Tensor, linear: &Linear) -> Result<Tensor>;

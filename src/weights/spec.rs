@@ -43,6 +43,8 @@ pub struct Piece {
     pub rows: usize,
     /// How they lie in the tensor.
     pub arrangement: Arrangement,
+    /// The tensor's shape, where it isn't that of a matrix or a vector with so many rows: a convolution's kernels, say.
+    pub dims: Option<Vec<usize>>,
     /// What it holds where the checkpoint lacks it.
     pub init: Init,
 }
@@ -75,6 +77,9 @@ impl WeightSpec {
 
     /// A piece's shape as torch has it.
     pub fn shape_of(&self, piece: &Piece) -> Vec<usize> {
+        if let Some(dims) = &piece.dims {
+            return dims.clone();
+        }
         match piece.arrangement {
             _ if self.is_vector() => vec![piece.rows],
             Arrangement::Columns => vec![self.cols, piece.rows],
@@ -109,7 +114,7 @@ impl WeightSpecs {
 
     /// A matrix of one or more tensors `[rows, cols]`, one below the other.
     pub fn matrix(&mut self, name: &str, pieces: Vec<(String, usize)>, cols: usize, init: Init) -> WeightId {
-        let piece = |(tensor, rows)| Piece { tensor, rows, arrangement: Arrangement::Rows, init };
+        let piece = |(tensor, rows)| Piece { tensor, rows, arrangement: Arrangement::Rows, dims: None, init };
         let pieces = pieces.into_iter().map(piece).collect();
         self.add(WeightSpec { name: name.to_owned(), pieces, cols, plus_one: false })
     }
@@ -132,6 +137,12 @@ impl WeightSpecs {
     pub fn arrange(&mut self, id: WeightId, arrangement: Arrangement) {
         let pieces = self.weights.get_mut(id.0).map(|spec| spec.pieces.iter_mut());
         pieces.into_iter().flatten().for_each(|piece| piece.arrangement = arrangement);
+    }
+
+    /// Says which shape the tensor of a weight of one piece has, where it isn't `[rows, cols]`; the elements' order is.
+    pub fn shape(&mut self, id: WeightId, dims: Vec<usize>) {
+        let piece = self.weights.get_mut(id.0).and_then(|spec| spec.pieces.first_mut());
+        piece.into_iter().for_each(|piece| piece.dims = Some(dims.clone()));
     }
 
     /// Every tensor that the checkpoint should have: its name, its shape as torch has it, and what it is without one.

@@ -8,7 +8,7 @@ use futures_executor::LocalPool;
 use futures_util::task::LocalSpawnExt;
 use layerline::checkpoint::CatalogOptions;
 use layerline::config::{GenerationConfig, ModelConfig};
-use layerline::engine::{Engine, LoadOptions, Placement, WeightDtype, WeightsSource};
+use layerline::engine::{Engine, Inputs, LoadOptions, Placement, WeightDtype, WeightsSource};
 use layerline::hub::{Abort, Repo};
 use layerline::models::{Family, Task};
 use layerline::tensor::gpu::device::GpuOptions;
@@ -72,4 +72,9 @@ pub fn golden(path: &str) -> Value {
 /// Token ids of a golden.
 pub fn ids(value: &Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+/// What a model gives for each token: logits, or hidden states where it has no head.
+pub async fn forward(engine: &Engine, ids: &[u32], abort: &Abort) -> layerline::Result<Vec<f32>> {
+    Ok(engine.forward(Inputs { ids, ..Inputs::default() }, abort).await?.main())
 }

@@ -2,10 +2,11 @@
 """Writes the goldens: small files of what the genuine libraries answer. The tests only read them.
 
     python -m venv /tmp/goldens && /tmp/goldens/bin/pip install -r tests/goldens/requirements.txt
-    /tmp/goldens/bin/python tests/goldens/generate.py --models .cache/models [smollm2] [text] [tiny] [families]
+    /tmp/goldens/bin/python tests/goldens/generate.py --models .cache/models [smollm2] [text] [tiny] [encoders]
+        [families]
 
-The sample model (tools/sample_model.py) must be in --models; `tiny` and `families` do without it. The scripts beside
-this one that it doesn't name each write the JSON of their own name, and run alone.
+The sample model (tools/sample_model.py) must be in --models; `tiny`, `encoders` and `families` do without it. The
+scripts beside this one that it doesn't name each write the JSON of their own name, and run alone.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import torch
 
 HERE = Path(__file__).parent
 SAMPLE = "layerline/SmolLM2-135M-Instruct-dq4"
-PARTS = ("smollm2", "text", "tiny", "families")
+PARTS = ("smollm2", "text", "tiny", "encoders", "families")
 
 
 def main():
@@ -28,8 +29,8 @@ def main():
     torch.set_num_threads(1)  # spares the sums from depending on the cores
     for part in options.parts:
         write = importlib.import_module(part).generate
-        if part == "tiny":
-            write(HERE / "tiny")
+        if part in ("tiny", "encoders"):
+            write(HERE / part)
         elif part == "families":
             write(HERE)
         else:

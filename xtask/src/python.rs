@@ -52,6 +52,7 @@ pub fn goldens() -> Result<()> {
         "small_tokenizers.py",
         "tokenized_batches.py",
         "configs.py",
+        "encoder_configs.py",
         "rope.py",
         "loading.py",
         "placement.py",

@@ -1,4 +1,4 @@
-//! Causal attention over a layer's cache: head by head, the keys and values that a head needs being widened once.
+//! Attention over a layer's cache: head by head, the keys and values that a head needs being widened once.
 
 use super::lanes::{F32x4, add_scaled, dot, map, softcap};
 use super::{CpuError, resize};
@@ -66,7 +66,16 @@ pub fn attend(
             keep(head(token, heads + kv_heads + kv), cache.values.get_mut(at..at + head_dim).unwrap_or_default());
         }
     }
-    let floor_of = |position: usize| attention.window.map_or(0, |window| (position + 1).saturating_sub(window));
+    let floor_of = |position: usize| match attention.window {
+        None => 0,
+        Some(window) if attention.causal => (position + 1).saturating_sub(window),
+        Some(window) => position.saturating_sub(window),
+    };
+    let end_of = |position: usize| match attention.window {
+        _ if attention.causal => position + 1,
+        None => positions,
+        Some(window) => (position + 1).saturating_add(window).min(positions),
+    };
     let first = floor_of(tokens.position);
     resize(&mut scratch.scores, positions - first, "attention")?;
     let shared_by = heads / kv_heads.max(1);
@@ -75,7 +84,7 @@ pub fn attend(
         widen(&cache.values, kv, attention, first..positions, &mut scratch.values)?;
         for token in 0..tokens.count {
             let position = tokens.position + token;
-            let seen = floor_of(position) - first..position + 1 - first;
+            let seen = floor_of(position) - first..end_of(position) - first;
             let lines = seen.start * head_dim..seen.end * head_dim;
             let keys = scratch.keys.get(lines.clone()).unwrap_or_default();
             let values = scratch.values.get(lines).unwrap_or_default();

@@ -7,13 +7,19 @@ use super::product::{Outcome, product};
 use super::{CpuError, Matrix};
 use crate::Result;
 use crate::config::Activation;
-use crate::tensor::ops::{Attention, LayerNorm, Linear, Ops, QkNorm, RmsNorm, Rows, Tensor, WeightId};
+use crate::tensor::ops::{Attention, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rows, Tensor, WeightId};
 
 /// The tokens that run together.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Running<'a> {
     /// Their ids.
     pub ids: &'a [u32],
+    /// Their types; empty where the model has none.
+    pub types: &'a [u32],
+    /// Their positions, where the model numbers them.
+    pub position_ids: &'a [u32],
+    /// Their rows, where the caller gives some, without padding.
+    pub features: &'a [f32],
     /// The first one's position.
     pub position: usize,
     /// Of each token, (cosine, sine) pairs of every table.
@@ -76,7 +82,8 @@ impl<'a> Executor<'a> {
 
     /// The LayerNorm of all of x's rows, or of its last one.
     fn layer_norm_of(&mut self, x: Tensor, norm: &LayerNorm, rows: Rows) -> Result<Tensor> {
-        let (weight, bias) = (self.vector(norm.weight, x.width)?, self.vector(norm.bias, x.width)?);
+        let weight = self.vector(norm.weight, x.width)?;
+        let bias = norm.bias.map(|bias| self.vector(bias, x.width)).transpose()?;
         let (y, mut values) = self.make(x.width, rows)?;
         let from = last_of(self.memory.values(x), values.len());
         let stride = stride(x.width).max(1);
@@ -103,15 +110,16 @@ fn last_of(values: &[f32], len: usize) -> &[f32] {
     values.get(values.len().saturating_sub(len)..).unwrap_or_default()
 }
 
-fn layer_norm_row(x: &[f32], y: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+fn layer_norm_row(x: &[f32], y: &mut [f32], weight: &[f32], bias: Option<&[f32]>, eps: f32) {
     let width = x.len().max(1) as f64;
     // The sums are float64, which costs nothing beside the products.
     let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / width;
     let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / width;
     let (mean, scale) = (mean as f32, (1.0 / (variance + f64::from(eps)).sqrt()) as f32);
-    for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
-        *y = (x - mean) * scale * weight + bias;
+    for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
+        *y = (x - mean) * scale * weight;
     }
+    y.iter_mut().zip(bias.unwrap_or_default()).for_each(|(y, bias)| *y += bias);
 }
 
 fn normalise_row(x: &[f32], y: &mut [f32], weight: &[f32], eps: f32, add: bool) {
@@ -142,22 +150,56 @@ impl Ops for Executor<'_> {
         Ok(x)
     }
 
-    fn add_positions(&mut self, x: Tensor, table: WeightId) -> Result<Tensor> {
+    fn add_rows(&mut self, x: Tensor, table: WeightId, by: Number) -> Result<Tensor> {
         let table = self.weight(table)?;
-        let Running { ids, position, .. } = self.running;
-        if table.cols != x.width || position + ids.len() > table.rows {
-            let what = format!("{} positions of {} by a table of {} × {}", ids.len(), x.width, table.rows, table.cols);
+        let Running { ids, types, position_ids, position, .. } = self.running;
+        let row_of = |token: usize| match by {
+            Number::Position => Some(position + token),
+            Number::PositionId => position_ids.get(token).map(|id| *id as usize),
+            Number::TokenType => types.get(token).map(|id| *id as usize),
+        };
+        if table.cols != x.width || (0..ids.len()).any(|token| row_of(token).is_none_or(|row| row >= table.rows)) {
+            let (tokens, width) = (ids.len(), x.width);
+            let what = format!("{tokens} rows of {width} added from a table of {} × {}", table.rows, table.cols);
             return Err(CpuError::refused(what).into());
         }
-        let (one, mut learned) = self.make(x.width, Rows::Last)?;
+        let (one, mut added) = self.make(x.width, Rows::One)?;
         let mut values = self.memory.take(x);
-        for (at, row) in (position..).zip(values.chunks_exact_mut(stride(x.width).max(1))) {
-            table.widen(at, &mut learned);
-            row.iter_mut().zip(&learned).for_each(|(x, learned)| *x += learned);
+        for (token, row) in values.chunks_exact_mut(stride(x.width).max(1)).enumerate() {
+            table.widen(row_of(token).unwrap_or_default(), &mut added);
+            row.iter_mut().zip(&added).for_each(|(x, added)| *x += added);
         }
         self.memory.put(x, values);
-        self.memory.put(one, learned);
+        self.memory.put(one, added);
         Ok(x)
+    }
+
+    fn features(&mut self, width: usize) -> Result<Tensor> {
+        let given = self.running.features;
+        if given.len() != self.running.ids.len() * width {
+            let what = format!("{} numbers for {} rows of {width}", given.len(), self.running.ids.len());
+            return Err(CpuError::refused(what).into());
+        }
+        Ok(self.memory.insert(given, width, self.running.ids.len())?)
+    }
+
+    fn replace_first(&mut self, x: Tensor, row: WeightId) -> Result<Tensor> {
+        let row = self.vector(row, x.width)?;
+        let mut values = self.memory.take(x);
+        values.iter_mut().zip(row).for_each(|(x, row)| *x = *row);
+        self.memory.put(x, values);
+        Ok(x)
+    }
+
+    fn pool(&mut self, x: Tensor, pool: Pool) -> Result<Tensor> {
+        let (y, mut values) = self.make(x.width, Rows::One)?;
+        let count = if pool == Pool::Mean { self.running.ids.len() } else { 1 };
+        for row in self.memory.values(x).chunks_exact(stride(x.width).max(1)).take(count) {
+            values.iter_mut().zip(row).for_each(|(y, x)| *y += x);
+        }
+        values.iter_mut().for_each(|y| *y /= count as f32);
+        self.memory.put(y, values);
+        Ok(y)
     }
 
     fn rms_norm(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
@@ -165,7 +207,7 @@ impl Ops for Executor<'_> {
     }
 
     fn rms_norm_last(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
-        self.rms_norm_of(x, norm, Rows::Last)
+        self.rms_norm_of(x, norm, Rows::One)
     }
 
     fn add_rms_norm(&mut self, y: Tensor, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {
@@ -180,7 +222,7 @@ impl Ops for Executor<'_> {
     }
 
     fn layer_norm_last(&mut self, x: Tensor, norm: &LayerNorm) -> Result<Tensor> {
-        self.layer_norm_of(x, norm, Rows::Last)
+        self.layer_norm_of(x, norm, Rows::One)
     }
 
     fn linear(&mut self, x: Tensor, linear: &Linear) -> Result<Tensor> {
@@ -252,7 +294,7 @@ impl Ops for Executor<'_> {
     fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor> {
         let width = attention.heads * attention.head_dim;
         let (y, mut values) = self.make(width, qkv.rows)?;
-        let Running { ids, position, angles } = self.running;
+        let Running { ids, position, angles, .. } = self.running;
         let tokens = Tokens { count: ids.len(), position, angles };
         let missing = || CpuError::refused(format!("layer {}, which has no cache", attention.layer));
         let input = self.memory.take(qkv);
@@ -282,6 +324,7 @@ fn activate(x: &mut [f32], f: Activation) {
             x.iter_mut().for_each(|x| *x = 0.5 * *x * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2)))
         }
         Activation::Relu => map(x, |x| x.max(zero)),
+        Activation::Tanh => x.iter_mut().for_each(|x| *x = x.tanh()),
     }
 }
 

@@ -116,7 +116,7 @@ impl Memory {
         if self.tensors.len() < self.used {
             self.tensors.push(Vec::new());
         }
-        let rows = if rows == Rows::Last { 1 } else { tokens };
+        let rows = if rows == Rows::One { 1 } else { tokens };
         let mut values = self.take(tensor);
         values.clear();
         resize(&mut values, rows.saturating_mul(stride(width)), "an activation")?;

@@ -7,7 +7,9 @@ use super::memory::stride;
 use super::{Executor, Matrix, Memory, Running, Storage};
 use crate::config::Activation;
 use crate::tensor::Dtype;
-use crate::tensor::ops::{Attention, LayerNorm, Linear, Ops, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId};
+use crate::tensor::ops::{
+    Attention, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId,
+};
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -87,10 +89,17 @@ impl Weights {
         memory.put(input, values);
         let ids = if ran.ids.is_empty() { vec![0; tokens] } else { ran.ids.to_vec() };
         let weights = |id: WeightId| self.matrices.get(id.0);
-        let running = Running { ids: &ids, position: ran.position, angles: ran.angles };
+        let running = Running {
+            ids: &ids,
+            types: &ids,
+            position_ids: &ids,
+            position: ran.position,
+            angles: ran.angles,
+            ..Running::default()
+        };
         let mut executor = Executor::new(memory, &weights, running);
         let out = op(&mut executor, input);
-        let rows = if out.rows == Rows::Last { 1 } else { ids.len() };
+        let rows = if out.rows == Rows::One { 1 } else { ids.len() };
         let all = memory.values(out);
         assert!(all.chunks(stride(out.width)).all(|row| row[out.width..].iter().all(|pad| *pad == 0.0)), "padding");
         (0..rows).flat_map(|row| memory.row(out, row).to_vec()).collect()
@@ -227,7 +236,7 @@ fn layer_norms_are_of_rows() {
     for (tokens, width, mean) in [(5, 36, 0.0), (1, 75, 0.0), (3, 576, 100.0)] {
         let mut weights = Weights::default();
         let (weight, bias) = (weights.vector(&mut random, width), weights.vector(&mut random, width));
-        let norm = LayerNorm { weight, bias, eps: 1e-5 };
+        let norm = LayerNorm { weight, bias: Some(bias), eps: 1e-5 };
         let x: Vec<f32> = random.values(tokens * width).iter().map(|x| x + mean).collect();
         let of = |row: &[f32]| -> Vec<f64> {
             let row = wide(row);
@@ -242,6 +251,10 @@ fn layer_norms_are_of_rows() {
         let memory = &mut Memory::default();
         let y = weights.run(memory, &x, width, Ran::default(), |ops, x| ops.layer_norm(x, &norm).unwrap());
         close(&y, &expected, tolerance, "layer_norm");
+        let bare = LayerNorm { bias: None, ..norm };
+        let bare = weights.run(memory, &x, width, Ran::default(), |ops, x| ops.layer_norm(x, &bare).unwrap());
+        let unbiased = expected.iter().enumerate().map(|(at, y)| y - weights.value(bias, at % width));
+        close(&bare, &unbiased.collect::<Vec<_>>(), tolerance, "layer_norm without bias");
         let y = weights.run(memory, &x, width, Ran::default(), |ops, x| ops.layer_norm_last(x, &norm).unwrap());
         close(&y, &expected[(tokens - 1) * width..], tolerance, "layer_norm_last");
     }
@@ -257,17 +270,46 @@ fn positions_are_rows_that_are_added() {
         let x = random.values(3 * width);
         for position in [0, 8] {
             let ran = Ran { position, ..Ran::default() };
-            let y = weights.run(&mut Memory::default(), &x, width, ran, |ops, x| ops.add_positions(x, table).unwrap());
+            let y = weights.run(&mut Memory::default(), &x, width, ran, |ops, x| {
+                ops.add_rows(x, table, Number::Position).unwrap()
+            });
             let added = wide(&x).into_iter().enumerate();
             let expected: Vec<f64> = added.map(|(k, x)| x + weights.value(table, position * width + k)).collect();
             close(&y, &expected, 1e-7, "add_positions");
         }
         let ran = Ran { position: 9, ..Ran::default() };
         weights.run(&mut Memory::default(), &x, width, ran, |ops, x| {
-            assert_eq!(ops.add_positions(x, table).unwrap_err().code(), "CPU_REFUSED");
+            assert_eq!(ops.add_rows(x, table, Number::Position).unwrap_err().code(), "CPU_REFUSED");
             x
         });
     }
+}
+
+#[test]
+fn numbered_rows_are_added_and_rows_are_pooled() {
+    let mut random = Random(8);
+    let (tokens, width) = (4, 20);
+    let mut weights = Weights::default();
+    let table = weights.matrix(&mut random, 11, width, Storage::Bf16);
+    let x = random.values(tokens * width);
+    let ran = Ran { ids: &[10, 0, 3, 3], position: 5, ..Ran::default() };
+    let memory = &mut Memory::default();
+    for by in [Number::PositionId, Number::TokenType] {
+        let y = weights.run(memory, &x, width, ran, |ops, x| ops.add_rows(x, table, by).unwrap());
+        let row = |at: usize| ran.ids[at / width] as usize * width + at % width;
+        let expected = wide(&x).into_iter().enumerate().map(|(at, x)| x + weights.value(table, row(at)));
+        close(&y, &expected.collect::<Vec<_>>(), 1e-7, "add_rows");
+    }
+    let ran = Ran { ids: &[1, 1, 11, 1], ..ran };
+    weights.run(memory, &x, width, ran, |ops, x| {
+        assert_eq!(ops.add_rows(x, table, Number::TokenType).unwrap_err().code(), "CPU_REFUSED");
+        x
+    });
+    let y = weights.run(memory, &x, width, ran, |ops, x| ops.pool(x, Pool::First).unwrap());
+    close(&y, &wide(&x[..width]), 0.0, "the first row");
+    let y = weights.run(memory, &x, width, ran, |ops, x| ops.pool(x, Pool::Mean).unwrap());
+    let mean = |k: usize| x.chunks(width).map(|row| f64::from(row[k])).sum::<f64>() / tokens as f64;
+    close(&y, &(0..width).map(mean).collect::<Vec<_>>(), 1e-6, "the mean row");
 }
 
 #[test]
@@ -287,7 +329,8 @@ fn gates_are_activated() {
         if x.abs() > 5.0 { x.signum() } else { sum(120) }
     };
     type F = fn(f64) -> f64;
-    let plain: [(Activation, F); 4] = [
+    let plain: [(Activation, F); 5] = [
+        (Activation::Tanh, f64::tanh),
         (Activation::Silu, |x| x / (1.0 + (-x).exp())),
         (Activation::QuickGelu, |x| x / (1.0 + (-1.702 * x).exp())),
         (Activation::Relu, |x| x.max(0.0)),
@@ -333,22 +376,33 @@ struct Case {
     window: Option<usize>,
     softcap: Option<f32>,
     rotary: Option<Rotary>,
+    causal: bool,
 }
 
 #[test]
-fn attention_is_causal_over_the_cache() {
+fn attention_is_over_what_a_token_sees() {
     let mut random = Random(5);
     let rotary = |dim, table, tables| Some(Rotary { table, tables, dim });
-    let plain = Case { heads: 4, kv_heads: 2, head_dim: 12, window: None, softcap: None, rotary: rotary(8, 0, 1) };
+    let plain = Case {
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 12,
+        window: None,
+        softcap: None,
+        rotary: rotary(8, 0, 1),
+        causal: true,
+    };
     for case in [
         plain,
         Case { kv_heads: 4, rotary: None, ..plain },
         Case { window: Some(3), rotary: rotary(12, 1, 2), ..plain },
         Case { kv_heads: 1, softcap: Some(0.8), ..plain },
+        Case { causal: false, ..plain },
+        Case { causal: false, window: Some(2), rotary: None, ..plain },
     ] {
-        let Case { heads, kv_heads, head_dim, window, softcap, rotary } = case;
+        let Case { heads, kv_heads, head_dim, window, softcap, rotary, causal } = case;
         let scale = 0.3;
-        let attention = Attention { layer: 1, heads, kv_heads, head_dim, scale, softcap, window, rotary };
+        let attention = Attention { layer: 1, heads, kv_heads, head_dim, scale, softcap, causal, window, rotary };
         let width = (heads + 2 * kv_heads) * head_dim;
         let (angles_of, total) = (rotary.map_or(0, |r| r.tables * r.dim / 2), 9);
         let angles: Vec<f32> = random
@@ -376,7 +430,11 @@ fn attention_is_causal_over_the_cache() {
             for head in 0..heads {
                 let kv = head / (heads / kv_heads);
                 let q = rotated(token, head);
-                let seen = window.map_or(0, |window| (token + 1).saturating_sub(window))..token + 1;
+                let seen = match (causal, window) {
+                    (true, window) => window.map_or(0, |window| (token + 1).saturating_sub(window))..token + 1,
+                    (false, None) => 0..total,
+                    (false, Some(window)) => token.saturating_sub(window)..(token + window + 1).min(total),
+                };
                 let scores: Vec<f64> = seen
                     .clone()
                     .map(|other| {
@@ -393,12 +451,13 @@ fn attention_is_causal_over_the_cache() {
                 }
             }
         }
-        // The prompt in two pieces, then token by token.
+        // The prompt in two pieces, then token by token; but all at once where tokens see those behind them.
         let weights = Weights::default();
         let mut memory = Memory::default();
         let mut found = Vec::new();
         let mut position = 0;
-        for tokens in [4, 3, 1, 1] {
+        let pieces: &[usize] = if causal { &[4, 3, 1, 1] } else { &[total] };
+        for tokens in pieces.iter().copied() {
             memory.reserve(1, position + tokens, kv_heads * head_dim).unwrap();
             let end = position + tokens;
             let ran =
@@ -498,7 +557,7 @@ fn what_is_not_there_is_refused() {
     let weight = weights.matrix(&mut random, 4, 8, Storage::F16);
     let mut memory = Memory::default();
     let none = |id: WeightId| weights.matrices.get(id.0);
-    let mut ops = Executor::new(&mut memory, &none, Running { ids: &[1], position: 0, angles: &[] });
+    let mut ops = Executor::new(&mut memory, &none, Running { ids: &[1], ..Running::default() });
     let x = ops.embed(weight, 8, 1.0).unwrap();
     let refused = |linear: Linear, ops: &mut Executor<'_>| ops.linear(x, &linear).unwrap_err().code();
     let linear = Linear { weight, bias: None, inputs: 8, outputs: 4 };
@@ -512,6 +571,7 @@ fn what_is_not_there_is_refused() {
         head_dim: 2,
         scale: 1.0,
         softcap: None,
+        causal: true,
         window: None,
         rotary: None,
     };

@@ -73,7 +73,9 @@ pub enum Source {
     LinearMatDirect,
     LinearVec,
     LinearVecOctets,
+    Pool,
     QkNorm,
+    ReplaceFirst,
     RmsNorm,
     RopeAppend,
 }
@@ -95,7 +97,9 @@ impl Source {
             Source::LinearMatDirect => "linear_mat_direct",
             Source::LinearVec => "linear_vec",
             Source::LinearVecOctets => "linear_vec_octets",
+            Source::Pool => "pool",
             Source::QkNorm => "qk_norm",
+            Source::ReplaceFirst => "replace_first",
             Source::RmsNorm => "rms_norm",
             Source::RopeAppend => "rope_append",
             Source::InPlace => "in_place",
@@ -116,7 +120,9 @@ impl Source {
             Source::LinearMat => include_str!("../../../shaders/linear_mat.wgsl"),
             Source::LinearMatDirect => include_str!("../../../shaders/linear_mat_direct.wgsl"),
             Source::LinearVec | Source::LinearVecOctets => include_str!("../../../shaders/linear_vec.wgsl"),
+            Source::Pool => include_str!("../../../shaders/pool.wgsl"),
             Source::QkNorm => include_str!("../../../shaders/qk_norm.wgsl"),
+            Source::ReplaceFirst => include_str!("../../../shaders/replace_first.wgsl"),
             Source::RmsNorm => include_str!("../../../shaders/rms_norm.wgsl"),
             Source::RopeAppend => include_str!("../../../shaders/rope_append.wgsl"),
             Source::InPlace => include_str!("../../../shaders/in_place.wgsl"),
@@ -124,7 +130,15 @@ impl Source {
     }
 
     const fn reads_step(self) -> bool {
-        !matches!(self, Source::Argmax | Source::Cast | Source::LinearVec | Source::LinearVecOctets | Source::QkNorm)
+        !matches!(
+            self,
+            Source::Argmax
+                | Source::Cast
+                | Source::LinearVec
+                | Source::LinearVecOctets
+                | Source::QkNorm
+                | Source::ReplaceFirst
+        )
     }
 
     const fn packs_halves(self) -> bool {

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use futures_util::future::try_join_all;
 
 use super::device::{BindGroup, Binding, Buffer, Gpu, GpuError, Pass, Pipeline, Usage};
+use super::dispatch::{BufferName, Dispatch, Grid, Running};
 use super::kernel::Kernel;
-use super::record::{BufferName, Dispatch, Grid, Running};
 
 /// Compiled kernels, kept for the model's life.
 #[derive(Default)]

@@ -3,141 +3,17 @@
 //! Nothing here touches a device, so that what a block costs can be counted, and the kernels it needs compiled, before
 //! any weight is there. [`super::program`] ties the names to buffers.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use super::device::GpuError;
+use super::dispatch::{Activations, BufferName, Dispatch, Grid, Shape, stride};
 use super::kernel::{Constant, Kernel, MANY_ROWS, Reduction, Source, Storage, Tiles, Tuning, Vector};
 use crate::Result;
 use crate::config::Activation;
-use crate::tensor::ops::{Attention, LayerNorm, Linear, Ops, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId};
+use crate::tensor::ops::{
+    Attention, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId,
+};
 use crate::weights::layout::Layout;
-
-/// A buffer by its role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BufferName {
-    /// One part of a weight.
-    Weight(WeightId, usize),
-    /// An activation, by its place in [`Activations`].
-    Activation(usize),
-    /// How many tokens run, where, and their rotations.
-    Step,
-    /// The ids of the tokens that run; the next token's id after the choice.
-    Ids,
-    /// A layer's keys.
-    Keys(usize),
-    /// A layer's values.
-    Values(usize),
-    /// The best logits of each workgroup.
-    Candidates,
-}
-
-/// What runs at a time.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Running {
-    /// Tokens.
-    pub tokens: u32,
-    /// Keys that the last of them attends to.
-    pub keys: u32,
-}
-
-/// How many workgroups a dispatch has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grid {
-    /// Always the same.
-    Fixed(u32),
-    /// `x` for each `tokens` tokens that run.
-    PerTokens {
-        /// Workgroups along x.
-        x: u32,
-        /// Tokens that one workgroup along y takes.
-        tokens: u32,
-    },
-    /// `x` for each `per_group` rows, of which each token that runs has `rows`.
-    PerRows {
-        /// Workgroups along x.
-        x: u32,
-        /// Rows a token.
-        rows: u32,
-        /// Rows that one workgroup along y takes.
-        per_group: u32,
-    },
-    /// `x` by `y` for each `span` of the last `window` keys, up to `most` times.
-    Split {
-        /// Workgroups along x.
-        x: u32,
-        /// Workgroups along y.
-        y: u32,
-        /// Keys for which there is one along z.
-        span: u32,
-        /// Workgroups along z at most.
-        most: u32,
-        /// Keys at most.
-        window: u32,
-    },
-}
-
-impl Grid {
-    /// The workgroups for what runs.
-    pub fn groups(self, running: Running) -> [u32; 3] {
-        match self {
-            Grid::Fixed(x) => [x, 1, 1],
-            Grid::PerTokens { x, tokens } => [x, running.tokens.div_ceil(tokens), 1],
-            Grid::PerRows { x, rows, per_group } => [x, (running.tokens * rows).div_ceil(per_group), 1],
-            Grid::Split { x, y, span, most, window } => [x, y, running.keys.min(window).div_ceil(span).min(most)],
-        }
-    }
-}
-
-/// One kernel call.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Dispatch {
-    /// What runs.
-    pub kernel: Kernel,
-    /// The uniform at binding 0, as words.
-    pub params: Vec<u32>,
-    /// Bindings 1, 2, 3 …
-    pub buffers: Vec<BufferName>,
-    /// On how many workgroups.
-    pub grid: Grid,
-}
-
-/// Which activations a model needs: the blocks run one after the other and share them.
-#[derive(Debug, Default, Clone)]
-pub struct Activations {
-    places: HashMap<(Shape, usize), usize>,
-    shapes: Vec<Shape>,
-}
-
-/// How large an activation's buffer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Shape {
-    /// Elements of a row.
-    pub width: usize,
-    /// Rows.
-    pub rows: Rows,
-    /// Rows at most, where fewer tokens run at a time than elsewhere.
-    pub most: Option<usize>,
-}
-
-impl Activations {
-    /// The place of the `nth` activation of this shape in a block.
-    fn place(&mut self, shape: Shape, nth: usize) -> usize {
-        *self.places.entry((shape, nth)).or_insert_with(|| {
-            self.shapes.push(shape);
-            self.shapes.len() - 1
-        })
-    }
-
-    /// The shape of each, in the order of their places.
-    pub fn shapes(&self) -> &[Shape] {
-        &self.shapes
-    }
-}
-
-/// Elements of a row of an activation in memory: whole quads.
-pub fn stride(width: usize) -> usize {
-    width.next_multiple_of(4)
-}
 
 /// Logits that one workgroup of argmax looks through; each leaves a candidate of 8 bytes.
 pub const ARGMAX_SPAN: usize = 2048;
@@ -156,6 +32,7 @@ fn activation_number(f: Activation) -> u32 {
         Activation::Gelu => 2,
         Activation::QuickGelu => 3,
         Activation::Relu => 4,
+        Activation::Tanh => 5,
     }
 }
 
@@ -174,8 +51,11 @@ pub struct Recorder<'a> {
     tuning: &'a Tuning,
     layouts: &'a [Layout],
     activations: &'a mut Activations,
-    used: HashMap<Shape, usize>,
+    /// Places that this block uses.
+    used: HashSet<usize>,
     most_rows: Option<usize>,
+    /// Where the rows that the caller gives are to be.
+    features: Option<Tensor>,
     dispatches: Vec<Dispatch>,
 }
 
@@ -233,7 +113,16 @@ impl Angles {
 impl<'a> Recorder<'a> {
     /// Records for a model whose weights lie as `layouts` says.
     pub fn new(mode: Mode, tuning: &'a Tuning, layouts: &'a [Layout], activations: &'a mut Activations) -> Self {
-        Recorder { mode, tuning, layouts, activations, used: HashMap::new(), most_rows: None, dispatches: Vec::new() }
+        Recorder {
+            mode,
+            tuning,
+            layouts,
+            activations,
+            used: HashSet::new(),
+            most_rows: None,
+            features: None,
+            dispatches: Vec::new(),
+        }
     }
 
     /// What has been recorded since the last call; the next block may reuse the activations.
@@ -243,10 +132,14 @@ impl<'a> Recorder<'a> {
         std::mem::take(&mut self.dispatches)
     }
 
+    /// Where what has been recorded reads the rows that its caller gives, if it does.
+    pub fn features_read(&self) -> Option<Tensor> {
+        self.features
+    }
+
     /// The hidden state that block `index - 1` left, as the next block's input.
     pub fn carry(&mut self, x: Tensor) -> Tensor {
-        // The same place again, so that nothing of this block takes it.
-        let _ = self.allocate(x.width, x.rows);
+        self.used.insert(x.id);
         x
     }
 
@@ -279,9 +172,14 @@ impl<'a> Recorder<'a> {
 
     fn allocate(&mut self, width: usize, rows: Rows) -> Tensor {
         let shape = Shape { width, rows, most: self.most_rows };
-        let nth = self.used.entry(shape).or_insert(0);
-        let id = self.activations.place(shape, *nth);
-        *nth += 1;
+        let mut nth = 0;
+        let id = loop {
+            let id = self.activations.place(shape, nth);
+            if self.used.insert(id) {
+                break id;
+            }
+            nth += 1;
+        };
         Tensor { id, width, rows }
     }
 
@@ -295,7 +193,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn one_row(&self, x: Tensor) -> bool {
-        x.rows == Rows::Last || self.mode == Mode::Decode
+        x.rows == Rows::One || self.mode == Mode::Decode
     }
 
     fn per_token(&self, x: u32) -> Grid {
@@ -306,20 +204,29 @@ impl<'a> Recorder<'a> {
         Constant::U32("WORKGROUP", self.tuning.workgroup)
     }
 
-    /// Rows of a table: those of the tokens' ids are written to x, those of their positions are added to it.
-    fn rows_of(&mut self, table: WeightId, x: Tensor, scale: f32, positions: bool) -> Result<()> {
+    /// Rows of a table by the tokens' ids are written to x, or those by other numbers of theirs are added to it.
+    fn rows_of(&mut self, table: WeightId, x: Tensor, scale: f32, add: Option<Number>) -> Result<()> {
         let layout = self.layout(table)?;
         let quads = (layout.stride / 4) as u32;
+        let ids = match add {
+            None | Some(Number::Position) => BufferName::Ids,
+            Some(Number::PositionId) => BufferName::PositionIds,
+            Some(Number::TokenType) => BufferName::TokenTypes,
+        };
         for (index, part) in layout.parts.iter().enumerate() {
             self.push(
                 Kernel {
                     source: Source::Embed,
                     storage: Some(layout.storage),
                     reduction: None,
-                    constants: vec![self.workgroup(), Constant::Bool("POSITIONS", positions)],
+                    constants: vec![
+                        self.workgroup(),
+                        Constant::Bool("POSITIONS", add == Some(Number::Position)),
+                        Constant::Bool("ADD", add.is_some()),
+                    ],
                 },
                 vec![part.rows as u32, quads, part.first as u32, scale.to_bits()],
-                vec![BufferName::Weight(table, index), BufferName::Ids, BufferName::Activation(x.id), BufferName::Step],
+                vec![BufferName::Weight(table, index), ids, BufferName::Activation(x.id), BufferName::Step],
                 self.per_token(quads.div_ceil(self.tuning.workgroup)),
             );
         }
@@ -327,7 +234,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn layer_norm_of(&mut self, x: Tensor, norm: &LayerNorm, last: bool) -> Tensor {
-        let y = self.allocate(x.width, if last { Rows::Last } else { x.rows });
+        let y = self.allocate(x.width, if last { Rows::One } else { x.rows });
         let kernel = Kernel {
             source: Source::LayerNorm,
             storage: None,
@@ -336,6 +243,7 @@ impl<'a> Recorder<'a> {
                 self.workgroup(),
                 Constant::U32("LANES", self.tuning.workgroup),
                 Constant::Bool("LAST", last),
+                Constant::Bool("BIAS", norm.bias.is_some()),
             ],
         };
         self.push(
@@ -344,18 +252,18 @@ impl<'a> Recorder<'a> {
             vec![
                 BufferName::Activation(x.id),
                 BufferName::Weight(norm.weight, 0),
-                BufferName::Weight(norm.bias, 0),
+                BufferName::Weight(norm.bias.unwrap_or(norm.weight), 0),
                 BufferName::Activation(y.id),
                 BufferName::Step,
             ],
-            if last { Grid::Fixed(1) } else { self.per_token(1) },
+            if y.rows == Rows::One { Grid::Fixed(1) } else { self.per_token(1) },
         );
         y
     }
 
     /// Changes each element of x: caps it, or else activates it.
     fn in_place(&mut self, x: Tensor, cap: Option<f32>, activation: u32) {
-        let rows = if x.rows == Rows::Last { 1 } else { u32::MAX };
+        let rows = if x.rows == Rows::One { 1 } else { u32::MAX };
         let groups = (x.width as u32).div_ceil(self.tuning.workgroup);
         let constants =
             vec![self.workgroup(), Constant::Bool("SOFTCAP", cap.is_some()), Constant::U32("ACTIVATION", activation)];
@@ -370,7 +278,7 @@ impl<'a> Recorder<'a> {
     fn norm(&mut self, x: Tensor, norm: &RmsNorm, last: bool, add_to: Option<Tensor>) -> Result<Tensor> {
         let y = match add_to {
             Some(y) => y,
-            None => self.allocate(x.width, if last { Rows::Last } else { x.rows }),
+            None => self.allocate(x.width, if last { Rows::One } else { x.rows }),
         };
         let quads = stride(x.width) / 4;
         let kernel = Kernel {
@@ -393,7 +301,7 @@ impl<'a> Recorder<'a> {
                 BufferName::Activation(y.id),
                 BufferName::Step,
             ],
-            if last { Grid::Fixed(1) } else { self.per_token(1) },
+            if y.rows == Rows::One { Grid::Fixed(1) } else { self.per_token(1) },
         );
         Ok(y)
     }
@@ -523,6 +431,7 @@ impl<'a> Recorder<'a> {
             Constant::U32("HEAD_DIM", head_dim as u32),
             Constant::U32("ROTARY", rotated(attention)),
             Constant::Bool("SOFTCAP", softcap.is_some()),
+            Constant::Bool("CAUSAL", attention.causal),
             Constant::Bool("SPLIT", split),
         ];
         constants.extend(norm_constants(norm));
@@ -556,7 +465,7 @@ impl<'a> Recorder<'a> {
 
     /// Whether one token runs, and its kernel can rotate: whole quads, each with its partners half of what is rotated away.
     fn alone(&self, attention: &Attention) -> bool {
-        self.mode == Mode::Decode && rotated(attention).is_multiple_of(8)
+        self.mode == Mode::Decode && attention.causal && rotated(attention).is_multiple_of(8)
     }
 
     /// One token's attention, which normalises, rotates and appends too: by a workgroup for each four query heads that share a key
@@ -572,7 +481,7 @@ impl<'a> Recorder<'a> {
             return attended;
         };
         let (span, most) = (splits.span, splits.most(x * y));
-        let parts = self.allocate(heads * most as usize * (head_dim + 4), Rows::Last);
+        let parts = self.allocate(heads * most as usize * (head_dim + 4), Rows::One);
         let window = window(attention);
         let form = Form { source: Source::AttentionSplit, split: true, norm };
         self.attend(form, qkv, parts, attention, Grid::Split { x, y, span, most, window });
@@ -604,13 +513,43 @@ impl<'a> Recorder<'a> {
 impl Ops for Recorder<'_> {
     fn embed(&mut self, table: WeightId, width: usize, scale: f32) -> Result<Tensor> {
         let x = self.allocate(width, Rows::All);
-        self.rows_of(table, x, scale, false)?;
+        self.rows_of(table, x, scale, None)?;
         Ok(x)
     }
 
-    fn add_positions(&mut self, x: Tensor, table: WeightId) -> Result<Tensor> {
-        self.rows_of(table, x, 1.0, true)?;
+    fn add_rows(&mut self, x: Tensor, table: WeightId, by: Number) -> Result<Tensor> {
+        self.rows_of(table, x, 1.0, Some(by))?;
         Ok(x)
+    }
+
+    fn features(&mut self, width: usize) -> Result<Tensor> {
+        let x = self.allocate(width, Rows::All);
+        self.features = Some(x);
+        Ok(x)
+    }
+
+    fn replace_first(&mut self, x: Tensor, row: WeightId) -> Result<Tensor> {
+        let quads = (stride(x.width) / 4) as u32;
+        self.push(
+            Kernel { source: Source::ReplaceFirst, storage: None, reduction: None, constants: vec![self.workgroup()] },
+            vec![quads],
+            vec![BufferName::Weight(row, 0), BufferName::Activation(x.id)],
+            Grid::Fixed(quads.div_ceil(self.tuning.workgroup)),
+        );
+        Ok(x)
+    }
+
+    fn pool(&mut self, x: Tensor, pool: Pool) -> Result<Tensor> {
+        let y = self.allocate(x.width, Rows::One);
+        let quads = (stride(x.width) / 4) as u32;
+        let constants = vec![self.workgroup(), Constant::Bool("MEAN", pool == Pool::Mean)];
+        self.push(
+            Kernel { source: Source::Pool, storage: None, reduction: None, constants },
+            vec![quads],
+            vec![BufferName::Activation(x.id), BufferName::Activation(y.id), BufferName::Step],
+            Grid::Fixed(quads.div_ceil(self.tuning.workgroup)),
+        );
+        Ok(y)
     }
 
     fn rms_norm(&mut self, x: Tensor, norm: &RmsNorm) -> Result<Tensor> {

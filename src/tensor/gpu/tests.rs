@@ -8,11 +8,14 @@ use std::rc::Rc;
 use half::{bf16, f16};
 
 use super::device::{Buffer, Gpu, GpuOptions, Usage};
+use super::dispatch::{Activations, BufferName, Running, Shape, stride};
 use super::kernel::{Reduction, Splits, Storage, Tiles, Tuning, Vector};
 use super::program::{Pipelines, Program};
-use super::record::{Activations, BufferName, Mode, Recorder, Running, stride};
+use super::record::{Mode, Recorder};
 use crate::config::Activation;
-use crate::tensor::ops::{Attention, LayerNorm, Linear, Ops, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId};
+use crate::tensor::ops::{
+    Attention, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId,
+};
 use crate::weights::init::Init;
 use crate::weights::layout::Layout;
 use crate::weights::spec::{WeightSpec, WeightSpecs};
@@ -130,8 +133,9 @@ impl Case {
         let layouts: Vec<Layout> = self.weights.iter().map(|w| w.layout.clone()).collect();
         let tuning = self.tuning.clone().unwrap_or_else(|| Tuning::of(self.gpu.capabilities()));
         let mut activations = Activations::default();
+        let id = activations.place(Shape { width, rows: Rows::All, most: None }, 0);
         let mut recorder = Recorder::new(self.mode, &tuning, &layouts, &mut activations);
-        let input = recorder.carry(Tensor { id: 0, width, rows: Rows::All });
+        let input = recorder.carry(Tensor { id, width, rows: Rows::All });
         let output = op(&mut recorder, input);
         let dispatches = recorder.take();
         let mut pipelines = self.pipelines.take();
@@ -170,7 +174,7 @@ impl Case {
                 BufferName::Weight(id, part) => weights[id.0][part].clone(),
                 BufferName::Activation(place) => buffers[place].clone(),
                 BufferName::Step => step.clone(),
-                BufferName::Ids => ids.clone(),
+                BufferName::Ids | BufferName::TokenTypes | BufferName::PositionIds => ids.clone(),
                 BufferName::Keys(_) => keys.clone(),
                 BufferName::Values(_) => values.clone(),
                 BufferName::Candidates => candidates.clone(),
@@ -181,7 +185,7 @@ impl Case {
         let mut encoder = self.gpu.encoder();
         program.encode(&mut encoder.pass(), self.running());
         encoder.submit();
-        let rows = if output.rows == Rows::Last { 1 } else { self.tokens };
+        let rows = if output.rows == Rows::One { 1 } else { self.tokens };
         let cached = keys.size() as usize / 4;
         let wanted =
             [(&buffers[output.id], rows * stride(output.width)), (&ids, 1), (&keys, cached), (&values, cached)];
@@ -268,6 +272,7 @@ fn activate(f: Activation, v: f64) -> f64 {
         }
         Activation::Gelu => 0.5 * v * (1.0 + erf(v / std::f64::consts::SQRT_2)),
         Activation::Relu => v.max(0.0),
+        Activation::Tanh => v.tanh(),
     }
 }
 
@@ -480,7 +485,7 @@ async fn layer_norms() {
         for (width, tokens, mean) in [(1, 3, 0.0), (75, 37, 0.0), (576, 1, 100.0), (1030, 5, -3.0)] {
             let mut case = Case::new(&device, tokens, Mode::Prefill);
             let [weight, bias] = [(); 2].map(|()| case.weight(random, width, 1, Storage::F32));
-            let norm = LayerNorm { weight, bias, eps: 1e-5 };
+            let norm = LayerNorm { weight, bias: Some(bias), eps: 1e-5 };
             let x: Vec<f32> = random.values(tokens * width).into_iter().map(|v| v + mean).collect();
             let rows = x.chunks(width).map(|row| {
                 let mean = row.iter().map(|v| f64::from(*v)).sum::<f64>() / width as f64;
@@ -500,6 +505,11 @@ async fn layer_norms() {
             close("layer_norm", &all.y, &rows.concat());
             let last = case.run(&x, width, 0, &[], &[], |ops, x| ops.layer_norm_last(x, &norm).unwrap()).await;
             close("layer_norm_last", &last.y, rows.last().unwrap());
+            let bare = LayerNorm { bias: None, ..norm };
+            let bare = case.run(&x, width, 0, &[], &[], |ops, x| ops.layer_norm(x, &bare).unwrap()).await;
+            let biases = case.weights[1].values.iter().cycle().map(|bias| f64::from(*bias));
+            let rows: Vec<_> = rows.concat().into_iter().zip(biases).map(|((y, off), bias)| (y - bias, off)).collect();
+            close("layer_norm without bias", &bare.y, &rows);
         }
     }
 }
@@ -507,12 +517,12 @@ device_test!(layer_norm_equals_float64, layer_norms());
 
 async fn activated() {
     let random = &mut Random(10);
-    use Activation::{Gelu, GeluTanh, QuickGelu, Relu, Silu};
+    use Activation::{Gelu, GeluTanh, QuickGelu, Relu, Silu, Tanh};
     let mut sample = Sample(0);
     let mut turn = 0;
     for device in devices().await {
         for (mode, tokens) in MODES {
-            for f in [Silu, GeluTanh, Gelu, QuickGelu, Relu] {
+            for f in [Silu, GeluTanh, Gelu, QuickGelu, Relu, Tanh] {
                 if sample.skips(7) {
                     continue;
                 }
@@ -558,7 +568,8 @@ async fn positions() {
                 case.position = position;
                 let table = case.weight(random, 1000, width, storage);
                 let x = random.values(tokens * width);
-                let ran = case.run(&x, width, 0, &[], &[], |ops, x| ops.add_positions(x, table).unwrap()).await;
+                let ran =
+                    case.run(&x, width, 0, &[], &[], |ops, x| ops.add_rows(x, table, Number::Position).unwrap()).await;
                 let added = x.iter().zip(&case.weights[0].values[position * width..]);
                 let expected: Vec<_> = added.map(|(x, p)| (f64::from(x + p), 0.0)).collect();
                 close(&format!("{storage:?} {position}"), &ran.y, &expected);
@@ -567,6 +578,33 @@ async fn positions() {
     }
 }
 device_test!(positions_are_exact_also_when_split, positions());
+
+async fn numbers_and_pools() {
+    let random = &mut Random(12);
+    for device in devices().await {
+        for (tokens, width) in [(1, 72), (5, 75), (70, 300)] {
+            let mut case = Case::new(&device, tokens, Mode::Prefill);
+            case.position = 3;
+            let table = case.weight(random, 1000, width, Storage::Bf16);
+            let numbers: Vec<u32> = (0..tokens as u32).map(|token| (token * 389 + 999) % 1000).collect();
+            let x = random.values(tokens * width);
+            for by in [Number::PositionId, Number::TokenType] {
+                let ran = case.run(&x, width, 0, &[], &numbers, |ops, x| ops.add_rows(x, table, by).unwrap()).await;
+                let added = numbers.iter().flat_map(|at| &case.weights[0].values[*at as usize * width..][..width]);
+                let expected: Vec<_> = x.iter().zip(added).map(|(x, added)| (f64::from(x + added), 0.0)).collect();
+                close(&format!("{by:?}"), &ran.y, &expected);
+            }
+            let first: Vec<_> = x[..width].iter().map(|x| (f64::from(*x), 0.0)).collect();
+            let ran = case.run(&x, width, 0, &[], &[], |ops, x| ops.pool(x, Pool::First).unwrap()).await;
+            close("the first row", &ran.y, &first);
+            let mean = |k: usize| x.chunks(width).map(|row| f64::from(row[k])).sum::<f64>() / tokens as f64;
+            let mean: Vec<_> = (0..width).map(|k| (mean(k), 1e-6)).collect();
+            let ran = case.run(&x, width, 0, &[], &[], |ops, x| ops.pool(x, Pool::Mean).unwrap()).await;
+            close("the mean row", &ran.y, &mean);
+        }
+    }
+}
+device_test!(numbered_rows_and_pools_equal_float64, numbers_and_pools());
 
 /// A row of qkv whose queries and keys are normalised.
 fn qk_normed(row: &[f32], norm: &QkNorm, weights: &[Weight]) -> Vec<f64> {
@@ -661,11 +699,13 @@ async fn attend() {
             (20, 5, 32, whole(32), None, None, Some(false)),
         ] {
             let scale = 1.0 / (head_dim as f32).sqrt();
-            let attention = Attention { layer: 0, heads, kv_heads, head_dim, scale, softcap, window, rotary };
-            for tokens in [1, 37, 130] {
+            let attention =
+                Attention { layer: 0, heads, kv_heads, head_dim, scale, softcap, causal: true, window, rotary };
+            for (tokens, causal) in [(1, true), (37, true), (130, true), (1, false), (37, false), (130, false)] {
                 if sample.skips(7) {
                     continue;
                 }
+                let attention = Attention { causal, ..attention };
                 attention_case(Case::new(&device, tokens, Mode::Prefill), random, attention, each).await;
             }
             let tuning = Tuning::of(device.0.capabilities());
@@ -686,7 +726,7 @@ device_test!(attention_equals_float64, attend());
 
 /// Runs a case over a random cache and checks what was appended and what was attended to.
 async fn attention_case(mut case: Case, random: &mut Random, attention: Attention, each: Option<bool>) {
-    let Attention { heads, kv_heads, head_dim, scale, softcap, window, rotary, .. } = attention;
+    let Attention { heads, kv_heads, head_dim, scale, softcap, causal, window, rotary, .. } = attention;
     let (tokens, position) = (case.tokens, case.position);
     let width = (heads + 2 * kv_heads) * head_dim;
     let qkv = random.values(tokens * width);
@@ -753,9 +793,14 @@ async fn attention_case(mut case: Case, random: &mut Random, attention: Attentio
                 from[first..first + head_dim].iter().map(|v| f64::from(*v)).collect()
             };
             let score = |key| cached(&ran.keys, key).iter().zip(&q).map(|(k, q)| k * q).sum::<f64>() * f64::from(scale);
-            let first = window.map_or(0, |window| (position + token + 1).saturating_sub(window));
+            let own = position + token;
+            // All that are seen before the window is looked at, and those on either side of it.
+            let seen = if causal { 0..=own } else { 0..=position + tokens - 1 };
+            let (before, behind) = window.map_or((own, tokens), |w| if causal { (w - 1, 0) } else { (w, w) });
+            let seen: Vec<usize> = seen.filter(|key| key + before >= own && *key <= own + behind).collect();
+            let first = seen[0];
             let capped = |s: f64| softcap.map_or(s, |cap| f64::from(cap) * (s / f64::from(cap)).tanh());
-            let scores: Vec<f64> = (first..=position + token).map(|key| capped(score(key))).collect();
+            let scores: Vec<f64> = seen.iter().map(|key| capped(score(*key))).collect();
             let top = scores.iter().copied().fold(f64::MIN, f64::max);
             let weights: Vec<f64> = scores.iter().map(|s| (s - top).exp()).collect();
             let sum: f64 = weights.iter().sum();

@@ -1,6 +1,6 @@
-//! What the configurations of decoders have in common.
+//! What the configurations of transformers have in common.
 //!
-//! transformers has a class a family; their keys are the same and their defaults differ, which [`DecoderDefaults`] holds.
+//! transformers has a class a family; their keys are the same and their defaults differ, which [`TransformerDefaults`] holds.
 
 use super::fields::Fields;
 use super::rope::{RopeKeys, RopePlace, RotaryHead};
@@ -15,7 +15,7 @@ const MAX_ELEMENTS: u64 = (1 << 32) - 1;
 /// What a family's config class has where a file says nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(missing_docs)]
-pub struct DecoderDefaults {
+pub struct TransformerDefaults {
     pub vocab_size: usize,
     pub hidden_size: usize,
     /// The key of the width within the feed-forward layer, and what it is without one; `None`: four times `hidden_size`.
@@ -29,7 +29,7 @@ pub struct DecoderDefaults {
     /// `None`: `hidden_size / num_attention_heads`.
     pub head_dim: Option<usize>,
     pub max_position_embeddings: usize,
-    /// The key of the norms' epsilon, and what it is without one.
+    /// The key of the norms' epsilon (empty: none), and what it is without one.
     pub norm_eps: (&'static str, f64),
     /// The key of the activation, and what it is without one.
     pub hidden_act: (&'static str, &'static str),
@@ -51,9 +51,9 @@ pub struct DecoderDefaults {
     pub pad_token_id: Option<u32>,
 }
 
-impl DecoderDefaults {
+impl TransformerDefaults {
     /// `LlamaConfig`'s, from which the others' differ in a few.
-    pub const LLAMA: DecoderDefaults = DecoderDefaults {
+    pub const LLAMA: TransformerDefaults = TransformerDefaults {
         vocab_size: 32_000,
         hidden_size: 4096,
         intermediate_size: ("intermediate_size", Some(11_008)),
@@ -65,7 +65,7 @@ impl DecoderDefaults {
         max_position_embeddings: 2048,
         norm_eps: ("rms_norm_eps", 1e-6),
         hidden_act: ("hidden_act", "silu"),
-        rope_keys: RopeKeys { theta: "rope_theta", partial_factor: "partial_rotary_factor" },
+        rope_keys: RopeKeys::LLAMA,
         rope_theta: 10_000.0,
         partial_rotary: false,
         partial_rotary_factor: 1.0,
@@ -78,9 +78,9 @@ impl DecoderDefaults {
     };
 }
 
-/// A checked configuration of a decoder.
+/// A checked configuration of a transformer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DecoderConfig {
+pub struct TransformerConfig {
     /// Rows of the embedding.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -119,7 +119,7 @@ pub struct DecoderConfig {
     pub special: SpecialTokenIds,
 }
 
-impl DecoderConfig {
+impl TransformerConfig {
     /// The keys that are read, be they in a file or not.
     pub const KEYS: &'static [&'static str] = &[
         "vocab_size",
@@ -147,10 +147,16 @@ impl DecoderConfig {
         "bos_token_id",
         "eos_token_id",
         "pad_token_id",
+        "sep_token_id",
+        // What logits mean, and a loss.
+        "id2label",
+        "label2id",
+        "num_labels",
+        "problem_type",
     ];
 
     /// Reads and checks a config, with the defaults of its family.
-    pub fn parse(config: &ModelConfig, defaults: &DecoderDefaults) -> Result<DecoderConfig, ConfigError> {
+    pub fn parse(config: &ModelConfig, defaults: &TransformerDefaults) -> Result<TransformerConfig, ConfigError> {
         let fields = config.fields().with_aliases(defaults.aliases);
         if fields.get("quantization_config").is_some() {
             return Err(fields.unsupported("quantization_config", "checkpoints that are not quantised"));
@@ -204,7 +210,7 @@ impl DecoderConfig {
             Some(local) => (parse(RopePlace::Full, defaults.rope_theta)?, Some(parse(RopePlace::Sliding, local)?)),
         };
 
-        Ok(DecoderConfig {
+        Ok(TransformerConfig {
             vocab_size,
             hidden_size,
             intermediate_size,
@@ -227,9 +233,9 @@ impl DecoderConfig {
     }
 }
 
-impl DecoderConfig {
+impl TransformerConfig {
     /// Checks that a table of learned positions isn't too large.
-    pub fn positions_fit(&self, raw: &ModelConfig, defaults: &DecoderDefaults) -> Result<(), ConfigError> {
+    pub fn positions_fit(&self, raw: &ModelConfig, defaults: &TransformerDefaults) -> Result<(), ConfigError> {
         let fields = raw.fields().with_aliases(defaults.aliases);
         fits(&fields, "max_position_embeddings", self.max_position_embeddings, self.hidden_size)
     }
@@ -281,7 +287,7 @@ fn fits(fields: &Fields<'_>, key: &str, rows: usize, columns: usize) -> Result<(
 }
 
 /// A null is none, a key that isn't there is the family's.
-fn special_token_ids(fields: &Fields<'_>, defaults: &DecoderDefaults) -> Result<SpecialTokenIds, ConfigError> {
+fn special_token_ids(fields: &Fields<'_>, defaults: &TransformerDefaults) -> Result<SpecialTokenIds, ConfigError> {
     let one = |key, default: Option<u32>| match fields.has(key) {
         true => fields.token_id(key),
         false => Ok(default),

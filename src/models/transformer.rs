@@ -1,17 +1,18 @@
-//! Decoders: layers of a norm, attention over what came before, another norm and a feed-forward layer.
+//! Transformers: layers of attention and a feed-forward layer, with norms before them, after them, or both.
 //!
 //! A family is a [`Description`] of one: which keys its config has, what its checkpoints call the weights, which norms
-//! and windows its layers have. How a layer computes is here, once. Semantics: transformers' `modeling_llama.py` and
-//! its kin.
+//! and windows its layers have, whether its tokens see those behind them. How a layer computes is here, once. Semantics:
+//! transformers' `modeling_llama.py`, `modeling_bert.py` and their kin.
 
 use std::collections::BTreeMap;
 
 use super::declare::{Declare, Modules, Norm};
 use super::description::{Description, Names};
-use super::{DecoderShape, HeadRows, Model, Task};
+use super::head::{Base, Head, HeadWeights};
+use super::{HeadRows, Model, ModelShape, Outputs, Task};
 use crate::Result;
-use crate::config::{DecoderConfig, ModelConfig, RopeConfig};
-use crate::tensor::ops::{Attention, Linear, Ops, QkNorm, RmsNorm, Rotary, Tensor, WeightId};
+use crate::config::{ModelConfig, RopeConfig, TransformerConfig};
+use crate::tensor::ops::{Attention, Linear, Number, Ops, QkNorm, RmsNorm, Rotary, Tensor, WeightId};
 use crate::weights::init::Init;
 use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{Arrangement, BlockSpec, WeightSpecs};
@@ -27,11 +28,13 @@ struct Layer {
     gate_up: Linear,
     down: Linear,
     down_norm: Option<RmsNorm>,
+    attended_norm: Option<Norm>,
+    fed_norm: Option<Norm>,
 }
 
-/// A decoder of some family.
-pub struct Decoder {
-    config: DecoderConfig,
+/// A transformer of some family.
+pub struct Transformer {
+    config: TransformerConfig,
     ropes: Vec<Rope>,
     names: Names,
     gated: bool,
@@ -42,15 +45,18 @@ pub struct Decoder {
     blocks: Vec<BlockSpec>,
     embedding: WeightId,
     positions: Option<WeightId>,
+    first_position: usize,
+    token_types: Option<(WeightId, usize)>,
+    embedding_norm: Option<Norm>,
+    causal: bool,
     layers: Vec<Layer>,
-    norm: Norm,
-    /// None where the model is loaded for its hidden states.
-    head: Option<Linear>,
+    norm: Option<Norm>,
+    head: HeadWeights,
     task: Task,
 }
 
-/// What every family calls its head.
-const HEAD: &str = "lm_head";
+/// What the last block is called where it has no module: what it gives.
+const NO_HEAD: &str = "last_hidden_state";
 
 /// A rope, and its frequencies for a short context.
 struct Rope {
@@ -58,12 +64,12 @@ struct Rope {
     inv_freq: Vec<f32>,
 }
 
-impl Decoder {
+impl Transformer {
     /// Declares the weights.
     ///
     /// # Errors
     /// Where the kernels can't take the config's sizes; `raw` is that config.
-    pub fn new(description: Description, raw: &ModelConfig, task: Task) -> Result<Decoder> {
+    pub fn new(description: Description, head: Head, raw: &ModelConfig, task: Task) -> Result<Transformer> {
         let Description { config, qkv_bias, output_bias, mlp_bias, names, gated, .. } = &description;
         if !config.head_dim.is_multiple_of(4) {
             return Err(raw.fields().unsupported("head_dim", "multiples of 4").into());
@@ -72,6 +78,7 @@ impl Decoder {
             specs: WeightSpecs::default(),
             block: Vec::new(),
             layer_norms: description.layer_norms,
+            norm_bias: description.norm_bias,
             norms_from_one: description.norms_from_one,
         };
         let mut blocks = Vec::new();
@@ -83,11 +90,20 @@ impl Decoder {
         let name = format!("{model}{}", names.embedding);
         let init = Init::Normal { std, zero_row: description.padding_row };
         let embedding = declare.table(&name, config.vocab_size, hidden, init);
+        let embedding_name = format!("{name}.weight");
         let positions = names.positions.map(|positions| {
-            let init = Init::Normal { std, zero_row: None };
+            let init = Init::Normal { std, zero_row: description.first_position.checked_sub(1) };
             declare.table(&format!("{model}{positions}"), config.max_position_embeddings, hidden, init)
         });
-        blocks.push(declare.finish(name, &[]));
+        let token_types = names.token_types.map(|types| {
+            let init = Init::Normal { std, zero_row: None };
+            let count = description.token_types;
+            (declare.table(&format!("{model}{types}"), count, hidden, init), count)
+        });
+        let embedding_norm = names.embedding_norm.map(|norm| declare.norm(&format!("{model}{norm}"), hidden, eps));
+        // The module of them all, where they have one.
+        let embeddings = names.embedding.rsplit_once('.').map_or(name, |(module, _)| format!("{model}{module}"));
+        blocks.push(declare.finish(embeddings, &[]));
 
         let mut layers = Vec::new();
         let (q, kv) = (config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim);
@@ -124,7 +140,7 @@ impl Decoder {
             };
             let by_layer = if description.scale_by_layer { (layer + 1) as f32 } else { 1.0 };
             layers.push(Layer {
-                input_norm: norm(&mut declare, names.input_norm),
+                input_norm: norm(&mut declare, names.input_norm.filter(|_| layer > 0 || description.first_input_norm)),
                 qkv: declare
                     .linear(Modules { arrangement: qkv_rows, ..modules(names.qkv, &[q, kv, kv], hidden, *qkv_bias) }),
                 qk_norm: names.qk_norm.map(|[q_name, k_name]| {
@@ -135,12 +151,14 @@ impl Decoder {
                     QkNorm { q, k, heads, kv_heads, head_dim, each }
                 }),
                 attention: Attention {
-                    layer,
+                    // What isn't causal has no use for its keys and values when a layer is done.
+                    layer: if description.causal { layer } else { 0 },
                     heads,
                     kv_heads,
                     head_dim,
                     scale: description.scale / by_layer,
                     softcap: description.attn_logit_softcapping,
+                    causal: description.causal,
                     window: description.windows.get(layer).copied().flatten(),
                     rotary: description.ropes.get(layer).copied().flatten().map(rotary),
                 },
@@ -150,37 +168,27 @@ impl Decoder {
                 gate_up: declare.linear(modules(names.gate_up, gate_up_rows, hidden, *mlp_bias)),
                 down: declare.linear(output(&names.down, wide, *mlp_bias)),
                 down_norm: output_norm(&mut declare, names.down_norm),
+                attended_norm: norm(&mut declare, names.attended_norm),
+                fed_norm: norm(&mut declare, names.fed_norm),
             });
             blocks.push(declare.finish(name, &[]));
         }
 
-        let norm_name = format!("{model}{}", names.last_norm);
-        let norm = declare.norm(&norm_name, hidden, eps);
-        let head = match task {
-            Task::Base => None,
-            Task::CausalLm if config.tie_word_embeddings => {
-                Some(Linear { weight: embedding, bias: None, inputs: hidden, outputs: config.vocab_size })
-            }
-            Task::CausalLm => Some(declare.linear(Modules {
-                parent: "",
-                names: &[HEAD],
-                rows: &[config.vocab_size],
-                arrangement: Arrangement::Rows,
-                inputs: hidden,
-                bias: false,
-                std,
-            })),
-        };
-        let last = if head.is_some() { HEAD.to_owned() } else { norm_name };
-        let tied = head.filter(|head| head.weight == embedding).map(|head| head.weight);
+        let norm_name = names.last_norm.map(|norm| format!("{model}{norm}"));
+        let norm = norm_name.as_ref().map(|name| declare.norm(name, hidden, eps));
+        let base = Base { prefix: &model, embedding, embedding_name: &embedding_name, config };
+        let last = head.name(&base).or(norm_name).unwrap_or_else(|| NO_HEAD.to_owned());
+        let head = head.declare(&mut declare, &base);
+        let tied = head.logits.filter(|logits| logits.weight == embedding).map(|logits| logits.weight);
         blocks.push(declare.finish(last, tied.as_slice()));
 
         let rope = |config: RopeConfig| Rope { inv_freq: config.inv_freq(0), config };
         let Description { config, names, gated, parallel, embedding_scale, final_logit_softcapping, .. } = description;
+        let Description { first_position, causal, .. } = description;
         let ropes = [Some(&config.rope), config.local_rope.as_ref()].into_iter().flatten().filter(|_| rotates);
         let ropes = ropes.cloned().map(rope).collect();
         let specs = declare.specs;
-        Ok(Decoder {
+        Ok(Transformer {
             config,
             ropes,
             names,
@@ -192,6 +200,10 @@ impl Decoder {
             blocks,
             embedding,
             positions,
+            first_position,
+            token_types,
+            embedding_norm,
+            causal,
             layers,
             norm,
             head,
@@ -200,7 +212,7 @@ impl Decoder {
     }
 }
 
-impl Model for Decoder {
+impl Model for Transformer {
     fn task(&self) -> Task {
         self.task
     }
@@ -209,26 +221,28 @@ impl Model for Decoder {
         let mut shapes: BTreeMap<_, _> =
             self.specs.tensors().map(|(name, shape, _)| (name.to_owned(), shape)).collect();
         let mut tied = Vec::new();
-        if self.task == Task::CausalLm && self.config.tie_word_embeddings {
-            let Names { base, embedding, .. } = self.names;
-            let (head, embedding) = (format!("{HEAD}.weight"), format!("{base}.{embedding}.weight"));
-            shapes.insert(head.clone(), vec![self.config.vocab_size, self.config.hidden_size]);
-            tied.push((head, embedding));
+        for (name, of, shape) in &self.head.tied {
+            shapes.insert(name.clone(), shape.clone());
+            tied.push((name.clone(), of.clone()));
         }
         let Names { base, renamed, ignored, .. } = self.names;
         ModelKeys { base_prefix: base, shapes, tied, renamed, ignored }
     }
 
-    fn shape(&self) -> DecoderShape {
-        DecoderShape {
+    fn shape(&self) -> ModelShape {
+        ModelShape {
             vocab_size: self.config.vocab_size,
-            output_size: self.head.map_or(self.config.hidden_size, |head| head.outputs),
+            features: 0,
+            token_types: self.token_types.map_or(0, |(_, types)| types),
+            output_size: self.head.logits.map_or(self.config.hidden_size, |logits| logits.outputs),
             layers: self.config.num_hidden_layers,
             kv_heads: self.config.num_key_value_heads,
             head_dim: self.config.head_dim,
             angles: self.ropes.iter().map(|rope| rope.inv_freq.len()).sum(),
+            causal: self.causal,
             max_position_embeddings: self.config.max_position_embeddings,
-            positions: self.positions.map(|_| self.config.max_position_embeddings),
+            numbers_positions: self.first_position > 0,
+            positions: self.positions.map(|_| self.config.max_position_embeddings.saturating_sub(self.first_position)),
         }
     }
 
@@ -240,27 +254,67 @@ impl Model for Decoder {
         &self.blocks
     }
 
-    fn block(&self, ops: &mut dyn Ops, index: usize, input: Option<Tensor>, head: HeadRows) -> Result<Tensor> {
-        let Some(x) = input else {
-            let x = ops.embed(self.embedding, self.config.hidden_size, self.embedding_scale)?;
-            return match self.positions {
-                Some(positions) => ops.add_positions(x, positions),
-                None => Ok(x),
-            };
+    fn block(&self, ops: &mut dyn Ops, index: usize, input: Option<Tensor>, rows: HeadRows) -> Result<Outputs> {
+        match (input, index.checked_sub(1).and_then(|i| self.layers.get(i))) {
+            (None, _) => Ok(Outputs::hidden(self.embed(ops)?)),
+            (Some(x), Some(layer)) => Ok(Outputs::hidden(self.layer(ops, x, layer)?)),
+            (Some(x), None) => self.finish(ops, x, rows),
+        }
+    }
+
+    fn position_ids(&self, ids: &[u32]) -> Option<Vec<u32>> {
+        // As in fairseq: padding has a position of its own, which comes before the first token's.
+        let padding = u32::try_from(self.first_position.checked_sub(1)?).ok()?;
+        let mut last = padding;
+        let number = |id: &u32| {
+            last += u32::from(*id != padding);
+            if *id == padding { padding } else { last }
         };
-        let Some(layer) = index.checked_sub(1).and_then(|i| self.layers.get(i)) else {
-            let x = match (head, &self.norm) {
-                (HeadRows::Last, Norm::Rms(norm)) => ops.rms_norm_last(x, norm)?,
-                (HeadRows::Last, Norm::Layer(norm)) => ops.layer_norm_last(x, norm)?,
-                (HeadRows::All, norm) => normed(ops, x, Some(norm))?,
-            };
-            let Some(head) = &self.head else { return Ok(x) };
-            let logits = ops.linear(x, head)?;
-            return match self.final_logit_softcapping {
-                Some(cap) => ops.softcap(logits, cap),
-                None => Ok(logits),
-            };
+        Some(ids.iter().map(number).collect())
+    }
+
+    fn rope(&self, position: usize, length: usize, out: &mut Vec<f32>) {
+        for Rope { config, inv_freq } in &self.ropes {
+            let stretched =
+                config.changes_beyond().is_some_and(|known| length > known).then(|| config.inv_freq(length));
+            let scaling = config.attention_scaling();
+            for inv_freq in stretched.as_ref().unwrap_or(inv_freq) {
+                // The product is rounded to float32 as in torch, the functions are not.
+                let (sin, cos) = f64::from(position as f32 * inv_freq).sin_cos();
+                out.extend([cos as f32 * scaling, sin as f32 * scaling]);
+            }
+        }
+    }
+}
+
+impl Transformer {
+    fn embed(&self, ops: &mut dyn Ops) -> Result<Tensor> {
+        let mut x = ops.embed(self.embedding, self.config.hidden_size, self.embedding_scale)?;
+        if let Some(positions) = self.positions {
+            let by = if self.first_position > 0 { Number::PositionId } else { Number::Position };
+            x = ops.add_rows(x, positions, by)?;
+        }
+        if let Some((types, _)) = self.token_types {
+            x = ops.add_rows(x, types, Number::TokenType)?;
+        }
+        normed(ops, x, self.embedding_norm.as_ref())
+    }
+
+    /// What comes after the layers.
+    fn finish(&self, ops: &mut dyn Ops, x: Tensor, rows: HeadRows) -> Result<Outputs> {
+        let hidden = match (rows, &self.norm) {
+            (HeadRows::Last, Some(norm)) => norm.of_last(ops, x)?,
+            (_, norm) => normed(ops, x, norm.as_ref())?,
         };
+        let (logits, pooled) = self.head.run(ops, hidden)?;
+        let logits = match (logits, self.final_logit_softcapping) {
+            (Some(logits), Some(cap)) => Some(ops.softcap(logits, cap)?),
+            (logits, _) => logits,
+        };
+        Ok(Outputs { hidden, logits, pooled })
+    }
+
+    fn layer(&self, ops: &mut dyn Ops, x: Tensor, layer: &Layer) -> Result<Tensor> {
         let qkv = match &layer.input_norm {
             Some(Norm::Rms(norm)) => ops.norm_linear(x, norm, &layer.qkv)?,
             norm => {
@@ -279,26 +333,13 @@ impl Model for Decoder {
             (add_attended(ops)?, wide)
         } else {
             let x = add_attended(ops)?;
+            let x = normed(ops, x, layer.attended_norm.as_ref())?;
             (x, self.widen(ops, x, layer)?)
         };
-        add_normed(ops, x, wide, &layer.down, layer.down_norm.as_ref())
+        let x = add_normed(ops, x, wide, &layer.down, layer.down_norm.as_ref())?;
+        normed(ops, x, layer.fed_norm.as_ref())
     }
 
-    fn rope(&self, position: usize, length: usize, out: &mut Vec<f32>) {
-        for Rope { config, inv_freq } in &self.ropes {
-            let stretched =
-                config.changes_beyond().is_some_and(|known| length > known).then(|| config.inv_freq(length));
-            let scaling = config.attention_scaling();
-            for inv_freq in stretched.as_ref().unwrap_or(inv_freq) {
-                // The product is rounded to float32 as in torch, the functions are not.
-                let (sin, cos) = f64::from(position as f32 * inv_freq).sin_cos();
-                out.extend([cos as f32 * scaling, sin as f32 * scaling]);
-            }
-        }
-    }
-}
-
-impl Decoder {
     /// The feed-forward layer up to its output's projection.
     fn widen(&self, ops: &mut dyn Ops, x: Tensor, layer: &Layer) -> Result<Tensor> {
         let act = self.config.hidden_act;
@@ -315,11 +356,7 @@ impl Decoder {
 
 /// Normalised, where there is a norm.
 fn normed(ops: &mut dyn Ops, x: Tensor, norm: Option<&Norm>) -> Result<Tensor> {
-    match norm {
-        Some(Norm::Rms(norm)) => ops.rms_norm(x, norm),
-        Some(Norm::Layer(norm)) => ops.layer_norm(x, norm),
-        None => Ok(x),
-    }
+    norm.map_or(Ok(x), |norm| norm.of(ops, x))
 }
 
 /// `y + linear(x)`, the sum's second part normalised where there is a norm.

@@ -1,0 +1,151 @@
+//! A forward pass: what goes in, and what comes out of it by transformers' names.
+
+use super::Engine;
+use super::forward::{Output, Run, Tokens};
+use super::recorded::{Ending, output_tokens};
+use super::runner::Runner;
+use super::session::Session;
+use crate::Result;
+use crate::generation::{GenerationError, check_features, check_types};
+use crate::hub::Abort;
+use crate::models::{Outputs, Task};
+use crate::tensor::gpu::record::Mode;
+use crate::tensor::ops::{Rows, Tensor};
+
+/// One text.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Inputs<'a> {
+    /// Its tokens.
+    pub ids: &'a [u32],
+    /// Their types; empty: each is of type 0.
+    pub types: &'a [u32],
+    /// Rows of numbers, one for each token, of a model that reads such instead of ids (which are then all 0).
+    pub features: &'a [f32],
+    /// Whether the hidden states between the layers are wanted too.
+    pub hidden_states: bool,
+}
+
+/// Numbers in row-major order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Array {
+    /// The shape.
+    pub dims: Vec<usize>,
+    /// The elements.
+    pub data: Vec<f32>,
+}
+
+/// What a model gives for one text, as transformers' model outputs name it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ModelOutput {
+    /// `[tokens, outputs]`, or `[outputs]` where a head reads all tokens at once.
+    pub logits: Option<Array>,
+    /// `[tokens, hidden]`, of a model without a head.
+    pub last_hidden_state: Option<Array>,
+    /// `[hidden]`, of a model without a head that has a pooler.
+    pub pooler_output: Option<Array>,
+    /// `[tokens, hidden]` of the embeddings and of each layer, the last one's after the norm behind it; where asked for.
+    pub hidden_states: Vec<Array>,
+}
+
+impl ModelOutput {
+    /// Logits, or the hidden states of a model without a head.
+    pub fn main(self) -> Vec<f32> {
+        self.logits.or(self.last_hidden_state).unwrap_or_default().data
+    }
+}
+
+impl Engine {
+    /// What the model gives for all tokens of a text.
+    ///
+    /// # Errors
+    /// `INPUT_IDS` where an id or a type is unknown; `CONTEXT_LENGTH` where there are more tokens than the model has positions
+    /// for; what the load or the device says.
+    pub async fn forward(&self, inputs: Inputs<'_>, abort: &Abort) -> Result<ModelOutput> {
+        self.on_some_device(async |runner| runner.forward(inputs, abort).await).await
+    }
+}
+
+/// What comes out of several runs, row after row.
+#[derive(Default)]
+struct Collected {
+    hidden: Vec<f32>,
+    logits: Vec<f32>,
+    pooled: Vec<f32>,
+    states: Vec<Vec<f32>>,
+}
+
+impl Runner {
+    async fn forward(&self, inputs: Inputs<'_>, abort: &Abort) -> Result<ModelOutput> {
+        let Inputs { ids, types, features, hidden_states } = inputs;
+        let shape = self.model.shape();
+        check_types(types, ids.len(), shape.token_types)?;
+        check_features(features.len(), ids.len(), shape.features)?;
+        let ways = self.ways(ids.len());
+        let mut session = self.open(ids, &[&ways], ids.len()).await?;
+        let most = output_tokens(&shape);
+        let mut all = Collected::default();
+        let mut left = None;
+        let run = Run { ways: &ways, mode: Mode::Prefill, ending: Ending::Output, head: true };
+        for (position, chunk) in (0..).step_by(most.min(ids.len())).zip(ids.chunks(most)) {
+            let types = types.get(position..position + chunk.len()).unwrap_or_default();
+            let from = position * shape.features;
+            let features = features.get(from..from + chunk.len() * shape.features).unwrap_or_default();
+            let (length, count, ids) = (ids.len(), chunk.len(), Some(chunk));
+            self.begin(&mut session, Tokens { position, length, count, ids, types })?;
+            self.give(&mut session, features).await?;
+            let states = hidden_states.then_some(&mut all.states);
+            let output = self.run(&mut session, run, states, abort).await?;
+            left = Some(self.collect(&mut session, output, hidden_states, chunk.len(), &mut all).await?);
+        }
+        let outputs = left.ok_or(GenerationError::EmptyInput)?;
+        let array = |tensor: Tensor, data| {
+            let rows = (tensor.rows == Rows::All).then_some(ids.len());
+            Array { dims: rows.into_iter().chain([tensor.width]).collect(), data }
+        };
+        if hidden_states {
+            all.states.push(all.hidden.clone());
+        }
+        let is_base = self.model.task() == Task::Base;
+        Ok(ModelOutput {
+            logits: outputs.logits.map(|logits| array(logits, all.logits)),
+            last_hidden_state: is_base.then(|| array(outputs.hidden, all.hidden)),
+            pooler_output: outputs.pooled.map(|pooled| array(pooled, all.pooled)),
+            hidden_states: all.states.into_iter().map(|state| array(outputs.hidden, state)).collect(),
+        })
+    }
+
+    /// Takes what a run of `tokens` tokens left; the hidden state where it is wanted.
+    async fn collect(
+        &self,
+        session: &mut Session,
+        left: Output,
+        hidden: bool,
+        tokens: usize,
+        all: &mut Collected,
+    ) -> Result<Outputs> {
+        let outputs = match &left {
+            Output::Gpu(_) => self.on_gpu()?.recorded.output,
+            Output::Cpu(outputs) => *outputs,
+        };
+        let mut wanted: Vec<(Tensor, &mut Vec<f32>)> = Vec::new();
+        wanted.extend(outputs.logits.map(|logits| (logits, &mut all.logits)));
+        wanted.extend(outputs.pooled.map(|pooled| (pooled, &mut all.pooled)));
+        if hidden || outputs.logits.is_none() {
+            wanted.push((outputs.hidden, &mut all.hidden));
+        }
+        let rows = |tensor: Tensor| if tensor.rows == Rows::All { tokens } else { 1 };
+        match left {
+            Output::Gpu(encoder) => {
+                let from: Vec<_> = wanted.iter().map(|(tensor, _)| (*tensor, rows(*tensor))).collect();
+                let read = self.read_activations(session, encoder, &from).await?;
+                wanted.into_iter().zip(read).for_each(|((_, to), values)| to.extend(values));
+            }
+            Output::Cpu(_) => {
+                for (tensor, to) in wanted {
+                    (0..rows(tensor)).for_each(|row| to.extend_from_slice(session.memory.row(tensor, row)));
+                }
+            }
+        }
+        Ok(outputs)
+    }
+}

@@ -1,0 +1,326 @@
+//! Configs as each family reads them, and what it says of those that it can't.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::config::Activation;
+use crate::tensor::ops::Pool;
+use crate::weights::init::Init;
+use serde_json::json;
+
+#[test]
+fn configs_are_read_with_their_familys_defaults() {
+    let goldens: serde_json::Value = serde_json::from_str(include_str!("../../tests/goldens/configs.json")).unwrap();
+    let mut seen = BTreeSet::new();
+    for case in goldens["cases"].as_array().unwrap() {
+        let config = ModelConfig::from_json("a/b: config.json", case["config"].to_string().as_bytes()).unwrap();
+        let (name, expected) = (&case["name"], &case["expected"]);
+        let family = Family::of(&config).unwrap();
+        let description = (family.describe)(&config).unwrap();
+        for (key, found) in [
+            ("embedding_scale", Some(description.embedding_scale)),
+            ("scale", Some(description.scale)),
+            ("attn_logit_softcapping", description.attn_logit_softcapping),
+            ("final_logit_softcapping", description.final_logit_softcapping),
+        ] {
+            let expected = expected[key].as_f64().map(|value| value as f32);
+            let off = |found: f32, expected: f32| (found - expected).abs() / expected;
+            let close = found.zip(expected).map_or(found == expected, |(a, b)| off(a, b) <= f32::EPSILON);
+            assert!(close, "{name}: {key}: {found:?} instead of {expected:?}");
+        }
+        let ratio = if description.scale_by_layer { description.config.num_hidden_layers as f64 } else { 1.0 };
+        let expected_ratio = expected["scale_ratio"].as_f64().unwrap();
+        assert!((ratio - expected_ratio).abs() < 1e-9, "{name}: {ratio} instead of {expected_ratio}");
+        let Description { config: found, qkv_bias, output_bias, mlp_bias, windows, ropes: layer_ropes, .. } =
+            description;
+        assert_eq!(found.hidden_act, Activation::from_name(expected["hidden_act"].as_str().unwrap()).unwrap());
+        let rotates = layer_ropes.iter().any(Option::is_some);
+        let ropes: Vec<_> = [Some(&found.rope), found.local_rope.as_ref()].into_iter().flatten().collect();
+        let ropes = if rotates { ropes } else { Vec::new() };
+        let rotated = if rotates { found.rope.dim } else { 0 };
+        assert_eq!(rotated, expected["rotated"].as_u64().unwrap() as usize, "{name}");
+        assert_eq!(ropes.len(), expected["ropes"].as_array().unwrap().len(), "{name}");
+        for (found, expected) in ropes.into_iter().zip(expected["ropes"].as_array().unwrap()) {
+            assert_eq!(found.theta, expected[0].as_f64().unwrap(), "{name}");
+            let kind = format!("{:?}", found.scaling).to_lowercase();
+            assert!(kind.starts_with(expected[1].as_str().unwrap()), "{name}: {kind}");
+        }
+        assert_eq!(found.norm_eps, expected["rms_norm_eps"].as_f64().unwrap() as f32, "{name}");
+        let found = json!({
+            "vocab_size": found.vocab_size, "hidden_size": found.hidden_size,
+            "intermediate_size": found.intermediate_size, "num_hidden_layers": found.num_hidden_layers,
+            "num_attention_heads": found.num_attention_heads, "num_key_value_heads": found.num_key_value_heads,
+            "head_dim": found.head_dim, "max_position_embeddings": found.max_position_embeddings,
+            "tie_word_embeddings": found.tie_word_embeddings,
+            "bos_token_id": found.special.bos, "eos_token_id": found.special.eos.first(),
+            "pad_token_id": found.special.pad,
+            "biases": [qkv_bias, output_bias, mlp_bias], "windows": windows, "layer_ropes": layer_ropes,
+        });
+        for (key, value) in found.as_object().unwrap() {
+            let expected = match &expected[key] {
+                serde_json::Value::Array(ids) if key == "eos_token_id" => &ids[0],
+                expected => expected,
+            };
+            assert_eq!(value, expected, "{name}: {key}");
+        }
+        seen.insert(family.model_type);
+    }
+    let mut decoders = FAMILIES.iter().filter(|family| family.classes.iter().any(|(task, _)| *task == Task::CausalLm));
+    assert!(decoders.all(|family| seen.contains(family.model_type)), "{seen:?}");
+}
+
+#[test]
+fn what_a_family_cant_be_is_said_by_its_key() {
+    for (model_type, keys, expected) in [
+        ("mistral", json!({"sliding_window": 0}), "`sliding_window` is 0, expected a positive integer"),
+        ("mistral", json!({"sliding_window": "4k"}), "`sliding_window` is \"4k\", expected a positive integer"),
+        ("qwen3", json!({"use_sliding_window": 1}), "`use_sliding_window` is 1, expected true or false"),
+        ("qwen2", json!({"layer_types": ["full_attention"]}), "expected a list of 2 strings"),
+        ("qwen2", json!({"layer_types": ["full_attention", 7]}), "expected a list of 2 strings"),
+        (
+            "gemma2",
+            json!({"layer_types": ["full_attention", "linear_attention"]}),
+            "is not supported. Supported: full_attention, sliding_attention",
+        ),
+        ("smollm3", json!({"no_rope_layers": [1]}), "`no_rope_layers` is [1], expected a list of at least 2 zeros"),
+        ("smollm3", json!({"no_rope_layers": [1, 2]}), "expected a list of at least 2 zeros and ones"),
+        ("smollm3", json!({"no_rope_layers": "1"}), "expected a list of at least 2 zeros and ones"),
+        // transformers fails on these once a prompt comes.
+        (
+            "smollm3",
+            json!({"layer_types": ["full_attention", "sliding_attention"]}),
+            "`sliding_window` is missing, expected a number, since layer 1 has a window",
+        ),
+        (
+            "qwen3",
+            json!({"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}),
+            "`use_sliding_window` is missing, expected true, since layer 0 has a window",
+        ),
+        ("gemma2", json!({"sliding_window": null}), "`sliding_window` is null, expected a number"),
+        ("gemma3_text", json!({"sliding_window": null}), "`sliding_window` is null, expected a number"),
+        ("phi3", json!({"sliding_window": 0}), "`sliding_window` is 0, expected a positive integer"),
+        ("qwen2", json!({"max_window_layers": -1}), "`max_window_layers` is -1, expected an integer of 0 or more"),
+        ("qwen2", json!({"layer_types": "full_attention"}), "expected a list of 2 strings"),
+        ("smollm3", json!({"no_rope_layer_interval": 0}), "expected a positive integer"),
+        ("gemma3_text", json!({"sliding_window_pattern": 0}), "expected a positive integer"),
+        ("gemma2", json!({"query_pre_attn_scalar": 0}), "expected a finite number above 0"),
+        ("gemma2", json!({"attn_logit_softcapping": -50.0}), "expected a finite number above 0"),
+        ("gemma2", json!({"use_bidirectional_attention": true}), "a decoder's attention is causal"),
+        ("gemma2", json!({"hidden_activation": "swish2"}), "`hidden_activation` is \"swish2\""),
+        ("gemma3_text", json!({"rope_local_base_freq": -1}), "expected a finite number above 0"),
+        ("gemma3_text", json!({"rope_parameters": {"full_attention": 7}}), "`rope_parameters.full_attention`"),
+        (
+            "qwen3",
+            json!({"rope_parameters": {"full_attention": {"rope_type": "default"}}}),
+            "one set of parameters for all layers",
+        ),
+        ("phi3", json!({"partial_rotary_factor": 0.01}), "a multiple of 4 of head_dim"),
+        ("phi3", json!({"partial_rotary_factor": 1.5}), "a multiple of 4 of head_dim"),
+        ("llama", json!({"partial_rotary_factor": 0.5}), "Supported: 1.0"),
+        ("gpt2", json!({"n_embd": 0}), "`n_embd` is 0, expected a positive integer"),
+        ("gpt2", json!({"n_head": 7}), "`n_embd` is missing, expected a multiple of num_attention_heads (7)"),
+        ("gpt2", json!({"hidden_size": 10}), "`hidden_size` is 10, expected a multiple of num_attention_heads (12)"),
+        ("gpt2", json!({"n_positions": 4_294_967_295_u32}), "`n_positions` is 4294967295, expected a weight of at"),
+        ("gpt2", json!({"n_inner": "wide"}), "`n_inner` is \"wide\", expected a positive integer"),
+        ("gpt2", json!({"activation_function": "mish"}), "`activation_function` is \"mish\""),
+        ("gpt2", json!({"layer_norm_epsilon": 2}), "`layer_norm_epsilon` is 2, expected a number from 0 to 1"),
+        ("gpt2", json!({"scale_attn_weights": 1}), "`scale_attn_weights` is 1, expected true or false"),
+        ("gpt2", json!({"scale_attn_by_inverse_layer_idx": 1}), "expected true or false"),
+        ("gpt2", json!({"reorder_and_upcast_attn": "no"}), "expected true or false"),
+        ("gpt2", json!({"add_cross_attention": true}), "a decoder has no encoder to attend to"),
+        ("gpt_neox", json!({"rotary_pct": 0.01}), "`rotary_pct` is 0.01, expected a factor that makes a multiple of 4"),
+        ("gpt_neox", json!({"rotary_emb_base": 0}), "`rotary_emb_base` is 0, expected a finite number above 0"),
+        ("gpt_neox", json!({"layer_norm_eps": -1}), "`layer_norm_eps` is -1, expected a number from 0 to 1"),
+        ("gpt_neox", json!({"use_parallel_residual": "yes"}), "expected true or false"),
+        ("gpt_neox", json!({"attention_bias": 2}), "expected true or false"),
+    ] {
+        let mut config = json!({"model_type": model_type, "num_hidden_layers": 2});
+        config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        let config = ModelConfig::from_json("a/b: config.json", config.to_string().as_bytes()).unwrap();
+        let error = (Family::of(&config).unwrap().describe)(&config).unwrap_err();
+        let message = error.to_string();
+        assert!(message.starts_with("a/b: config.json: ") && message.contains(expected), "{message}\n{expected}");
+    }
+}
+
+/// GPT-2's residual layers are initialised smaller, and its embedding has no row for padding.
+#[test]
+fn new_weights_are_initialised_as_the_family_does() {
+    let init_of = |model_type: &str, tensor: &str| {
+        let keys = json!({"model_type": model_type, "num_hidden_layers": 2, "pad_token_id": 3});
+        let config = ModelConfig::from_json("config", keys.to_string().as_bytes()).unwrap();
+        let model = Family::of(&config).unwrap().build(&config, Task::CausalLm).unwrap();
+        let found = model.weights().tensors().find(|(name, ..)| *name == tensor);
+        found.map(|(_, shape, init)| (shape, init)).unwrap()
+    };
+    let normal = |std, zero_row| Init::Normal { std, zero_row };
+    for (model_type, tensor, shape, init) in [
+        ("llama", "model.embed_tokens.weight", vec![32_000, 4096], normal(0.02, Some(3))),
+        ("llama", "model.layers.1.mlp.down_proj.weight", vec![4096, 11_008], normal(0.02, None)),
+        ("gpt2", "transformer.wte.weight", vec![50_257, 768], normal(0.02, None)),
+        ("gpt2", "transformer.wpe.weight", vec![1024, 768], normal(0.02, None)),
+        ("gpt2", "transformer.h.1.attn.c_attn.weight", vec![768, 2304], normal(0.02, None)),
+        ("gpt2", "transformer.h.1.attn.c_proj.weight", vec![768, 768], normal(0.01, None)),
+        ("gpt2", "transformer.h.1.mlp.c_proj.weight", vec![3072, 768], normal(0.01, None)),
+        ("gpt2", "transformer.h.1.mlp.c_proj.bias", vec![768], Init::Zeros),
+        ("gpt2", "transformer.ln_f.weight", vec![768], Init::Ones),
+        ("gpt2", "transformer.ln_f.bias", vec![768], Init::Zeros),
+        ("gpt_neox", "gpt_neox.embed_in.weight", vec![50_432, 6144], normal(0.02, None)),
+        ("gpt_neox", "gpt_neox.layers.1.attention.dense.weight", vec![6144, 6144], normal(0.02, None)),
+        ("gpt_neox", "lm_head.weight", vec![50_432, 6144], normal(0.02, None)),
+    ] {
+        assert_eq!(init_of(model_type, tensor), (shape, init), "{tensor}");
+    }
+}
+
+#[test]
+fn the_packages_overrides_are_the_families_keys() {
+    let text = include_str!("../../js/src/config_overrides.ts");
+    let theirs: BTreeSet<&str> = text.lines().filter_map(|line| line.trim().strip_suffix(": true,")).collect();
+    let ours = FAMILIES.iter().flat_map(Family::config_keys).collect();
+    assert_eq!(theirs, ours);
+}
+
+#[test]
+fn what_is_not_there_is_said_with_what_is() {
+    let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
+    let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
+    assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
+    let known = "model_type \"mamba\" is not supported. Supported: bert, distilbert, gemma2, gemma3_text, gpt2, gpt_neox, llama, mistral, modernbert, olmo2, phi3, qwen2, qwen3, roberta, smollm3, xlm-roberta";
+    assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
+    let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");
+}
+
+#[test]
+fn configs_of_encoders_are_read_with_their_familys_defaults() {
+    let goldens: serde_json::Value =
+        serde_json::from_str(include_str!("../../tests/goldens/encoder_configs.json")).unwrap();
+    let mut seen = BTreeSet::new();
+    for case in goldens["cases"].as_array().unwrap() {
+        let (name, expected) = (case["name"].as_str().unwrap(), &case["expected"]);
+        let config = ModelConfig::from_json("a/b: config.json", case["config"].to_string().as_bytes()).unwrap();
+        let family = Family::of(&config).unwrap();
+        let description = (family.describe)(&config).unwrap();
+        let own = &description.config;
+        let windows: Vec<Option<usize>> = match expected.get("reach") {
+            Some(reach) => serde_json::from_value(reach.clone()).unwrap(),
+            None => vec![None; own.num_hidden_layers],
+        };
+        assert_eq!(description.windows, windows, "{name}");
+        assert!(!description.causal && description.layer_norms, "{name}");
+        let activation = |key: &str| Activation::from_name(expected[key].as_str().unwrap());
+        assert_eq!(Some(own.hidden_act), activation("hidden_act"), "{name}");
+        assert_eq!(own.norm_eps, expected["layer_norm_eps"].as_f64().unwrap() as f32, "{name}");
+        let positions = description.names.positions.map(|_| own.max_position_embeddings);
+        let found = json!({
+            "vocab_size": own.vocab_size, "hidden_size": own.hidden_size,
+            "num_hidden_layers": own.num_hidden_layers, "num_attention_heads": own.num_attention_heads,
+            "intermediate_size": own.intermediate_size, "max_position_embeddings": own.max_position_embeddings,
+            "position_rows": positions, "pad_token_id": own.special.pad,
+            "type_vocab_size": Some(description.token_types).filter(|types| *types > 0),
+            "tie_word_embeddings": own.tie_word_embeddings,
+        });
+        for (key, value) in found.as_object().unwrap() {
+            assert_eq!(value, &expected[key], "{name}: {key}");
+        }
+        let head = |task| (family.head)(&config, own, task).unwrap();
+        let labels = expected["id2label"].as_object().unwrap().len();
+        let classifier = head(Task::TokenClassification);
+        assert_eq!(classifier.logits.map(|logits| logits.outputs), Some(labels), "{name}");
+        if family.model_type == "modernbert" {
+            for (key, found) in [
+                ("norm_bias", description.norm_bias),
+                ("attention_bias", description.qkv_bias && description.output_bias),
+                ("mlp_bias", description.mlp_bias),
+                ("decoder_bias", head(Task::MaskedLm).logits.unwrap().bias.is_some()),
+                ("classifier_bias", classifier.dense.unwrap().bias),
+            ] {
+                assert_eq!(expected[key], found, "{name}: {key}");
+            }
+            assert_eq!(Some(classifier.dense.unwrap().activation), activation("classifier_activation"), "{name}");
+            let pool = if expected["classifier_pooling"] == "mean" { Pool::Mean } else { Pool::First };
+            assert_eq!(head(Task::SequenceClassification).pool, Some(pool), "{name}");
+            for (kind, rope) in [("full_attention", Some(&own.rope)), ("sliding_attention", own.local_rope.as_ref())] {
+                let Some(expected) = expected["inv_freq"].get(kind).and_then(serde_json::Value::as_array) else {
+                    continue;
+                };
+                for (found, expected) in rope.unwrap().inv_freq(0).iter().zip(expected) {
+                    let off = f64::from(*found) - expected.as_f64().unwrap();
+                    assert!(off.abs() <= 1e-6 * f64::from(*found), "{name}: {kind}: {found} instead of {expected}");
+                }
+            }
+        }
+        seen.insert(family.model_type);
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["bert", "distilbert", "modernbert", "roberta", "xlm-roberta"]);
+}
+
+#[test]
+fn an_architecture_without_a_head_for_a_task_says_which_it_has() {
+    for (model_type, task, expected) in [
+        (
+            "llama",
+            Task::MaskedLm,
+            "llama models have no head for AutoModelForMaskedLM. They have: AutoModel, AutoModelForCausalLM",
+        ),
+        (
+            "bert",
+            Task::CausalLm,
+            "bert models have no head for AutoModelForCausalLM. They have: AutoModel, AutoModelForMaskedLM, \
+             AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoModelForQuestionAnswering",
+        ),
+    ] {
+        let config = json!({"model_type": model_type}).to_string();
+        let config = ModelConfig::from_json("a/b: config.json", config.as_bytes()).unwrap();
+        let error = Family::of(&config).unwrap().build(&config, task).err().unwrap();
+        assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
+        assert_eq!(error.to_string(), format!("a/b: config.json: {expected}"));
+    }
+}
+
+#[test]
+fn what_an_encoder_cant_be_is_said_by_its_key() {
+    for (model_type, task, keys, expected) in [
+        ("bert", Task::Base, json!({"is_decoder": true}), "`is_decoder` is true, which is not supported"),
+        (
+            "bert",
+            Task::Base,
+            json!({"position_embedding_type": "relative_key"}),
+            "`position_embedding_type` is \"relative_key\", which is not supported. Supported: absolute",
+        ),
+        ("bert", Task::Base, json!({"type_vocab_size": 0}), "`type_vocab_size` is 0, expected a positive integer"),
+        ("bert", Task::Base, json!({"num_attention_heads": 7}), "expected a multiple of num_attention_heads (7)"),
+        ("bert", Task::TokenClassification, json!({"id2label": 3}), "`id2label` is 3, expected an object"),
+        (
+            "bert",
+            Task::TokenClassification,
+            json!({"num_labels": 9_000_000}),
+            "`num_labels` is 9000000, expected at most",
+        ),
+        (
+            "roberta",
+            Task::Base,
+            json!({"pad_token_id": 511}),
+            "`max_position_embeddings` is missing, expected more than pad_token_id (511) + 1",
+        ),
+        ("roberta", Task::Base, json!({"pad_token_id": null}), "`pad_token_id` is null, expected a token id"),
+        ("distilbert", Task::Base, json!({"dim": 10}), "`dim` is 10, expected a multiple of num_attention_heads (12)"),
+        ("distilbert", Task::Base, json!({"activation": "mish"}), "`activation` is \"mish\", which is not supported"),
+        ("modernbert", Task::Base, json!({"local_attention": "wide"}), "expected a positive integer"),
+        ("modernbert", Task::Base, json!({"global_attn_every_n_layers": 0}), "expected a positive integer"),
+        (
+            "modernbert",
+            Task::SequenceClassification,
+            json!({"classifier_pooling": "max"}),
+            "`classifier_pooling` is \"max\", which is not supported. Supported: cls, mean",
+        ),
+        ("modernbert", Task::MaskedLm, json!({"classifier_activation": 1}), "expected a string"),
+    ] {
+        let mut config = json!({"model_type": model_type, "num_hidden_layers": 2});
+        config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        let config = ModelConfig::from_json("a/b: config.json", config.to_string().as_bytes()).unwrap();
+        let message = Family::of(&config).unwrap().build(&config, task).err().unwrap().to_string();
+        assert!(message.starts_with("a/b: config.json: ") && message.contains(expected), "{message}\n{expected}");
+    }
+}
