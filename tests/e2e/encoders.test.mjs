@@ -98,6 +98,8 @@ for (const [where, browser, options, names] of [
           }
         }
         const [{ hidden_states, f16_error }] = inputs;
+        // The goldens of bare models have them.
+        if (!hidden_states) return;
         const worst = Math.max(...Object.values(f16_error).map(({ max_abs }) => max_abs));
         assert.equal(found.hidden_states.length, hidden_states.length);
         for (const [layer, expected] of hidden_states.entries()) {
