@@ -107,8 +107,7 @@ export interface CheckedModelOptions {
 }
 
 const TEXT_KEYS = ["revision", "subfolder", "endpoint", "mirror"] as const;
-/** The options of everything that is read from a repo. */
-export const SHARED_KEYS: readonly string[] = [...TEXT_KEYS, ...CACHE_KEYS, "token", "signal", "progress_callback"];
+const SHARED_KEYS: readonly string[] = [...TEXT_KEYS, ...CACHE_KEYS, "token", "signal", "progress_callback"];
 const MADE_KEYS = [
   "dtype",
   "torch_dtype",
@@ -237,6 +236,11 @@ function check_hub_options(options: PretrainedOptions): HubOptions {
   for (const key of ["revision", "subfolder"] as const) if (options[key] != null) hub[key] = options[key];
   if (typeof token === "string") hub.token = token;
   return hub;
+}
+
+/** Of a model's options those that are about its repo, for what else is read from there. */
+export function repo_options(options: PretrainedOptions): PretrainedOptions {
+  return Object.fromEntries(Object.entries(options).filter(([key]) => SHARED_KEYS.includes(key)));
 }
 
 /** The options of a tokenizer or a config: which repo, and as whom. */

@@ -81,7 +81,8 @@ export function model_output(
         arrays.map((pairs) => column(pairs, 1)),
         [],
       );
-    } else named[name] = batched(batch, arrays, last_only && name === "logits");
+    } else if (last_only && name === "logits") named[name] = batched(batch, arrays.map(last_row), true);
+    else named[name] = batched(batch, arrays, false);
   }
   const layers = Object.keys(first).filter((name) => name.startsWith(HIDDEN)).length;
   if (layers > 0) {
@@ -126,6 +127,12 @@ function of_tokens(batch: Batch, texts: readonly Float32Array[], row: readonly n
     data.set(text, (i * batch.length + start) * width);
   }
   return new Tensor("float32", data, dims);
+}
+
+/** With hidden states the engine gives every row. */
+function last_row({ dims, data }: EngineArray): EngineArray {
+  const [rows = 1, ...rest] = dims;
+  return rows === 1 ? { dims, data } : { dims: [1, ...rest], data: data.slice(-data.length / rows) };
 }
 
 function column({ dims, data }: EngineArray, index: number): Float32Array {

@@ -1,7 +1,7 @@
 import { AutoModel } from "./auto.js";
 import { aborted, as_layerline_error, LayerlineError } from "./errors.js";
 import type { PreTrainedModel } from "./model.js";
-import { check_keys, check_pretrained_options, type PretrainedOptions, SHARED_KEYS } from "./options.js";
+import { check_keys, check_pretrained_options, type PretrainedOptions, repo_options } from "./options.js";
 import type { BaseModelOutput } from "./outputs.js";
 import type { PipelineOptions } from "./pipelines/index.js";
 import { encode_for, list_of } from "./pipelines/pipeline.js";
@@ -71,7 +71,7 @@ export class SentenceTransformer {
    * @throws {LayerlineError} UNSUPPORTED_CONFIG for a module that isn't known, e.g. Dense; what loading throws
    */
   static async from_pretrained(source: ModelSource, options: PipelineOptions = {}): Promise<SentenceTransformer> {
-    const shared = shared_of(options);
+    const shared = repo_options(options);
     const subfolder = options.subfolder ?? "";
     const [modules_json, prompts_json] = await read_files(source, [MODULES, PROMPTS], shared);
     const { transformer, after } = parse_modules(modules_json);
@@ -93,7 +93,7 @@ export class SentenceTransformer {
     });
     const at = folder(transformer);
     const placed = { ...options, ...(at !== "" && { subfolder: at }) };
-    const tokenizer = await AutoTokenizer.from_pretrained(source, shared_of(placed));
+    const tokenizer = await AutoTokenizer.from_pretrained(source, repo_options(placed));
     return new SentenceTransformer({
       model: await AutoModel.from_pretrained(source, placed),
       tokenizer,
@@ -176,10 +176,6 @@ function stacked(batches: readonly Tensor<"float32">[]): Tensor<"float32"> {
     at += batch.size;
   }
   return new Tensor("float32", data, [texts, width]);
-}
-
-function shared_of(options: PipelineOptions): PretrainedOptions {
-  return Object.fromEntries(Object.entries(options).filter(([key]) => SHARED_KEYS.includes(key)));
 }
 
 async function read_files(source: ModelSource, paths: string[], options: PretrainedOptions): Promise<Json[]> {

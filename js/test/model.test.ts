@@ -83,6 +83,25 @@ describe("forward", () => {
     expect(logits.tolist()).toEqual([[[2, 20]], [[3, 30]]]);
   });
 
+  test("… also where the engine gives all of them beside hidden states", async () => {
+    const { model } = fake_model<CausalLMOutput>("causal-lm", {
+      forward: (ids) => ({ ...echo.forward(ids, {}), "hidden_states.0": array([ids.length, 1], ids) }),
+    });
+    const batch = {
+      input_ids: [
+        [1, 2],
+        [3, 0],
+      ],
+      attention_mask: [
+        [1, 1],
+        [1, 0],
+      ],
+    };
+    const { logits, hidden_states } = await model({ ...batch, logits_to_keep: 1, output_hidden_states: true });
+    expect(logits.tolist()).toEqual([[[2, 20]], [[3, 30]]]);
+    expect(hidden_states[0]?.dims).toEqual([2, 2, 1]);
+  });
+
   test("token types go along where the model has them; elsewhere only zeros do", async () => {
     const inputs = {
       input_ids: [

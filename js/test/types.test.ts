@@ -9,6 +9,8 @@ import type {
   AutoTokenizer,
   BaseModelOutput,
   BatchEncoding,
+  Chat,
+  FillMaskSingle,
   LayerInfo,
   LoadingInfo,
   MaskedLMOutput,
@@ -16,9 +18,14 @@ import type {
   PreTrainedModel,
   PreTrainedTokenizer,
   ProgressInfo,
+  pipeline,
   QuestionAnsweringModelOutput,
+  QuestionAnsweringSingle,
+  SentenceTransformer,
   SequenceClassifierOutput,
   Tensor,
+  TextClassificationPipeline,
+  TextClassificationSingle,
   TokenClassifierOutput,
   WithHiddenStates,
   WithLoss,
@@ -135,6 +142,61 @@ test("each class has its own output, with what the inputs ask for", () => {
     await model({ ...inputs, position_ids: [0] });
     // @ts-expect-error: there is no such option
     await texts.from_pretrained("a/b", { problem_type: "guessing" });
+  };
+  expectTypeOf(check).toBeFunction();
+});
+
+test("a pipeline answers as its task, its texts and its options say", () => {
+  const check = async (open: typeof pipeline, messages: Chat) => {
+    const classify = await open("sentiment-analysis", "a/b", { device: "webgpu", dtype: "fp16" });
+    expectTypeOf(classify).toEqualTypeOf<TextClassificationPipeline>();
+    expectTypeOf(await classify("x")).toEqualTypeOf<TextClassificationSingle[]>();
+    expectTypeOf(await classify(["x"])).toEqualTypeOf<TextClassificationSingle[]>();
+    expectTypeOf(await classify(["x"], { top_k: null })).toEqualTypeOf<TextClassificationSingle[][]>();
+
+    const generate = await open("text-generation", "a/b");
+    expectTypeOf((await generate("x"))[0]?.generated_text).toEqualTypeOf<string | undefined>();
+    expectTypeOf((await generate(messages, { max_new_tokens: 3 }))[0]?.generated_text).toEqualTypeOf<
+      Chat | undefined
+    >();
+
+    const extract = await open("feature-extraction", "a/b");
+    expectTypeOf(await extract("x", { pooling: "mean", normalize: true })).toEqualTypeOf<Tensor<"float32">>();
+    expectTypeOf(await extract("x", { quantize: true })).toEqualTypeOf<Tensor<"int8">>();
+    expectTypeOf(await extract("x", { quantize: true, precision: "ubinary" })).toEqualTypeOf<Tensor<"uint8">>();
+
+    const answer = await open("question-answering", "a/b");
+    expectTypeOf(await answer("x", "y")).toEqualTypeOf<QuestionAnsweringSingle>();
+    expectTypeOf(await answer("x", "y", { top_k: 3 })).toEqualTypeOf<QuestionAnsweringSingle[]>();
+    expectTypeOf(await answer(["x"], ["y"])).toEqualTypeOf<QuestionAnsweringSingle[]>();
+
+    const tag = await open("ner", "a/b");
+    expectTypeOf((await tag("x"))[0]?.entity).toEqualTypeOf<string | undefined>();
+    expectTypeOf((await tag("x", { aggregation_strategy: "simple" }))[0]?.entity_group).toEqualTypeOf<
+      string | undefined
+    >();
+    expectTypeOf((await open("zero-shot-classification", "a/b"))("x", ["y"])).resolves.toHaveProperty("scores");
+    expectTypeOf((await open("fill-mask", "a/b"))("x")).resolves.toEqualTypeOf<FillMaskSingle[]>();
+
+    // @ts-expect-error: there is no such task
+    await open("translation", "a/b");
+    // @ts-expect-error: there are no default models
+    await open("fill-mask");
+    // @ts-expect-error: there is no such option
+    await extract("x", { poling: "mean" });
+    // @ts-expect-error: a question needs a context
+    await answer("x");
+  };
+  expectTypeOf(check).toBeFunction();
+});
+
+test("a sentence transformer makes vectors", () => {
+  const check = async (model: SentenceTransformer, class_: typeof SentenceTransformer) => {
+    expectTypeOf(class_.from_pretrained("a/b", { device: "cpu" })).resolves.toEqualTypeOf<SentenceTransformer>();
+    expectTypeOf(model.encode("x")).resolves.toEqualTypeOf<Tensor<"float32">>();
+    expectTypeOf(model.encode(["x"], { normalize_embeddings: true })).resolves.toEqualTypeOf<Tensor<"float32">>();
+    // @ts-expect-error: there is no such option
+    await model.encode("x", { normalize: true });
   };
   expectTypeOf(check).toBeFunction();
 });

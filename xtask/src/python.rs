@@ -50,6 +50,8 @@ pub fn goldens() -> Result<()> {
         "generate.py",
         "chat_templates.py",
         "small_tokenizers.py",
+        "tokenized_batches.py",
+        "vocab_files.py",
         "configs.py",
         "encoder_configs.py",
         "rope.py",

@@ -8,7 +8,7 @@ import {
   AutoModelForTokenClassification,
 } from "../auto.js";
 import { LayerlineError } from "../errors.js";
-import { type PretrainedModelOptions, type PretrainedOptions, SHARED_KEYS } from "../options.js";
+import { type PretrainedModelOptions, repo_options } from "../options.js";
 import { refuse_option } from "../refuse.js";
 import type { ModelSource } from "../source.js";
 import { AutoTokenizer } from "../tokenizer.js";
@@ -59,9 +59,8 @@ type Open<P> = (task: keyof Pipelines, source: ModelSource, options: PipelineOpt
 /** Loads a task's model and its tokenizer side by side, and makes the pipeline of them. */
 function opens<Output, P>(model: AutoModelClass<Output>, Made: new (parts: PipelineParts<Output>) => P): Open<P> {
   return async (task, source, options) => {
-    const shared = Object.entries(options).filter(([key]) => SHARED_KEYS.includes(key));
     const [tokenizer, loaded] = await Promise.allSettled([
-      AutoTokenizer.from_pretrained(source, Object.fromEntries(shared) as PretrainedOptions),
+      AutoTokenizer.from_pretrained(source, repo_options(options)),
       model.from_pretrained(source, options),
     ]);
     if (loaded.status === "rejected") throw loaded.reason;
