@@ -181,9 +181,11 @@ impl Offload {
         }
     }
 
-    /// Whether the CPU has all that a block reads.
+    /// Whether the CPU has all that a block reads. One that reads nothing is where those around it are.
     fn is_computed_on_cpu(&self, block: usize) -> bool {
-        self.reads_of(block).iter().all(|read| self.home(*read) == Home::Cpu)
+        let reads = self.reads_of(block);
+        let around = reads.is_empty().then_some(block);
+        reads.iter().copied().chain(around).all(|read| self.home(read) == Home::Cpu)
     }
 
     /// The device that computes each block when so many tokens run together, as `streams` chooses for blocks that could be
