@@ -71,7 +71,8 @@ def input_of(config, name, seed):
     ids = [config.decoder_start_token_id] + random_ids(target - 1, config.vocab_size, seed + 1000)
     one = {"name": name, "decoder_input_ids": ids}
     if config.model_type == "whisper":
-        one["input_features"] = random_features(config.num_mel_bins, 2 * config.max_source_positions, seed)
+        # None the same as that of another length.
+        one["input_features"] = random_features(config.num_mel_bins, 2 * config.max_source_positions, 100 * source + seed)
     else:
         one["input_ids"] = random_ids(source, config.vocab_size, seed)
     return one
