@@ -143,7 +143,7 @@ fn wrong_values_are_named() {
 fn a_number_of_labels_takes_other_names_away() {
     let named = config(&json!({"id2label": {"0": "no", "1": "yes"}, "label2id": {"no": 0, "yes": 1}}));
     let with = |overrides: Value| {
-        let config = named.with_overrides(overrides.as_object().unwrap().clone(), &["num_labels"]).unwrap();
+        let config = named.with_overrides(overrides.as_object().unwrap().clone(), &["num_labels", "id2label"]).unwrap();
         (config.labels().unwrap(), config.object().contains_key("id2label"), config.object().contains_key("label2id"))
     };
     assert_eq!(with(json!({"num_labels": 3})), (3, false, false));
