@@ -211,15 +211,19 @@ impl Model {
 
     /// The inputs that a forward pass takes, by transformers' names.
     pub fn input_names(&self) -> Result<Array, JsValue> {
-        let types = self.engine()?.shape().token_types > 1;
+        let shape = self.engine()?.shape();
+        if shape.image.is_some() {
+            return Ok(Array::of1(&"pixel_values".into()));
+        }
+        let types = shape.token_types > 1;
         let names = ["input_ids", "attention_mask"].into_iter().chain(types.then_some("token_type_ids"));
         Ok(names.map(JsValue::from).collect())
     }
 
-    /// What the model gives for one text, as `{ name: { dims, data } }`; see [`ModelOutput`] for names and shapes, hidden
+    /// What the model gives for one text, or one image, as `{ name: { dims, data } }`; see [`ModelOutput`] for names and shapes, hidden
     /// states being `hidden_states.0` and so on.
     ///
-    /// Options: `token_type_ids`; `output_hidden_states`; `all_logits`, without which a causal language model gives those of
+    /// Options: `pixel_values`, an image as `{ dims, data }`, and the ids are none then; `token_type_ids`; `output_hidden_states`; `all_logits`, without which a causal language model gives those of
     /// the last token alone, `[1, vocab_size]`; `signal`.
     pub async fn forward(&self, input_ids: &[u32], options: JsForwardOptions) -> Result<Object, JsValue> {
         let engine = self.engine()?;
@@ -231,6 +235,10 @@ impl Model {
             .map(|types| types.dyn_into::<Uint32Array>().map_err(|_| options.wrong("token_type_ids", "a Uint32Array")));
         let types = types.transpose()?.map(|types| types.to_vec()).unwrap_or_default();
         let abort = options.abort()?;
+        if let Some(image) = options.get("pixel_values")? {
+            let (pixels, dims) = image_of(&image).ok_or_else(|| options.wrong("pixel_values", "{ dims, data }"))?;
+            return outputs(engine.forward_image(&pixels, &dims, hidden_states, &abort).await.map_err(thrown)?);
+        }
         let one = !all && !hidden_states && engine.task() == Task::CausalLm;
         let output = match one {
             true => {
@@ -278,10 +286,25 @@ impl Model {
     }
 }
 
+/// An image's numbers and its shape.
+fn image_of(image: &JsValue) -> Option<(Vec<f32>, Vec<usize>)> {
+    let get = |key: &str| Reflect::get(image, &key.into()).ok();
+    let data = get("data")?.dyn_into::<Float32Array>().ok()?;
+    let dims = get("dims")?.dyn_into::<Array>().ok()?;
+    let dims: Option<Vec<usize>> = dims.iter().map(|dim| dim.as_f64().map(|dim| dim as usize)).collect();
+    Some((data.to_vec(), dims?))
+}
+
 /// A forward pass's arrays by name.
 fn outputs(output: ModelOutput) -> Result<Object, JsValue> {
-    let ModelOutput { logits, last_hidden_state, pooler_output, hidden_states } = output;
-    let named = [("logits", logits), ("last_hidden_state", last_hidden_state), ("pooler_output", pooler_output)];
+    let ModelOutput { logits, text_embeds, image_embeds, last_hidden_state, pooler_output, hidden_states } = output;
+    let named = [
+        ("logits", logits),
+        ("text_embeds", text_embeds),
+        ("image_embeds", image_embeds),
+        ("last_hidden_state", last_hidden_state),
+        ("pooler_output", pooler_output),
+    ];
     let named = named.into_iter().filter_map(|(name, array)| Some((name.to_owned(), array?)));
     let states = hidden_states.into_iter().enumerate().map(|(at, state)| (format!("hidden_states.{at}"), state));
     let all = Object::new();

@@ -179,7 +179,7 @@ impl Runner {
     }
 
     /// Runs all blocks, each where it is computed; the hidden state goes where the next one is. `states` are given what
-    /// each block leaves, row after row, but for the last layer, behind which there may be a norm.
+    /// each block leaves, row after row, but for the last layer where what the norm behind it gives is wanted instead.
     pub(super) async fn run(
         &self,
         session: &mut Session,
@@ -190,6 +190,7 @@ impl Runner {
         let blocks = self.model.blocks().len();
         let mut output = None;
         let loader = self.loader();
+        let kept = blocks.saturating_sub(if self.model.shape().bare_states { 1 } else { 2 });
         let computed = if run.head { blocks } else { blocks.saturating_sub(1) };
         for block in 0..computed {
             self.offload.soon(block).filter(|soon| *soon < computed).for_each(|soon| loader.request(soon));
@@ -203,7 +204,7 @@ impl Runner {
                     Output::Gpu(self.run_on_gpu(session, run, block, encoder, abort).await?)
                 }
             });
-            if let (Some(states), true) = (states.as_mut(), block + 2 < blocks) {
+            if let (Some(states), true) = (states.as_mut(), block < kept) {
                 states.resize(states.len().max(block + 1), Vec::new());
                 let rows;
                 (output, rows) = self.read_state(session, run, block, output).await?;

@@ -100,7 +100,7 @@ fn head(raw: &ModelConfig, config: &TransformerConfig, task: Task) -> Result<Hea
         Task::SequenceClassification => classifier.after(POOLER),
         Task::TokenClassification => classifier,
         Task::QuestionAnswering => Head::classifier("qa_outputs", "qa_outputs.bias", 2),
-        Task::Base | Task::CausalLm => Head { pool: Some(Pool::First), dense: Some(POOLER), ..Head::default() },
+        _ => Head { pool: Some(Pool::First), dense: Some(POOLER), ..Head::default() },
     })
 }
 

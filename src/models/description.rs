@@ -1,5 +1,6 @@
 //! What sets a family's models apart, and what their checkpoints call the weights.
 
+use super::image::Patches;
 use crate::config::TransformerConfig;
 
 /// What sets a family's models apart.
@@ -26,9 +27,14 @@ pub struct Description {
     pub first_input_norm: bool,
     /// Whether tokens attend to those before them alone. Where they don't, all tokens of an input run together.
     pub causal: bool,
+    /// Whether the last of the hidden states that transformers gives is normed as the others are: not by the norm behind the
+    /// layers.
+    pub bare_states: bool,
     /// The row of the table of positions that is the first token's; the one before it, where there is one, is that of the
     /// padding token, which has the row's number for its id.
     pub first_position: usize,
+    /// What makes tokens of an image, where that is what it reads; it then has neither an embedding nor other positions.
+    pub patches: Option<Patches>,
     /// How many types of tokens there are; 0: none.
     pub token_types: usize,
     /// Whether checkpoints have the linear layers' weights as `[inputs, outputs]`; the head's never are.
@@ -74,7 +80,9 @@ impl Description {
             norm_bias: true,
             first_input_norm: true,
             causal: true,
+            bare_states: false,
             first_position: 0,
+            patches: None,
             token_types: 0,
             transposed: false,
             qkv_by_head: false,

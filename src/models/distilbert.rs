@@ -36,7 +36,7 @@ fn head(raw: &ModelConfig, config: &TransformerConfig, task: Task) -> Result<Hea
         Task::SequenceClassification => classifier.after(dense("pre_classifier", Activation::Relu)),
         Task::TokenClassification => classifier,
         Task::QuestionAnswering => Head::classifier("qa_outputs", "qa_outputs.bias", 2),
-        Task::Base | Task::CausalLm => Head::default(),
+        _ => Head::default(),
     })
 }
 

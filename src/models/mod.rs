@@ -1,6 +1,7 @@
 //! Architectures: one file a family, which describes it; what families share is computed in one place.
 
 mod bert;
+pub mod clip;
 mod declare;
 mod description;
 mod distilbert;
@@ -9,6 +10,7 @@ mod gemma3;
 mod gpt2;
 mod gpt_neox;
 mod head;
+pub mod image;
 mod llama;
 mod mistral;
 mod modernbert;
@@ -19,6 +21,7 @@ mod qwen3;
 mod roberta;
 mod smollm3;
 mod transformer;
+mod vit;
 mod xlm_roberta;
 
 use crate::Result;
@@ -26,14 +29,18 @@ use crate::config::{ConfigError, ModelConfig, TransformerConfig};
 use crate::tensor::ops::{Ops, Tensor};
 use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{BlockSpec, WeightSpecs};
+use image::ImageShape;
 use transformer::Transformer;
 
 pub use description::{Description, Names};
 pub use head::{Dense, Head, Logits};
 
 /// Every family that there is.
-const FAMILIES: [Family; 16] = [
+const FAMILIES: [Family; 20] = [
     bert::FAMILY,
+    clip::FAMILY,
+    clip::TEXT_FAMILY,
+    clip::VISION_FAMILY,
     distilbert::FAMILY,
     gemma2::FAMILY,
     gemma3::FAMILY,
@@ -48,6 +55,7 @@ const FAMILIES: [Family; 16] = [
     qwen3::FAMILY,
     roberta::FAMILY,
     smollm3::FAMILY,
+    vit::FAMILY,
     xlm_roberta::FAMILY,
 ];
 
@@ -84,6 +92,9 @@ impl Family {
     /// What is wrong with the config; `UNSUPPORTED_MODEL_TYPE` where the family has no head for the task.
     pub fn build(&self, config: &ModelConfig, task: Task) -> Result<Box<dyn Model>> {
         self.class_name(config, task)?;
+        if let Some(tower) = clip::tower(config, task)? {
+            return Family::of(&tower)?.build(&tower, task);
+        }
         let description = (self.describe)(config)?;
         let head = (self.head)(config, &description.config, task)?;
         Ok(Box::new(Transformer::new(description, head, config, task)?))
@@ -121,17 +132,26 @@ pub enum Task {
     TokenClassification,
     /// `AutoModelForQuestionAnswering`: of each token, logits of being the answer's start and its end.
     QuestionAnswering,
+    /// `AutoModelForImageClassification`: a logit for each label.
+    ImageClassification,
+    /// `CLIPTextModelWithProjection`: a text's embedding, which those of images can be compared with.
+    TextProjection,
+    /// `CLIPVisionModelWithProjection`: an image's.
+    VisionProjection,
 }
 
 impl Task {
     /// Every task, by the name that the package has for it.
-    pub const ALL: [(&'static str, Task); 6] = [
+    pub const ALL: [(&'static str, Task); 9] = [
         ("base", Task::Base),
         ("causal-lm", Task::CausalLm),
         ("masked-lm", Task::MaskedLm),
         ("sequence-classification", Task::SequenceClassification),
         ("token-classification", Task::TokenClassification),
         ("question-answering", Task::QuestionAnswering),
+        ("image-classification", Task::ImageClassification),
+        ("text-projection", Task::TextProjection),
+        ("vision-projection", Task::VisionProjection),
     ];
 
     /// The class by which a user loads a model for it.
@@ -143,7 +163,15 @@ impl Task {
             Task::SequenceClassification => "AutoModelForSequenceClassification",
             Task::TokenClassification => "AutoModelForTokenClassification",
             Task::QuestionAnswering => "AutoModelForQuestionAnswering",
+            Task::ImageClassification => "AutoModelForImageClassification",
+            Task::TextProjection => "CLIPTextModelWithProjection",
+            Task::VisionProjection => "CLIPVisionModelWithProjection",
         }
+    }
+
+    /// Whether the last hidden state comes out too, be there a head or not.
+    pub fn gives_hidden_state(self) -> bool {
+        matches!(self, Task::Base | Task::TextProjection | Task::VisionProjection)
     }
 }
 
@@ -154,6 +182,10 @@ pub struct ModelShape {
     pub vocab_size: usize,
     /// Numbers of a row that it reads for each token instead of an id; 0: it reads ids.
     pub features: usize,
+    /// The images that it reads, where its rows are those of an image; it has then as many tokens as an image has.
+    pub image: Option<ImageShape>,
+    /// The id of the token whose row is a text's, where a text has one row; see [`clip::end_of_text`].
+    pub end_of_text: Option<u32>,
     /// Types of tokens known; 0: the model has no types.
     pub token_types: usize,
     /// Elements of a row that comes out of the last block: logits, or a hidden state without a head.
@@ -168,6 +200,8 @@ pub struct ModelShape {
     pub angles: usize,
     /// Whether tokens attend to those before them alone. Where they don't, all of an input's run together.
     pub causal: bool,
+    /// Whether the last of its hidden states is what the last layer gives, rather than what the norm behind it makes of that.
+    pub bare_states: bool,
     /// The longest context the model was made for.
     pub max_position_embeddings: usize,
     /// Whether it gives tokens other positions than their places.

@@ -94,7 +94,7 @@ fn head(raw: &ModelConfig, config: &TransformerConfig, task: Task) -> Result<Hea
         }
         Task::TokenClassification => classifier(raw.labels()?),
         Task::QuestionAnswering => classifier(2),
-        Task::Base | Task::CausalLm => Head::default(),
+        _ => Head::default(),
     })
 }
 

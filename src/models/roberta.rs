@@ -44,7 +44,7 @@ pub(super) fn head(raw: &ModelConfig, config: &TransformerConfig, task: Task) ->
         }
         Task::TokenClassification => Head::classifier("classifier", "classifier.bias", raw.labels()?),
         Task::QuestionAnswering => Head::classifier("qa_outputs", "qa_outputs.bias", 2),
-        Task::Base | Task::CausalLm => Head { pool: Some(Pool::First), dense: Some(bert::POOLER), ..Head::default() },
+        _ => Head { pool: Some(Pool::First), dense: Some(bert::POOLER), ..Head::default() },
     })
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::declare::{Declare, Modules, Norm};
 use super::description::{Description, Names};
 use super::head::{Base, Head, HeadWeights};
+use super::image::PatchEmbedding;
 use super::{HeadRows, Model, ModelShape, Outputs, Task};
 use crate::Result;
 use crate::config::{ModelConfig, RopeConfig, TransformerConfig};
@@ -44,11 +45,13 @@ pub struct Transformer {
     specs: WeightSpecs,
     blocks: Vec<BlockSpec>,
     embedding: WeightId,
+    patches: Option<PatchEmbedding>,
     positions: Option<WeightId>,
     first_position: usize,
     token_types: Option<(WeightId, usize)>,
     embedding_norm: Option<Norm>,
     causal: bool,
+    bare_states: bool,
     layers: Vec<Layer>,
     norm: Option<Norm>,
     head: HeadWeights,
@@ -89,7 +92,11 @@ impl Transformer {
 
         let name = format!("{model}{}", names.embedding);
         let init = Init::Normal { std, zero_row: description.padding_row };
-        let embedding = declare.table(&name, config.vocab_size, hidden, init);
+        let patches = description.patches.map(|patches| patches.declare(&mut declare, &model, config));
+        let embedding = match &patches {
+            Some(patches) => patches.kernels(),
+            None => declare.table(&name, config.vocab_size, hidden, init),
+        };
         let embedding_name = format!("{name}.weight");
         let positions = names.positions.map(|positions| {
             let init = Init::Normal { std, zero_row: description.first_position.checked_sub(1) };
@@ -184,7 +191,7 @@ impl Transformer {
 
         let rope = |config: RopeConfig| Rope { inv_freq: config.inv_freq(0), config };
         let Description { config, names, gated, parallel, embedding_scale, final_logit_softcapping, .. } = description;
-        let Description { first_position, causal, .. } = description;
+        let Description { first_position, causal, bare_states, .. } = description;
         let ropes = [Some(&config.rope), config.local_rope.as_ref()].into_iter().flatten().filter(|_| rotates);
         let ropes = ropes.cloned().map(rope).collect();
         let specs = declare.specs;
@@ -199,11 +206,13 @@ impl Transformer {
             specs,
             blocks,
             embedding,
+            patches,
             positions,
             first_position,
             token_types,
             embedding_norm,
             causal,
+            bare_states,
             layers,
             norm,
             head,
@@ -232,7 +241,9 @@ impl Model for Transformer {
     fn shape(&self) -> ModelShape {
         ModelShape {
             vocab_size: self.config.vocab_size,
-            features: 0,
+            features: self.patches.as_ref().map_or(0, |patches| patches.image.row()),
+            image: self.patches.as_ref().map(|patches| patches.image),
+            end_of_text: self.config.special.eos.first().copied().filter(|_| self.task == Task::TextProjection),
             token_types: self.token_types.map_or(0, |(_, types)| types),
             output_size: self.head.logits.map_or(self.config.hidden_size, |logits| logits.outputs),
             layers: self.config.num_hidden_layers,
@@ -240,9 +251,11 @@ impl Model for Transformer {
             head_dim: self.config.head_dim,
             angles: self.ropes.iter().map(|rope| rope.inv_freq.len()).sum(),
             causal: self.causal,
+            bare_states: self.bare_states,
             max_position_embeddings: self.config.max_position_embeddings,
             numbers_positions: self.first_position > 0,
-            positions: self.positions.map(|_| self.config.max_position_embeddings.saturating_sub(self.first_position)),
+            positions: (self.positions.is_some() || self.patches.is_some())
+                .then(|| self.config.max_position_embeddings.saturating_sub(self.first_position)),
         }
     }
 
@@ -289,6 +302,10 @@ impl Model for Transformer {
 
 impl Transformer {
     fn embed(&self, ops: &mut dyn Ops) -> Result<Tensor> {
+        if let Some(patches) = &self.patches {
+            let x = patches.embed(ops)?;
+            return normed(ops, x, self.embedding_norm.as_ref());
+        }
         let mut x = ops.embed(self.embedding, self.config.hidden_size, self.embedding_scale)?;
         if let Some(positions) = self.positions {
             let by = if self.first_position > 0 { Number::PositionId } else { Number::Position };

@@ -3,9 +3,9 @@
 
     python -m venv /tmp/goldens && /tmp/goldens/bin/pip install -r tests/goldens/requirements.txt
     /tmp/goldens/bin/python tests/goldens/generate.py --models .cache/models [smollm2] [text] [tiny] [encoders]
-        [families]
+        [vision] [families]
 
-The sample model (tools/sample_model.py) must be in --models; `tiny`, `encoders` and `families` do without it. The
+The sample model (tools/sample_model.py) must be in --models; `tiny`, `encoders`, `vision` and `families` do without it. The
 scripts beside this one that it doesn't name each write the JSON of their own name, and run alone.
 """
 
@@ -17,7 +17,7 @@ import torch
 
 HERE = Path(__file__).parent
 SAMPLE = "layerline/SmolLM2-135M-Instruct-dq4"
-PARTS = ("smollm2", "text", "tiny", "encoders", "families")
+PARTS = ("smollm2", "text", "tiny", "encoders", "vision", "families")
 
 
 def main():
@@ -29,7 +29,7 @@ def main():
     torch.set_num_threads(1)  # spares the sums from depending on the cores
     for part in options.parts:
         write = importlib.import_module(part).generate
-        if part in ("tiny", "encoders"):
+        if part in ("tiny", "encoders", "vision"):
             write(HERE / part)
         elif part == "families":
             write(HERE)
