@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::expect_used)]
 #![cfg(feature = "text")]
 
-use layerline::text::{ChatTemplate, DecodeStream, RenderOptions, TextError, Tokenizer, TokenizerFiles};
+use layerline::text::{
+    ChatTemplate, DecodeStream, RenderOptions, TextError, Tokenizer, TokenizerFiles, Vocabulary, tokenizer_json,
+};
 use serde_json::{Value, json};
 
 fn golden(name: &str) -> Vec<Value> {
@@ -122,6 +124,53 @@ fn long_texts_are_cut_inside_their_special_tokens() {
 
     let from_the_left = words(json!({"truncation_side": "left"}));
     assert_eq!(from_the_left.encode("a b c d", None, true, Some(4)).unwrap().ids, [1, 5, 6, 2]);
+}
+
+/// The vocabulary that a repo's files hold.
+fn vocabulary(files: &Value) -> Vocabulary<'_> {
+    match files["vocab.txt"].as_str() {
+        Some(vocab) => Vocabulary::WordPieces(vocab),
+        None => Vocabulary::BytePairs {
+            vocab: files["vocab.json"].as_str().unwrap(),
+            merges: files["merges.txt"].as_str().unwrap(),
+        },
+    }
+}
+
+#[test]
+fn vocabularies_become_tokenizers_as_in_transformers() {
+    for golden in golden("vocab_files.json") {
+        let name = &golden["name"];
+        let config = serde_json::to_vec(&golden["config"]).unwrap();
+        let tokenizer_json = tokenizer_json(vocabulary(&golden["files"]), Some(&config), None).unwrap();
+        let tokenizer = Tokenizer::from_files(TokenizerFiles {
+            tokenizer_json: &tokenizer_json,
+            tokenizer_config_json: Some(&config),
+            ..TokenizerFiles::default()
+        })
+        .unwrap();
+        for case in golden["cases"].as_array().unwrap() {
+            let (text, pair) = (case["text"].as_str().unwrap(), case["pair"].as_str());
+            let special = case["add_special_tokens"].as_bool().unwrap();
+            let encoding = tokenizer.encode(text, pair, special, None).unwrap();
+            assert_eq!(encoding.ids, ids(&case["ids"]), "{name}: {text:?}");
+            assert_eq!(encoding.type_ids, ids(&case["type_ids"]), "{name}: {text:?}");
+            for (skip, expected) in [(false, "decoded"), (true, "decoded_without_special")] {
+                let expected = case[expected].as_str().unwrap();
+                assert_eq!(tokenizer.decode(&encoding.ids, skip).unwrap(), expected, "{name}: {text:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_vocabulary_that_is_none_says_what_is_wrong() {
+    let reason = |vocabulary| tokenizer_json(vocabulary, None, None).unwrap_err().to_string();
+    assert!(reason(Vocabulary::WordPieces("a\nb")).contains("vocab.txt can't be used: it lacks [UNK]"));
+    assert!(reason(Vocabulary::WordPieces("[UNK]\n[SEP]")).contains("it lacks [CLS]"));
+    let pairs = |vocab, merges| reason(Vocabulary::BytePairs { vocab, merges });
+    assert!(pairs("[]", "").contains("vocab.json can't be used"));
+    assert!(pairs("{}", "#version: 0.2\na b\nc\n").contains("merges.txt can't be used: a line must hold two pieces"));
 }
 
 #[test]

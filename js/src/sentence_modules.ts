@@ -57,6 +57,8 @@ const SWITCHES: readonly [name: string, pooling: Pooling][] = [
 /** Which poolings a Pooling's `config.json` joins. */
 export function parse_pooling(json: Json, file: string): Pooling[] {
   const config = json === undefined ? {} : object(json, file);
+  if (config.include_prompt === false)
+    throw unsupported("Pooling", `${file} leaves prompts out of it (include_prompt)`);
   const mode = config.pooling_mode;
   if (mode != null) {
     const named = [mode].flat();

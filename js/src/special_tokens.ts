@@ -25,6 +25,11 @@ const ROBERTA: Partial<Record<Name, string>> = {
   cls_token: "<s>",
   mask_token: "<mask>",
 };
+const GPT2: Partial<Record<Name, string>> = {
+  bos_token: "<|endoftext|>",
+  eos_token: "<|endoftext|>",
+  unk_token: "<|endoftext|>",
+};
 
 type Tokens = Pick<TextTokenizer, "special_tokens" | "all_special_ids" | "token_to_id">;
 
@@ -33,7 +38,9 @@ export function special_tokens_of(tokenizer: Tokens): SpecialTokens {
   const given = tokenizer.special_tokens();
   const special = new Set(tokenizer.all_special_ids());
   const is_special = (token: string | undefined) => special.has(tokenizer.token_to_id(token ?? "") ?? -1);
-  const usual = [BERT, ROBERTA].find((kind) => is_special(kind.cls_token) && is_special(kind.mask_token)) ?? {};
+  const framed = [BERT, ROBERTA].find((kind) => is_special(kind.cls_token) && is_special(kind.mask_token));
+  // Others than GPT-2 have its token too, and say what it is for them.
+  const usual = framed ?? (Object.keys(given).length === 0 ? GPT2 : {});
   const tokens: Record<string, string | number | undefined> = {};
   for (const name of NAMES) {
     const [token, id] = [given[name], given[`${name}_id`]];

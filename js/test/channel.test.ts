@@ -31,6 +31,18 @@ describe("the channel", () => {
     expect(await client.call("double", [Float32Array.of(1, 2)])).toEqual(Float32Array.of(2, 4));
   });
 
+  test("hands typed arrays of results over, those in objects too, and copies parts of others", async () => {
+    const data = Float32Array.of(1, 2);
+    const part = new Float32Array(4).subarray(1, 3);
+    const client = connect({ forward: () => ({ logits: { dims: [2], data }, twice: { data }, part }) });
+    expect(await client.call("forward", [])).toEqual({
+      logits: { dims: [2], data: Float32Array.of(1, 2) },
+      twice: { data: Float32Array.of(1, 2) },
+      part: Float32Array.of(0, 0),
+    });
+    expect([data.byteLength, part.byteLength]).toEqual([0, 8]);
+  });
+
   test("keeps an error's code, name, message and stack", async () => {
     const thrown = new LayerlineError("CHECKPOINT_HEADER", "model.safetensors: 8 bytes are missing");
     const client = connect({

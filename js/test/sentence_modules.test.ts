@@ -62,6 +62,7 @@ describe("poolings", () => {
 
   test("none, and an unknown one, are refused", () => {
     expect(() => poolings({ pooling_mode_mean_tokens: false })).toThrowError(/1_Pooling\/config.json turns no/);
+    expect(() => poolings({ include_prompt: false })).toThrowError(/include_prompt/);
     expect(() => poolings({ pooling_mode: "median" })).toThrowError(
       expect.objectContaining({ code: "UNSUPPORTED_CONFIG" }),
     );

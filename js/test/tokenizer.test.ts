@@ -116,3 +116,17 @@ test("what the files say goes before what their kind has", async () => {
   const { mask_token, cls_token, eos_token_id } = await word_pieces(["<m>"], { mask_token: "<m>", eos_token: "[SEP]" });
   expect([mask_token, cls_token, eos_token_id]).toEqual(["<m>", "[CLS]", 3]);
 });
+
+test("GPT-2's only token has all its parts, where nothing is said of it", async () => {
+  const token = { id: 0, content: "<|endoftext|>", special: true };
+  const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
+  const json = {
+    version: "1.0",
+    added_tokens: [{ ...token, ...flags }],
+    model: { type: "WordLevel", vocab: { "<|endoftext|>": 0 }, unk_token: "<|endoftext|>" },
+  };
+  const silent = await tokenizer_of(json, {});
+  expect([silent.bos_token_id, silent.eos_token_id, silent.pad_token_id]).toEqual([0, 0, undefined]);
+  const said = await tokenizer_of(json, { pad_token: "<|endoftext|>" });
+  expect([said.bos_token_id, said.eos_token_id, said.pad_token_id]).toEqual([undefined, undefined, 0]);
+});

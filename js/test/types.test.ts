@@ -21,6 +21,7 @@ import type {
   pipeline,
   QuestionAnsweringModelOutput,
   QuestionAnsweringSingle,
+  SentenceTransformer,
   SequenceClassifierOutput,
   Tensor,
   TextClassificationPipeline,
@@ -185,6 +186,17 @@ test("a pipeline answers as its task, its texts and its options say", () => {
     await extract("x", { poling: "mean" });
     // @ts-expect-error: a question needs a context
     await answer("x");
+  };
+  expectTypeOf(check).toBeFunction();
+});
+
+test("a sentence transformer makes vectors", () => {
+  const check = async (model: SentenceTransformer, class_: typeof SentenceTransformer) => {
+    expectTypeOf(class_.from_pretrained("a/b", { device: "cpu" })).resolves.toEqualTypeOf<SentenceTransformer>();
+    expectTypeOf(model.encode("x")).resolves.toEqualTypeOf<Tensor<"float32">>();
+    expectTypeOf(model.encode(["x"], { normalize_embeddings: true })).resolves.toEqualTypeOf<Tensor<"float32">>();
+    // @ts-expect-error: there is no such option
+    await model.encode("x", { normalize: true });
   };
   expectTypeOf(check).toBeFunction();
 });

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use futures_util::future::join4;
+use futures_util::future::{join3, join4};
 use js_sys::{JSON, Object, Reflect, Uint8Array, Uint32Array};
 use serde_json::{Map, Value};
 use wasm_bindgen::prelude::*;
@@ -11,7 +11,7 @@ use super::error::{to_js, with_code};
 use super::options::Options;
 use super::source;
 use crate::hub::{HubError, Repo};
-use crate::text::{self, RenderOptions, TextError, TokenizerFiles};
+use crate::text::{self, RenderOptions, TextError, TokenizerFiles, Vocabulary};
 
 /// The largest `tokenizer.json` known are about 35 MB.
 const MAX_TOKENIZER: u64 = 128 << 20;
@@ -64,7 +64,8 @@ pub struct Tokenizer {
 #[wasm_bindgen]
 impl Tokenizer {
     /// Reads the tokenizer of a repo: `tokenizer.json`, and what it has of `tokenizer_config.json`,
-    /// `special_tokens_map.json` and `chat_template.jinja`, all at one commit.
+    /// `special_tokens_map.json` and `chat_template.jinja`, all at one commit. Where it lacks the first, its `vocab.txt`, or
+    /// `vocab.json` and `merges.txt`, must do.
     ///
     /// Throws with the hub's codes (`REPO_NOT_FOUND`, `ENTRY_NOT_FOUND`, …) and `TOKENIZER`.
     pub async fn from_pretrained(source: JsValue, options: JsFromPretrainedOptions) -> Result<Self, JsValue> {
@@ -77,8 +78,15 @@ impl Tokenizer {
             read_optional(&*repo, "chat_template.jinja"),
         )
         .await;
-        let tokenizer_json = tokenizer_json.map_err(|e| to_js(&e.into()))?;
         let (config, special_tokens_map) = (config?, special_tokens_map?);
+        let tokenizer_json = match tokenizer_json {
+            Ok(bytes) => bytes,
+            Err(absent @ HubError::EntryNotFound { .. }) => {
+                let of_vocabulary = of_vocabulary(&*repo, config.as_deref(), special_tokens_map.as_deref()).await?;
+                of_vocabulary.ok_or_else(|| to_js(&absent.into()))?
+            }
+            Err(error) => return Err(to_js(&error.into())),
+        };
         let chat_template = chat_template?.map(|bytes| {
             let wrong =
                 |_| with_code("CHAT_TEMPLATE", &format!("{}: chat_template.jinja is not UTF-8 text", repo.id()));
@@ -241,6 +249,25 @@ impl DecodeStream {
     pub fn flush(&mut self) -> Result<String, JsValue> {
         self.stream.flush(&self.tokenizer).map_err(thrown)
     }
+}
+
+/// The `tokenizer.json` of an older repo's vocabulary, if it has one of a kind that is known.
+async fn of_vocabulary(
+    repo: &dyn Repo,
+    config: Option<&[u8]>,
+    special_tokens_map: Option<&[u8]>,
+) -> Result<Option<Vec<u8>>, JsValue> {
+    let (vocab_txt, vocab_json, merges) =
+        join3(read_optional(repo, "vocab.txt"), read_optional(repo, "vocab.json"), read_optional(repo, "merges.txt"))
+            .await;
+    let text = |bytes: Option<Vec<u8>>| bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let (vocab_txt, vocab_json, merges) = (text(vocab_txt?), text(vocab_json?), text(merges?));
+    let vocabulary = match (&vocab_txt, &vocab_json, &merges) {
+        (Some(vocab), ..) => Vocabulary::WordPieces(vocab),
+        (None, Some(vocab), Some(merges)) => Vocabulary::BytePairs { vocab, merges },
+        _ => return Ok(None),
+    };
+    text::tokenizer_json(vocabulary, config, special_tokens_map).map(Some).map_err(thrown)
 }
 
 /// A file's content, or `None` where the repo lacks it.

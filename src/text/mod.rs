@@ -13,11 +13,13 @@ mod strftime;
 mod tokenizer;
 mod tokenizer_config;
 mod validate;
+mod vocab_files;
 
 pub use chat_template::{ChatTemplate, RenderOptions};
 pub use decode_stream::DecodeStream;
 pub use tokenizer::{Encoding, Tokenizer, TokenizerFiles};
 pub use tokenizer_config::{ChatTemplates, TokenizerConfig};
+pub use vocab_files::{Vocabulary, tokenizer_json};
 
 /// Why a text could not be tokenized or a template rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

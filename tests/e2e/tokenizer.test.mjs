@@ -68,6 +68,20 @@ describe("chats", () => {
   });
 });
 
+test("a repo that has only its vocabulary has a tokenizer all the same", async () => {
+  for (const { name, files, config, cases } of golden("vocab_files.json")) {
+    const texts = { ...files, "tokenizer_config.json": JSON.stringify(config) };
+    const source = Object.entries(texts).map(([path, text]) => [path, new Blob([text])]);
+    const tokenizer = await AutoTokenizer.from_pretrained(new Map(source));
+    for (const { text, pair, add_special_tokens, ids } of cases) {
+      assert.deepEqual(tokenizer.encode(text, { text_pair: pair, add_special_tokens }), ids, `${name}: ${text}`);
+    }
+    if (name !== "GPT-2") assert.equal(tokenizer.tokenize(tokenizer.mask_token).length, 1, name);
+  }
+  const none = new Map([["vocab.json", new Blob(["{}"])]]);
+  await assert.rejects(AutoTokenizer.from_pretrained(none), { code: "ENTRY_NOT_FOUND", message: /tokenizer\.json/ });
+});
+
 test("a streamer's pieces join to the decoded text, whole words at a time", () => {
   for (const { ids_without_special: ids } of texts) {
     const pieces = [];

@@ -10,16 +10,8 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
-CORPUS = [
-    "The quick brown fox jumps over the lazy dog. It isn't there, they've said; we're here!",
-    "Numbers 12345 and 678, café naïve Ünïcödé, 你好世界 こんにちは 안녕하세요",
-    "def main():\n    return 'ok'\n\n\tx = 1  # comment", "Hello world, hello tokens. Emoji 😀🎉👩‍👩‍👧 done",
-] * 4
-TEXTS = [
-    ("Hello world, it isn't 12345 done.", None), ("  leading and   many spaces\n\n\tx ", None), ("", None),
-    ("你好世界 😀👩‍👩‍👧 café ﬁ Ａ①", None), ("a <s> b </s><pad>[MASK] <extra> <|im_start|>user", None),
-    ("first text", "second text !"), ("nul\x00 zero\u200bwidth \ufffd end", None), ("they 've said , ' no ' . it 's", None),
-]
+from small_tokenizers_corpus import CORPUS, TEXTS
+
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 def train(tok, trainer):

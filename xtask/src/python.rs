@@ -51,6 +51,7 @@ pub fn goldens() -> Result<()> {
         "chat_templates.py",
         "small_tokenizers.py",
         "tokenized_batches.py",
+        "vocab_files.py",
         "configs.py",
         "encoder_configs.py",
         "rope.py",

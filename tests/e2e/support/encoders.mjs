@@ -27,7 +27,8 @@ export const wordsOf = (ids) => ids.map((id) => `w${id}`).join(" ");
 /** A tokenizer whose word `w7` has the id 7: texts give just the ids of a golden. A second text is of type 1. */
 export function wordTokenizer(vocab_size, { special = {}, config = {} } = {}) {
   const words = Array.from({ length: vocab_size }, (_, id) => `w${id}`);
-  const flags = { special: true, single_word: false, lstrip: false, rstrip: false, normalized: false };
+  // Else `w8` would be found in `w87`.
+  const flags = { special: true, single_word: true, lstrip: false, rstrip: false, normalized: false };
   const added_tokens = Object.values(special).map((content) => ({ id: words.indexOf(content), content, ...flags }));
   const sequence = (id, type_id) => ({ Sequence: { id, type_id } });
   return {
