@@ -7,10 +7,12 @@ mod native;
 
 use std::rc::Rc;
 
+use layerline::checkpoint::CatalogOptions;
 use layerline::engine::{Array, Engine, Inputs, LoadOptions, ModelOutput, WeightDtype};
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::models::Task;
 use layerline::placement::{Device, DeviceMap};
+use layerline::weights::small::{SmallTensor, read_small};
 use native::{TOLERANCE, golden, ids, load, run};
 use serde_json::Value;
 
@@ -229,5 +231,18 @@ fn a_repo_of_both_towers_needs_both_configs() {
         let repo = Rc::new(layerline::hub::MemoryRepo::new("new"));
         let error = Engine::load(repo, &config, Default::default(), options).await.err().unwrap();
         assert_eq!(error.to_string(), "config: `vision_config` is missing, expected an object");
+    });
+}
+
+#[test]
+fn a_tensor_is_read_without_a_model() {
+    run(|_| async move {
+        let repo = DirectoryRepo::new(format!("{ROOT}/clip"));
+        let read = async |name: &str| read_small(&repo, &CatalogOptions::default(), name).await.unwrap();
+        let scale = golden("vision/clip/golden.json")["logit_scale"].as_f64().unwrap();
+        assert_eq!(read("logit_scale").await, Some(SmallTensor { shape: vec![], data: vec![scale as f32] }));
+        let norm = read("vision_model.pre_layrnorm.weight").await.unwrap();
+        assert_eq!((norm.shape, norm.data.len()), (vec![72], 72));
+        assert_eq!(read("logit_bias").await, None);
     });
 }

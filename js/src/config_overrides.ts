@@ -73,6 +73,15 @@ export interface ConfigOverrides {
   classifier_bias?: boolean;
   classifier_activation?: string;
   decoder_bias?: boolean;
+  image_size?: number | [height: number, width: number];
+  patch_size?: number | [height: number, width: number];
+  num_channels?: number;
+  qkv_bias?: boolean;
+  pooler_act?: string;
+  pooler_output_size?: number;
+  projection_dim?: number;
+  text_config?: Record<string, unknown>;
+  vision_config?: Record<string, unknown>;
 }
 
 /** The keys of {@link ConfigOverrides}; the compiler checks that none is missing. */
@@ -150,4 +159,13 @@ export const OVERRIDES: Record<keyof ConfigOverrides, true> = {
   classifier_bias: true,
   classifier_activation: true,
   decoder_bias: true,
+  image_size: true,
+  patch_size: true,
+  num_channels: true,
+  qkv_bias: true,
+  pooler_act: true,
+  pooler_output_size: true,
+  projection_dim: true,
+  text_config: true,
+  vision_config: true,
 };

@@ -194,6 +194,12 @@ export interface EngineModule {
     paths: string[],
     options: HubOptions & { signal?: AbortSignal },
   ): Promise<(string | undefined)[]>;
+  /** A small tensor of a repo's checkpoint as float32; undefined where there is none of that name. */
+  read_tensor(
+    source: string | object,
+    name: string,
+    options: HubOptions & { variant?: string; use_safetensors?: boolean; signal?: AbortSignal },
+  ): Promise<EngineArray | undefined>;
   /** JSON of an `HFCacheInfo`. */
   scan_cache(cache_dir: string): Promise<string>;
   delete_cached(cache_dir: string, repo_id: string, endpoint?: string, revision?: string): Promise<void>;

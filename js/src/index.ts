@@ -93,6 +93,11 @@ export type {
   ZeroShotClassificationPipeline,
   ZeroShotClassificationSingle,
 } from "./pipelines/zero_shot_classification.js";
+export type {
+  ZeroShotImageClassificationOptions,
+  ZeroShotImageClassificationPipeline,
+  ZeroShotImageClassificationSingle,
+} from "./pipelines/zero_shot_image_classification.js";
 export { type EncodeOptions, SentenceTransformer } from "./sentence_transformer.js";
 export type { ModelSource, RepoFiles } from "./source.js";
 export type { RawTensor, StateDict } from "./state_dict.js";

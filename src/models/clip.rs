@@ -115,7 +115,7 @@ pub const FAMILY: Family = Family {
         (Task::TextProjection, "CLIPTextModelWithProjection"),
         (Task::VisionProjection, "CLIPVisionModelWithProjection"),
     ],
-    own_keys: &["text_config", "vision_config", "projection_dim", "logit_scale_init_value"],
+    own_keys: &["text_config", "vision_config"],
     describe: |raw| {
         Err(raw.fields().unsupported("model_type", "one of its towers: clip_text_model, clip_vision_model"))
     },

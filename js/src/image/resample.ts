@@ -6,6 +6,8 @@
 /** A filter by PIL's number of it. */
 export type Resample = 1 | 2 | 3 | 4 | 5;
 
+type Bytes = Uint8Array | Uint8ClampedArray;
+
 interface Filter {
   name: string;
   /** How far it reaches, in pixels of the larger of both images. */
@@ -76,29 +78,33 @@ function taps_of(from: number, to: number, { support, weight }: Filter): Taps[] 
  * @returns bytes, `[to_height, to_width, channels]`
  */
 export function resize(
-  pixels: Uint8Array | Uint8ClampedArray,
+  pixels: Bytes,
   [width, height, channels]: readonly [width: number, height: number, channels: number],
   [to_width, to_height]: readonly [width: number, height: number],
   resample: Resample,
 ): Uint8ClampedArray<ArrayBuffer> {
   const filter = FILTERS[resample];
-  // Steps from one pixel to the next along the axis that is summed over, and along the other.
-  const rows = pass(pixels, taps_of(width, to_width, filter), {
-    lines: height,
-    line: width * channels,
-    step: channels,
-    channels,
-    to_line: to_width * channels,
-    to_step: channels,
-  });
-  return pass(rows, taps_of(height, to_height, filter), {
-    lines: to_width,
-    line: channels,
-    step: to_width * channels,
-    channels,
-    to_line: channels,
-    to_step: to_width * channels,
-  });
+  const across = (image: Bytes, lines: number) =>
+    pass(image, taps_of(width, to_width, filter), {
+      lines,
+      line: width * channels,
+      step: channels,
+      channels,
+      to_line: to_width * channels,
+      to_step: channels,
+    });
+  const down = (image: Bytes, lines: number) =>
+    pass(image, taps_of(height, to_height, filter), {
+      lines,
+      line: channels,
+      step: lines * channels,
+      channels,
+      to_line: channels,
+      to_step: lines * channels,
+    });
+  // Rounding twice, the passes' order shows. That of Pillow 13, as its answers tell.
+  const down_first = to_height < height && height - to_height > 2 * (width - to_width);
+  return down_first ? across(down(pixels, width), to_height) : down(across(pixels, height), to_width);
 }
 
 /** How an image lies: its lines, how far one is from the next, and how far a line's pixels are from each other. */
@@ -112,7 +118,7 @@ interface Layout {
 }
 
 function pass(
-  from: Uint8Array | Uint8ClampedArray,
+  from: Bytes,
   taps: readonly Taps[],
   { lines, line, step, channels, to_line, to_step }: Layout,
 ): Uint8ClampedArray<ArrayBuffer> {

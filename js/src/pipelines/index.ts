@@ -23,6 +23,7 @@ import { TextClassificationPipeline } from "./text_classification.js";
 import { TextGenerationPipeline } from "./text_generation.js";
 import { TokenClassificationPipeline } from "./token_classification.js";
 import { ZeroShotClassificationPipeline } from "./zero_shot_classification.js";
+import { ZeroShotImageClassificationPipeline } from "./zero_shot_image_classification.js";
 
 /** What each task's pipeline is. */
 export interface Pipelines {
@@ -34,6 +35,7 @@ export interface Pipelines {
   "text-generation": TextGenerationPipeline;
   "token-classification": TokenClassificationPipeline;
   "zero-shot-classification": ZeroShotClassificationPipeline;
+  "zero-shot-image-classification": ZeroShotImageClassificationPipeline;
 }
 
 /** Other names of tasks. */
@@ -89,6 +91,7 @@ const TASKS: { [T in keyof Pipelines]: Open<Pipelines[T]> } = {
   "text-generation": opens(AutoModelForCausalLM, TextGenerationPipeline),
   "token-classification": opens(AutoModelForTokenClassification, TokenClassificationPipeline),
   "zero-shot-classification": opens(AutoModelForSequenceClassification, ZeroShotClassificationPipeline),
+  "zero-shot-image-classification": ZeroShotImageClassificationPipeline.load,
 };
 
 /**
