@@ -15,6 +15,9 @@ import {
 import type {
   BaseModelOutput,
   CausalLMOutput,
+  CLIPTextModelOutput,
+  CLIPVisionModelOutput,
+  ImageClassifierOutput,
   MaskedLMOutput,
   QuestionAnsweringModelOutput,
   SequenceClassifierOutput,
@@ -117,6 +120,16 @@ export const AutoModelForTokenClassification: AutoModelClass<TokenClassifierOutp
 /** Models that find the answer to a question in a text. */
 export const AutoModelForQuestionAnswering: AutoModelClass<QuestionAnsweringModelOutput> =
   auto_class("question-answering");
+
+/** Models that put images into classes. */
+export const AutoModelForImageClassification: AutoModelClass<ImageClassifierOutput> =
+  auto_class("image-classification");
+
+/** CLIP's tower that reads texts; of a repo with both, only its weights are fetched. */
+export const CLIPTextModelWithProjection: AutoModelClass<CLIPTextModelOutput> = auto_class("text-projection");
+
+/** CLIP's tower that reads images; of a repo with both, only its weights are fetched. */
+export const CLIPVisionModelWithProjection: AutoModelClass<CLIPVisionModelOutput> = auto_class("vision-projection");
 
 function on_a_page(): boolean {
   return typeof window !== "undefined" && typeof document !== "undefined" && typeof Worker !== "undefined";

@@ -89,6 +89,15 @@ export interface ConfigOverrides {
   forced_eos_token_id?: number | number[] | null;
   scale_embedding?: boolean;
   share_encoder_decoder_embeddings?: boolean;
+  image_size?: number | [height: number, width: number];
+  patch_size?: number | [height: number, width: number];
+  num_channels?: number;
+  qkv_bias?: boolean;
+  pooler_act?: string;
+  pooler_output_size?: number;
+  projection_dim?: number;
+  text_config?: Record<string, unknown>;
+  vision_config?: Record<string, unknown>;
 }
 
 /** The keys of {@link ConfigOverrides}; the compiler checks that none is missing. */
@@ -182,4 +191,13 @@ export const OVERRIDES: Record<keyof ConfigOverrides, true> = {
   forced_eos_token_id: true,
   scale_embedding: true,
   share_encoder_decoder_embeddings: true,
+  image_size: true,
+  patch_size: true,
+  num_channels: true,
+  qkv_bias: true,
+  pooler_act: true,
+  pooler_output_size: true,
+  projection_dim: true,
+  text_config: true,
+  vision_config: true,
 };

@@ -87,7 +87,10 @@ export type Task =
   | "masked-lm"
   | "sequence-classification"
   | "token-classification"
-  | "question-answering";
+  | "question-answering"
+  | "image-classification"
+  | "text-projection"
+  | "vision-projection";
 
 export interface EngineLoadOptions extends HubOptions {
   task?: Task;
@@ -138,6 +141,8 @@ export interface EngineGenerateOptions {
 }
 
 export interface EngineForwardOptions {
+  /** An image, of a model that reads such; there are no ids then. */
+  pixel_values?: EngineImage;
   token_type_ids?: Uint32Array;
   all_logits?: boolean;
   output_hidden_states?: boolean;
@@ -149,6 +154,9 @@ export interface EngineArray {
   dims: number[];
   data: Float32Array;
 }
+
+/** An image's numbers, `[channels, height, width]`. */
+export type EngineImage = EngineArray;
 
 /** What a forward pass of one text gives, by its name in transformers; `hidden_states.0` and on where they were asked for. */
 export type EngineOutput = Record<string, EngineArray>;
@@ -186,6 +194,12 @@ export interface EngineModule {
     paths: string[],
     options: HubOptions & { signal?: AbortSignal },
   ): Promise<(string | undefined)[]>;
+  /** A small tensor of a repo's checkpoint as float32; undefined where there is none of that name. */
+  read_tensor(
+    source: string | object,
+    name: string,
+    options: HubOptions & { variant?: string; use_safetensors?: boolean; signal?: AbortSignal },
+  ): Promise<EngineArray | undefined>;
   /** JSON of an `HFCacheInfo`. */
   scan_cache(cache_dir: string): Promise<string>;
   delete_cached(cache_dir: string, repo_id: string, endpoint?: string, revision?: string): Promise<void>;

@@ -44,6 +44,10 @@ export const ERROR_CODES = [
   // What was asked for.
   "UNSUPPORTED_OPTION",
   "INPUT_IDS",
+  /** Images of another size than the model's, or for a model that reads texts. */
+  "PIXEL_VALUES",
+  /** What was given as an image is none, or can't be decoded. */
+  "IMAGE",
   /** Labels of another shape than the model's output, or of classes that it hasn't. */
   "LABELS",
   /** The text is longer than the positions that the model has learned. */

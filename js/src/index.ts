@@ -2,10 +2,13 @@ export {
   AutoModel,
   type AutoModelClass,
   AutoModelForCausalLM,
+  AutoModelForImageClassification,
   AutoModelForMaskedLM,
   AutoModelForQuestionAnswering,
   AutoModelForSequenceClassification,
   AutoModelForTokenClassification,
+  CLIPTextModelWithProjection,
+  CLIPVisionModelWithProjection,
 } from "./auto.js";
 export {
   type CachedFileInfo,
@@ -23,6 +26,9 @@ export { type Env, env, type WasmPaths } from "./env.js";
 export { ERROR_CODES, type ErrorCode, LayerlineError } from "./errors.js";
 export type { GenerateInputs, GenerationOptions } from "./generation_options.js";
 export type { GridLike } from "./grid.js";
+export type { ImageInputs } from "./image/image_inputs.js";
+export { AutoImageProcessor, AutoProcessor, type ImageFeatures, ImageProcessor } from "./image/image_processor.js";
+export { type Channels, type ImageInput, RawImage } from "./image/raw_image.js";
 export type { IdsLike } from "./inputs.js";
 export { load_sharded_checkpoint } from "./load_sharded_checkpoint.js";
 export type { IncompatibleKeys, LoadingInfo } from "./loading_info.js";
@@ -38,6 +44,9 @@ export type {
 export type {
   BaseModelOutput,
   CausalLMOutput,
+  CLIPTextModelOutput,
+  CLIPVisionModelOutput,
+  ImageClassifierOutput,
   MaskedLMOutput,
   QuestionAnsweringModelOutput,
   SequenceClassifierOutput,
@@ -50,6 +59,11 @@ export type {
   FeatureExtractionPipeline,
 } from "./pipelines/feature_extraction.js";
 export type { FillMaskOptions, FillMaskPipeline, FillMaskSingle } from "./pipelines/fill_mask.js";
+export type {
+  ImageClassificationOptions,
+  ImageClassificationPipeline,
+  ImageClassificationSingle,
+} from "./pipelines/image_classification.js";
 export { type PipelineOf, type PipelineOptions, type PipelineTask, pipeline } from "./pipelines/index.js";
 export type {
   QuestionAnsweringOptions,
@@ -79,6 +93,11 @@ export type {
   ZeroShotClassificationPipeline,
   ZeroShotClassificationSingle,
 } from "./pipelines/zero_shot_classification.js";
+export type {
+  ZeroShotImageClassificationOptions,
+  ZeroShotImageClassificationPipeline,
+  ZeroShotImageClassificationSingle,
+} from "./pipelines/zero_shot_image_classification.js";
 export { type EncodeOptions, SentenceTransformer } from "./sentence_transformer.js";
 export type { ModelSource, RepoFiles } from "./source.js";
 export type { RawTensor, StateDict } from "./state_dict.js";

@@ -42,9 +42,15 @@ export function loss_function(
     if (value != null) refuse_option(name, value, "It is for question answering; leave it out.");
   }
   if (labels == null) return undefined;
-  if (task === "base") refuse_option("labels", labels, "A model without a head has no loss; load it with a head.");
+  if (task === "base" || task.endsWith("-projection"))
+    refuse_option("labels", labels, "A model without a head has no loss; load it with a head.");
   if (given.logits_to_keep === 1) refuse_option("logits_to_keep", 1, "A loss needs the logits of every token.");
-  return task === "sequence-classification" ? text_loss(batch, labels, config) : token_loss(task, batch, labels);
+  return of_whole(task) ? text_loss(batch, labels, config) : token_loss(task, batch, labels);
+}
+
+/** Whether a model's logits are of a whole text or image. */
+function of_whole(task: Task): boolean {
+  return task === "sequence-classification" || task === "image-classification";
 }
 
 /** A class for each token; for causal language models each token is what the one before it should have foretold. */

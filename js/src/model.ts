@@ -6,6 +6,7 @@ import { aborted, LayerlineError } from "./errors.js";
 import { filler, prompts_of, row_options } from "./generation.js";
 import { check_generation_options, type GenerateInputs, stopping } from "./generation_options.js";
 import type { GridLike } from "./grid.js";
+import { check_image_inputs, type ImageInputs, image_batch } from "./image/image_inputs.js";
 import { ids_tensor, type Sequence } from "./inputs.js";
 import type { IncompatibleKeys } from "./loading_info.js";
 import { loss_function } from "./loss.js";
@@ -20,7 +21,7 @@ export type ForwardOutput<Output, Hidden, Labels> = Output &
   (Hidden extends true ? WithHiddenStates : unknown) &
   ([Labels] extends [GridLike] ? WithLoss : unknown);
 
-type ForwardInputs<Hidden, Labels> = ModelInputs & { output_hidden_states?: Hidden } & (
+type ForwardInputs<Hidden, Labels> = (ModelInputs | ImageInputs) & { output_hidden_states?: Hidden } & (
     | { labels?: Labels }
     | { start_positions?: Labels }
   );
@@ -61,24 +62,48 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     this.hf_device_map = hf_device_map;
   }
 
-  /** What a forward pass takes, as transformers' tokenizers name it: with `token_type_ids` or without. */
+  /** What a forward pass takes, as transformers' tokenizers name it: with `token_type_ids` or without; or `pixel_values`. */
   get input_names(): readonly string[] {
     return this.#backend.facts.input_names;
   }
 
   /** @internal */
-  override _call(inputs: ModelInputs): Promise<unknown> {
+  override _call(inputs: ModelInputs | ImageInputs): Promise<unknown> {
     return this.forward(inputs);
   }
 
   /**
-   * A forward pass of each text, from an empty cache.
+   * A forward pass of each text, from an empty cache, or of each image.
    *
-   * @throws {LayerlineError} INPUT_IDS for ids outside the vocabulary, or a mask with gaps; LABELS
+   * @throws {LayerlineError} INPUT_IDS for ids outside the vocabulary, or a mask with gaps; PIXEL_VALUES for images of another
+   *   size than the model's; LABELS
    */
   async forward<Hidden extends boolean | null = false, Labels extends GridLike | null | undefined = undefined>(
     inputs: ForwardInputs<Hidden, Labels>,
   ): Promise<ForwardOutput<Output, Hidden, Labels>> {
+    const output = await (this.input_names.includes("pixel_values")
+      ? this.#forward_images(inputs as ImageInputs)
+      : this.#forward_texts(inputs as ModelInputs));
+    return output as ForwardOutput<Output, Hidden, Labels>;
+  }
+
+  async #forward_images(inputs: ImageInputs): Promise<ReturnType<typeof model_output>> {
+    const { images, output_hidden_states, signal } = check_image_inputs(inputs);
+    const loss = loss_function(this.#task, inputs, image_batch(images.length), this.config);
+    const options = output_hidden_states ? { output_hidden_states } : {};
+    const outputs = await this.#in_turn(signal, async () => {
+      const done: EngineOutput[] = [];
+      for (const pixel_values of images) {
+        done.push(await this.#backend.forward(new Uint32Array(), { ...options, pixel_values }, signal));
+      }
+      return done;
+    });
+    const output = model_output(this.#task, image_batch(images.length, outputs), outputs, false);
+    if (loss) output.loss = new Tensor("float32", [loss(output)], []);
+    return output;
+  }
+
+  async #forward_texts(inputs: ModelInputs): Promise<ReturnType<typeof model_output>> {
     const { batch, last_only, output_hidden_states, signal } = check_model_inputs(inputs, this.#task, this.input_names);
     const loss = loss_function(this.#task, inputs, batch, this.config);
     if (inputs.attention_mask == null) this.#warn_once(padding_warning(this.config, batch));
@@ -96,7 +121,7 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     });
     const output = model_output(this.#task, batch, outputs, last_only);
     if (loss) output.loss = new Tensor("float32", [loss(output)], []);
-    return output as ForwardOutput<Output, Hidden, Labels>;
+    return output;
   }
 
   /**

@@ -43,6 +43,7 @@ const KEYS = [
 const NEUTRAL = { use_cache: [true, false], return_dict: [true], output_attentions: [false] };
 
 const REFUSED = {
+  pixel_values: "This model reads texts; give input_ids.",
   position_ids: "Positions are counted from a text's first token, without its padding; leave it out.",
   inputs_embeds: "A forward pass starts from token ids; give input_ids.",
   past_key_values: "The cache lives on the device and belongs to one call; give the whole text.",

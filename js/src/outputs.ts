@@ -40,6 +40,25 @@ export interface QuestionAnsweringModelOutput {
   end_logits: Floats;
 }
 
+export interface ImageClassifierOutput {
+  /** `[batch, labels]` */
+  logits: Floats;
+}
+
+export interface CLIPTextModelOutput {
+  /** `[batch, projection]`: what images' embeddings can be compared with. */
+  text_embeds: Floats;
+  /** `[batch, n, hidden]`; the rows of padding are zeros. */
+  last_hidden_state: Floats;
+}
+
+export interface CLIPVisionModelOutput {
+  /** `[batch, projection]`: what texts' embeddings can be compared with. */
+  image_embeds: Floats;
+  /** `[batch, n, hidden]`: of the whole image, then of each patch. */
+  last_hidden_state: Floats;
+}
+
 /** What `output_hidden_states: true` adds. */
 export interface WithHiddenStates {
   /** The embeddings and what comes out of each layer, `[batch, n, hidden]` each; the rows of padding are zeros. */

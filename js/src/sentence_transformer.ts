@@ -1,14 +1,14 @@
 import { AutoModel } from "./auto.js";
-import { aborted, as_layerline_error, LayerlineError } from "./errors.js";
+import { LayerlineError } from "./errors.js";
 import type { PreTrainedModel } from "./model.js";
-import { check_keys, check_pretrained_options, type PretrainedOptions, repo_options } from "./options.js";
+import { check_keys, repo_options } from "./options.js";
 import type { BaseModelOutput } from "./outputs.js";
 import type { PipelineOptions } from "./pipelines/index.js";
 import { encode_for, list_of } from "./pipelines/pipeline.js";
 import { normalize, pool } from "./pooling.js";
 import { refuse_option } from "./refuse.js";
+import { read_files } from "./repo_files.js";
 import {
-  type Json,
   MODULES,
   PROMPTS,
   type Prompts,
@@ -20,10 +20,9 @@ import {
   TRANSFORMER_CONFIGS,
   type TransformerConfig,
 } from "./sentence_modules.js";
-import { check_source, type ModelSource } from "./source.js";
+import type { ModelSource } from "./source.js";
 import { Tensor } from "./tensor.js";
 import { AutoTokenizer, type PreTrainedTokenizer } from "./tokenizer.js";
-import { engine } from "./wasm.js";
 
 export interface EncodeOptions {
   /** Bring vectors to length 1, whether the model's modules do or not. Default false. */
@@ -176,16 +175,4 @@ function stacked(batches: readonly Tensor<"float32">[]): Tensor<"float32"> {
     at += batch.size;
   }
   return new Tensor("float32", data, [texts, width]);
-}
-
-async function read_files(source: ModelSource, paths: string[], options: PretrainedOptions): Promise<Json[]> {
-  const hub = check_pretrained_options(options);
-  const { signal } = options;
-  if (signal?.aborted) throw aborted(signal);
-  try {
-    const { read_files } = await engine();
-    return await read_files(check_source(source), paths, { ...hub, ...(signal && { signal }) });
-  } catch (error) {
-    throw as_layerline_error(error);
-  }
 }

@@ -142,7 +142,7 @@ fn placement(options: &Options<'_>) -> Result<Placement, JsValue> {
     Ok(Placement { device_map, max_memory, execution_device, requires_gpu })
 }
 
-fn checkpoint(options: &Options<'_>) -> Result<CatalogOptions, JsValue> {
+pub(super) fn checkpoint(options: &Options<'_>) -> Result<CatalogOptions, JsValue> {
     Ok(CatalogOptions {
         variant: options.text("variant")?,
         use_safetensors: options.flag("use_safetensors")?,

@@ -12,5 +12,7 @@ mod options;
 #[cfg(feature = "engine")]
 mod progress;
 mod source;
+#[cfg(feature = "engine")]
+pub mod tensors;
 #[cfg(feature = "text")]
 pub mod tokenizer;

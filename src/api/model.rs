@@ -212,6 +212,9 @@ impl Model {
     /// The inputs that a forward pass takes, by transformers' names.
     pub fn input_names(&self) -> Result<Array, JsValue> {
         let shape = self.engine()?.shape();
+        if shape.image.is_some() {
+            return Ok(Array::of1(&"pixel_values".into()));
+        }
         let encoder = shape.encoder.as_ref();
         let reads = match encoder.is_some_and(|encoder| encoder.features > 0) {
             true => &["input_features"][..],
@@ -222,11 +225,12 @@ impl Model {
         Ok(names.map(JsValue::from).collect())
     }
 
-    /// What the model gives for one text, as `{ name: { dims, data } }`; see [`ModelOutput`] for names and shapes, hidden
+    /// What the model gives for one text, or one image, as `{ name: { dims, data } }`; see [`ModelOutput`] for names and shapes, hidden
     /// states being `hidden_states.0` and so on.
     ///
-    /// Options: `token_type_ids`; of a model that reads with an encoder `decoder_input_ids`, and `input_features` where it reads
-    /// sound, `[mels][frames]`; `output_hidden_states`; `all_logits`, without which a causal language model gives those of
+    /// Options: `pixel_values`, an image as `{ dims, data }`, and the ids are none then; `token_type_ids`; of a model that reads
+    /// with an encoder `decoder_input_ids`, and `input_features` where it reads sound, `[mels][frames]`;
+    /// `output_hidden_states`; `all_logits`, without which a causal language model gives those of
     /// the last token alone, `[1, vocab_size]`; `signal`.
     pub async fn forward(&self, input_ids: &[u32], options: JsForwardOptions) -> Result<Object, JsValue> {
         let engine = self.engine()?;
@@ -237,6 +241,10 @@ impl Model {
         let features = features(&engine, &options)?;
         let decoder_ids = ids(&options, "decoder_input_ids")?.unwrap_or_default();
         let abort = options.abort()?;
+        if let Some(image) = options.get("pixel_values")? {
+            let (pixels, dims) = image_of(&image).ok_or_else(|| options.wrong("pixel_values", "{ dims, data }"))?;
+            return outputs(engine.forward_image(&pixels, &dims, hidden_states, &abort).await.map_err(thrown)?);
+        }
         let one = !all && !hidden_states && engine.task() == Task::CausalLm;
         let output = match one {
             true => {
@@ -310,11 +318,23 @@ fn features(engine: &Engine, options: &Options<'_>) -> Result<Vec<f32>, JsValue>
     windows.ok_or_else(|| options.wrong("input_features", &expected.1))
 }
 
+/// An image's numbers and its shape.
+fn image_of(image: &JsValue) -> Option<(Vec<f32>, Vec<usize>)> {
+    let get = |key: &str| Reflect::get(image, &key.into()).ok();
+    let data = get("data")?.dyn_into::<Float32Array>().ok()?;
+    let dims = get("dims")?.dyn_into::<Array>().ok()?;
+    let dims: Option<Vec<usize>> = dims.iter().map(|dim| dim.as_f64().map(|dim| dim as usize)).collect();
+    Some((data.to_vec(), dims?))
+}
+
 /// A forward pass's arrays by name.
 fn outputs(output: ModelOutput) -> Result<Object, JsValue> {
-    let ModelOutput { logits, last_hidden_state, encoder_last_hidden_state, pooler_output, hidden_states } = output;
+    let ModelOutput { logits, text_embeds, image_embeds, pooler_output, hidden_states, .. } = output;
+    let ModelOutput { last_hidden_state, encoder_last_hidden_state, .. } = output;
     let named = [
         ("logits", logits),
+        ("text_embeds", text_embeds),
+        ("image_embeds", image_embeds),
         ("last_hidden_state", last_hidden_state),
         ("encoder_last_hidden_state", encoder_last_hidden_state),
         ("pooler_output", pooler_output),

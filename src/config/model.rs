@@ -80,6 +80,19 @@ impl ModelConfig {
         Ok(ModelConfig { file: self.file.clone(), text, object })
     }
 
+    /// The config that a key holds, of a model that is a part of this one.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] where there is none.
+    pub fn part(&self, key: &str, model_type: &str) -> Result<ModelConfig, ConfigError> {
+        let fields = self.fields();
+        let object = self.object.get(key).and_then(Value::as_object);
+        let mut object = object.cloned().ok_or_else(|| fields.invalid(key, "an object"))?;
+        object.insert("model_type".to_owned(), model_type.into());
+        let text = Value::Object(object.clone()).to_string();
+        Ok(ModelConfig { file: format!("{}, {key}", self.file), text, object })
+    }
+
     /// The file's text, unchanged but for overrides.
     pub fn text(&self) -> &str {
         &self.text

@@ -197,8 +197,8 @@ impl Runner {
     }
 
     /// Runs all blocks, each where it is computed; the hidden state goes where the next one is. `states` are given what
-    /// each block leaves, row after row, but for the last layer, behind which there may be a norm. `left` is what a run of the
-    /// blocks before has left.
+    /// each block leaves, row after row, but for the last layer where what the norm behind it gives is wanted instead. `left` is
+    /// what a run of the blocks before has left.
     pub(super) async fn run(
         &self,
         session: &mut Session,
@@ -210,6 +210,7 @@ impl Runner {
         let blocks = self.model.blocks().len();
         let mut output = left;
         let loader = self.loader();
+        let kept = blocks.saturating_sub(if self.model.shape().bare_states { 1 } else { 2 });
         let (first, end) = run.blocks;
         for block in first..end {
             self.offload.soon(block).filter(|soon| *soon < end).for_each(|soon| loader.request(soon));
@@ -224,7 +225,7 @@ impl Runner {
                 }
             });
             session.carried = session.ids.len();
-            if let (Some(states), true) = (states.as_mut(), block + 2 < blocks) {
+            if let (Some(states), true) = (states.as_mut(), block < kept) {
                 states.resize(states.len().max(block - first + 1), Vec::new());
                 let rows;
                 (output, rows) = self.read_state(session, run, block, output).await?;

@@ -9,6 +9,7 @@ use super::session::Session;
 use crate::Result;
 use crate::generation::{GenerationError, check_features, check_types};
 use crate::hub::Abort;
+use crate::models::clip::end_of_text;
 use crate::models::{Outputs, Task};
 use crate::tensor::gpu::record::Mode;
 use crate::tensor::ops::{Rows, Tensor};
@@ -42,20 +43,25 @@ pub struct Array {
 pub struct ModelOutput {
     /// `[tokens, outputs]`, or `[outputs]` where a head reads all tokens at once.
     pub logits: Option<Array>,
-    /// `[tokens, hidden]`, of a model without a head.
+    /// `[projection]`: a text's embedding, which those of images can be compared with.
+    pub text_embeds: Option<Array>,
+    /// `[projection]`: an image's.
+    pub image_embeds: Option<Array>,
+    /// `[tokens, hidden]`, of a model without a head or with a projection.
     pub last_hidden_state: Option<Array>,
     /// `[encoder's tokens, hidden]`, of a model that reads with an encoder.
     pub encoder_last_hidden_state: Option<Array>,
     /// `[hidden]`, of a model without a head that has a pooler.
     pub pooler_output: Option<Array>,
-    /// `[tokens, hidden]` of the embeddings and of each layer, the last one's after the norm behind it; where asked for.
+    /// `[tokens, hidden]` of the embeddings and of each layer, where asked for. The last one's is after the norm behind it, but in models
+    /// that read images and in CLIP's.
     pub hidden_states: Vec<Array>,
 }
 
 impl ModelOutput {
-    /// Logits, or the hidden states of a model without a head.
+    /// Logits, embeddings, or the hidden states of a model without a head.
     pub fn main(self) -> Vec<f32> {
-        self.logits.or(self.last_hidden_state).unwrap_or_default().data
+        self.logits.or(self.text_embeds).or(self.image_embeds).or(self.last_hidden_state).unwrap_or_default().data
     }
 }
 
@@ -68,6 +74,32 @@ impl Engine {
     pub async fn forward(&self, inputs: Inputs<'_>, abort: &Abort) -> Result<ModelOutput> {
         self.on_some_device(async |runner| runner.forward(inputs, abort).await).await
     }
+
+    /// What the model gives for an image: `pixels` as its image processor gives them, in the order of `dims`, which are
+    /// channels, height and width. `hidden_states`: those between the layers are wanted too.
+    ///
+    /// # Errors
+    /// `PIXEL_VALUES` where the model takes images of another size, or none; what the load or the device says.
+    pub async fn forward_image(
+        &self,
+        pixels: &[f32],
+        dims: &[usize],
+        hidden_states: bool,
+        abort: &Abort,
+    ) -> Result<ModelOutput> {
+        let no_images = || GenerationError::NoImages { class: self.class().to_owned() };
+        let image = self.shape().image.ok_or_else(no_images)?;
+        let features = image.unfold(pixels, dims)?;
+        let ids = vec![0; image.tokens()];
+        self.forward(Inputs { ids: &ids, features: &features, hidden_states, ..Inputs::default() }, abort).await
+    }
+}
+
+/// The row of the token that stands for a text.
+fn row_of_text(rows: Array, ids: &[u32], end: Option<u32>) -> Array {
+    let width = rows.dims.last().copied().unwrap_or_default();
+    let from = end.map_or(0, |end| end_of_text(ids, end)) * width;
+    Array { dims: vec![width], data: rows.data.get(from..from + width).unwrap_or_default().to_vec() }
 }
 
 /// What comes out of several runs, row after row.
@@ -118,13 +150,21 @@ impl Runner {
             let rows = (tensor.rows == Rows::All).then_some(ids.len());
             Array { dims: rows.into_iter().chain([tensor.width]).collect(), data }
         };
-        if hidden_states {
+        if hidden_states && !shape.bare_states {
             all.states.push(all.hidden.clone());
         }
-        let is_base = self.model.task() == Task::Base;
+        let task = self.model.task();
+        let logits = outputs.logits.map(|logits| array(logits, all.logits));
+        let (logits, text_embeds, image_embeds) = match task {
+            Task::TextProjection => (None, logits.map(|rows| row_of_text(rows, ids, shape.end_of_text)), None),
+            Task::VisionProjection => (None, None, logits),
+            _ => (logits, None, None),
+        };
         Ok(ModelOutput {
-            logits: outputs.logits.map(|logits| array(logits, all.logits)),
-            last_hidden_state: is_base.then(|| array(outputs.hidden, all.hidden)),
+            logits,
+            text_embeds,
+            image_embeds,
+            last_hidden_state: task.gives_hidden_state().then(|| array(outputs.hidden, all.hidden)),
             encoder_last_hidden_state: shape
                 .encoder
                 .is_some()
@@ -150,7 +190,7 @@ impl Runner {
         let mut wanted: Vec<(Tensor, &mut Vec<f32>)> = Vec::new();
         wanted.extend(outputs.logits.map(|logits| (logits, &mut all.logits)));
         wanted.extend(outputs.pooled.map(|pooled| (pooled, &mut all.pooled)));
-        if hidden || outputs.logits.is_none() {
+        if hidden || outputs.logits.is_none() || self.model.task().gives_hidden_state() {
             wanted.push((outputs.hidden, &mut all.hidden));
         }
         let rows = |tensor: Tensor| if tensor.rows == Rows::All { tokens } else { 1 };

@@ -55,6 +55,25 @@ pub enum GenerationError {
         /// Numbers of a row; 0: the model reads ids.
         width: usize,
     },
+    /// An image of another size than the model's.
+    #[error(
+        "pixel_values of an image are {numbers} numbers of shape {found:?}, and the model takes {expected:?}; \
+         does the image processor belong to this model?"
+    )]
+    ImageSize {
+        /// The shape given.
+        found: Vec<usize>,
+        /// How many numbers were given.
+        numbers: usize,
+        /// Channels, height and width of the model's images.
+        expected: [usize; 3],
+    },
+    /// An image for a model that reads tokens.
+    #[error("{class} reads input_ids and no pixel_values")]
+    NoImages {
+        /// The model's class.
+        class: String,
+    },
     /// An option's value makes no sense.
     #[error("{option} is {value}; {expected}")]
     Option {
@@ -99,6 +118,7 @@ impl GenerationError {
             | GenerationError::UnknownType { .. }
             | GenerationError::Types { .. }
             | GenerationError::Features { .. } => "INPUT_IDS",
+            GenerationError::ImageSize { .. } | GenerationError::NoImages { .. } => "PIXEL_VALUES",
             GenerationError::Option { .. } => "UNSUPPORTED_OPTION",
             GenerationError::TooLong { .. } => "CONTEXT_LENGTH",
             GenerationError::NoHead { .. } => "NO_HEAD",

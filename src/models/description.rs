@@ -1,6 +1,7 @@
 //! What sets a family's models apart, and what their checkpoints call the weights.
 
 use super::convolution::ConvolutionNames;
+use super::image::Patches;
 use crate::config::TransformerConfig;
 
 /// What sets a family's models apart.
@@ -40,6 +41,11 @@ pub struct Description {
     pub numbers_positions: bool,
     /// Whether the keys of attention have no bias where queries and values have one.
     pub bare_key: bool,
+    /// Whether the last of the hidden states that transformers gives is normed as the others are: not by the norm behind the
+    /// layers.
+    pub bare_states: bool,
+    /// What makes tokens of an image, where that is what it reads; it then has neither an embedding nor other positions.
+    pub patches: Option<Patches>,
     /// How many types of tokens there are; 0: none.
     pub token_types: usize,
     /// Whether checkpoints have the linear layers' weights as `[inputs, outputs]`; the head's never are.
@@ -91,6 +97,8 @@ impl Description {
             first_position: 0,
             numbers_positions: false,
             bare_key: false,
+            bare_states: false,
+            patches: None,
             token_types: 0,
             transposed: false,
             qkv_by_head: false,

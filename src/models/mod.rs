@@ -2,6 +2,7 @@
 
 mod bart;
 mod bert;
+pub mod clip;
 mod convolution;
 mod declare;
 mod description;
@@ -11,6 +12,7 @@ mod gemma3;
 mod gpt2;
 mod gpt_neox;
 mod head;
+pub mod image;
 mod llama;
 mod marian;
 mod mistral;
@@ -23,6 +25,7 @@ mod roberta;
 mod smollm3;
 mod stack;
 mod transformer;
+mod vit;
 mod whisper;
 mod xlm_roberta;
 
@@ -31,6 +34,7 @@ use crate::config::{ConfigError, ModelConfig, TransformerConfig};
 use crate::tensor::ops::{Ops, Tensor};
 use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{BlockSpec, WeightSpecs};
+use image::ImageShape;
 use transformer::Transformer;
 
 pub use convolution::windows;
@@ -38,9 +42,12 @@ pub use description::{Description, Names};
 pub use head::{Dense, Head, Logits};
 
 /// Every family that there is.
-const FAMILIES: [Family; 19] = [
+const FAMILIES: [Family; 23] = [
     bart::FAMILY,
     bert::FAMILY,
+    clip::FAMILY,
+    clip::TEXT_FAMILY,
+    clip::VISION_FAMILY,
     distilbert::FAMILY,
     gemma2::FAMILY,
     gemma3::FAMILY,
@@ -56,6 +63,7 @@ const FAMILIES: [Family; 19] = [
     qwen3::FAMILY,
     roberta::FAMILY,
     smollm3::FAMILY,
+    vit::FAMILY,
     whisper::FAMILY,
     xlm_roberta::FAMILY,
 ];
@@ -93,6 +101,9 @@ impl Family {
     /// What is wrong with the config; `UNSUPPORTED_MODEL_TYPE` where the family has no head for the task.
     pub fn build(&self, config: &ModelConfig, task: Task) -> Result<Box<dyn Model>> {
         self.class_name(config, task)?;
+        if let Some(tower) = clip::tower(config, task)? {
+            return Family::of(&tower)?.build(&tower, task);
+        }
         let description = (self.describe)(config)?;
         let head = (self.head)(config, &description.config, task)?;
         Ok(Box::new(Transformer::new(description, head, config, task)?))
@@ -134,11 +145,17 @@ pub enum Task {
     Seq2SeqLm,
     /// `AutoModelForSpeechSeq2Seq`: logits of the next token of a text that is written of sound.
     SpeechSeq2Seq,
+    /// `AutoModelForImageClassification`: a logit for each label.
+    ImageClassification,
+    /// `CLIPTextModelWithProjection`: a text's embedding, which those of images can be compared with.
+    TextProjection,
+    /// `CLIPVisionModelWithProjection`: an image's.
+    VisionProjection,
 }
 
 impl Task {
     /// Every task, by the name that the package has for it.
-    pub const ALL: [(&'static str, Task); 8] = [
+    pub const ALL: [(&'static str, Task); 11] = [
         ("base", Task::Base),
         ("causal-lm", Task::CausalLm),
         ("masked-lm", Task::MaskedLm),
@@ -147,6 +164,9 @@ impl Task {
         ("question-answering", Task::QuestionAnswering),
         ("seq2seq-lm", Task::Seq2SeqLm),
         ("speech-seq2seq", Task::SpeechSeq2Seq),
+        ("image-classification", Task::ImageClassification),
+        ("text-projection", Task::TextProjection),
+        ("vision-projection", Task::VisionProjection),
     ];
 
     /// The class by which a user loads a model for it.
@@ -160,12 +180,20 @@ impl Task {
             Task::QuestionAnswering => "AutoModelForQuestionAnswering",
             Task::Seq2SeqLm => "AutoModelForSeq2SeqLM",
             Task::SpeechSeq2Seq => "AutoModelForSpeechSeq2Seq",
+            Task::ImageClassification => "AutoModelForImageClassification",
+            Task::TextProjection => "CLIPTextModelWithProjection",
+            Task::VisionProjection => "CLIPVisionModelWithProjection",
         }
     }
 
     /// Whether a model for it writes texts, token by token.
     pub fn writes(self) -> bool {
         matches!(self, Task::CausalLm | Task::Seq2SeqLm | Task::SpeechSeq2Seq)
+    }
+
+    /// Whether the last hidden state comes out too, be there a head or not.
+    pub fn gives_hidden_state(self) -> bool {
+        matches!(self, Task::Base | Task::TextProjection | Task::VisionProjection)
     }
 }
 
@@ -176,6 +204,10 @@ pub struct ModelShape {
     pub vocab_size: usize,
     /// Numbers of a row that it reads for each token instead of an id; 0: it reads ids.
     pub features: usize,
+    /// The images that it reads, where its rows are those of an image; it has then as many tokens as an image has.
+    pub image: Option<ImageShape>,
+    /// The id of the token whose row is a text's, where a text has one row; see [`clip::end_of_text`].
+    pub end_of_text: Option<u32>,
     /// Types of tokens known; 0: the model has no types.
     pub token_types: usize,
     /// Elements of a row that comes out of the last block: logits, or a hidden state without a head.
@@ -188,6 +220,8 @@ pub struct ModelShape {
     pub angles: usize,
     /// Whether tokens attend to those before them alone. Where they don't, all of an input's run together.
     pub causal: bool,
+    /// Whether the last of its hidden states is what the last layer gives, rather than what the norm behind it makes of that.
+    pub bare_states: bool,
     /// The longest context the model was made for.
     pub max_position_embeddings: usize,
     /// Whether it gives tokens other positions than their places.

@@ -3,6 +3,7 @@
 
 use super::declare::{Declare, Modules, Norm};
 use super::description::{Description, Names};
+use super::image::PatchEmbedding;
 use crate::Result;
 use crate::config::{Activation, TransformerConfig};
 use crate::tensor::ops::{Attention, AttentionKind, Linear, Number, Ops, QkNorm, RmsNorm, Rotary, Tensor, WeightId};
@@ -85,6 +86,8 @@ pub(super) struct Stack {
     /// A table by positions, and which of its rows a token's is.
     positions: Option<(WeightId, Number)>,
     token_types: Option<WeightId>,
+    /// What makes rows of an image, where that is what it reads.
+    pub patches: Option<PatchEmbedding>,
     embedding_norm: Option<Norm>,
     layers: Vec<Layer>,
 }
@@ -105,7 +108,9 @@ impl Stack {
         let name = format!("{prefix}{}", names.embedding);
         let embedding_name = format!("{name}.weight");
         let init = Init::Normal { std, zero_row: description.padding_row };
+        let patches = description.patches.map(|patches| patches.declare(declare, prefix, config));
         let embedding = match place.embedding {
+            _ if patches.is_some() => None,
             Embedding::Own => Some(declare.table(&name, config.vocab_size, hidden, init)),
             Embedding::Shared(embedding) => Some(embedding),
             Embedding::None => None,
@@ -146,6 +151,7 @@ impl Stack {
             embedding_name,
             positions,
             token_types,
+            patches,
             embedding_norm,
             layers,
         }
@@ -193,14 +199,15 @@ impl Stack {
 
     /// Whether it has a table of positions.
     pub fn has_positions(&self) -> bool {
-        self.positions.is_some()
+        self.positions.is_some() || self.patches.is_some()
     }
 
     /// A row of each token that runs.
     pub fn embed(&self, ops: &mut dyn Ops) -> Result<Tensor> {
-        let x = match self.embedding {
-            Some(embedding) => ops.embed(embedding, self.hidden_size, self.embedding_scale)?,
-            None => ops.features(self.hidden_size)?,
+        let x = match (&self.patches, self.embedding) {
+            (Some(patches), _) => patches.embed(ops)?,
+            (None, Some(embedding)) => ops.embed(embedding, self.hidden_size, self.embedding_scale)?,
+            (None, None) => ops.features(self.hidden_size)?,
         };
         self.place(ops, x)
     }

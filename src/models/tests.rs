@@ -186,7 +186,7 @@ fn what_is_not_there_is_said_with_what_is() {
     let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
     let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
     assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
-    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, distilbert, gemma2, gemma3_text, gpt2, gpt_neox, llama, marian, mistral, modernbert, olmo2, phi3, qwen2, qwen3, roberta, smollm3, whisper, xlm-roberta";
+    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma2, gemma3_text, gpt2, gpt_neox, llama, marian, mistral, modernbert, olmo2, phi3, qwen2, qwen3, roberta, smollm3, vit, whisper, xlm-roberta";
     assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
     let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");
@@ -316,6 +316,15 @@ fn what_an_encoder_cant_be_is_said_by_its_key() {
             "`classifier_pooling` is \"max\", which is not supported. Supported: cls, mean",
         ),
         ("modernbert", Task::MaskedLm, json!({"classifier_activation": 1}), "expected a string"),
+        (
+            "vit",
+            Task::Base,
+            json!({"pooler_output_size": 5}),
+            "`pooler_output_size` is 5, which is not supported. Supported: hidden_size (768)",
+        ),
+        ("vit", Task::Base, json!({"pooler_act": "mish"}), "`pooler_act` is \"mish\", which is not supported"),
+        ("vit", Task::ImageClassification, json!({"patch_size": 225}), "expected at most the image's 224 × 224"),
+        ("clip_vision_model", Task::VisionProjection, json!({"projection_dim": 0}), "expected a positive integer"),
     ] {
         let mut config = json!({"model_type": model_type, "num_hidden_layers": 2});
         config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());

@@ -187,13 +187,16 @@ impl Model for Transformer {
         let Description { config, .. } = &self.description;
         ModelShape {
             vocab_size: config.vocab_size,
-            features: 0,
+            features: self.stack.patches.as_ref().map_or(0, |patches| patches.image.row()),
+            image: self.stack.patches.as_ref().map(|patches| patches.image),
+            end_of_text: config.special.eos.first().copied().filter(|_| self.task == Task::TextProjection),
             token_types: if self.stack.has_types() { self.description.token_types } else { 0 },
             output_size: self.head.logits.map_or(config.hidden_size, |logits| logits.outputs),
             kv_heads: config.num_key_value_heads,
             head_dim: config.head_dim,
             angles: self.ropes.iter().map(|rope| rope.inv_freq.len()).sum(),
             causal: self.description.causal,
+            bare_states: self.description.bare_states,
             max_position_embeddings: config.max_position_embeddings,
             numbers_positions: self.description.numbers_positions,
             positions: self.stack.has_positions().then(|| self.description.positions()),

@@ -9,6 +9,7 @@ pub mod layout;
 pub mod loader;
 pub mod plan;
 pub mod resolve;
+pub mod small;
 pub mod spec;
 pub mod store;
 mod upload;
@@ -80,6 +81,18 @@ pub enum WeightsError {
         /// By the config.
         shape: Vec<usize>,
     },
+    /// A tensor that is to be read by itself is as large as a weight.
+    #[error("{repo}: {tensor} has {bytes} bytes, and at most {most} are read without a model")]
+    NotSmall {
+        /// `org/name`
+        repo: String,
+        /// The tensor's name.
+        tensor: String,
+        /// Its size.
+        bytes: u64,
+        /// The largest that is read.
+        most: u64,
+    },
     /// A tensor's elements can't be computed with.
     #[error("{repo}: {tensor} has dtype {found}, which can't be cast to the floating types that weights are kept in")]
     Dtype {
@@ -122,6 +135,7 @@ impl WeightsError {
             WeightsError::Shape { .. } | WeightsError::Mismatched { .. } => "MISMATCHED_WEIGHT",
             WeightsError::Incompatible { .. } => "INCOMPATIBLE_KEYS",
             WeightsError::TooLarge { .. } => "CONFIG_INVALID",
+            WeightsError::NotSmall { .. } => "TOO_LARGE",
             WeightsError::Dtype { .. } => "UNSUPPORTED_DTYPE",
             WeightsError::Order { .. } => "UNSUPPORTED_ORDER",
             WeightsError::Failed { code, .. } => code,

@@ -3,10 +3,10 @@
 
     python -m venv /tmp/goldens && /tmp/goldens/bin/pip install -r tests/goldens/requirements.txt
     /tmp/goldens/bin/python tests/goldens/generate.py --models .cache/models [smollm2] [text]
-        [minilm] [gpt2_bin] [tiny] [encoders] [seq2seq] [families]
+        [minilm] [gpt2_bin] [tiny] [encoders] [seq2seq] [vision] [families]
 
-The models of tools/sample_model.py and tools/packaged_models.py must be in --models; `tiny`, `encoders`, `seq2seq`
-and `families` do without them. The scripts beside this one that it doesn't name each write the JSON of their own name, and run alone.
+The models of tools/sample_model.py and tools/packaged_models.py must be in --models; `tiny`, `encoders`, `seq2seq`,
+`vision` and `families` do without them. The scripts beside this one that it doesn't name each write the JSON of their own name, and run alone.
 """
 
 import argparse
@@ -24,7 +24,7 @@ MODELS = {
     "minilm": "sentence-transformers/all-MiniLM-L6-v2",
     "gpt2_bin": "layerline/microformer-gpt2",
 }
-PARTS = (*MODELS, "tiny", "encoders", "seq2seq", "families")
+PARTS = (*MODELS, "tiny", "encoders", "seq2seq", "vision", "families")
 
 
 def main():

@@ -2,34 +2,40 @@ import {
   AutoModel,
   type AutoModelClass,
   AutoModelForCausalLM,
+  AutoModelForImageClassification,
   AutoModelForMaskedLM,
   AutoModelForQuestionAnswering,
   AutoModelForSequenceClassification,
   AutoModelForTokenClassification,
 } from "../auto.js";
 import { LayerlineError } from "../errors.js";
+import { AutoImageProcessor } from "../image/image_processor.js";
 import { type PretrainedModelOptions, repo_options } from "../options.js";
 import { refuse_option } from "../refuse.js";
 import type { ModelSource } from "../source.js";
 import { AutoTokenizer } from "../tokenizer.js";
 import { FeatureExtractionPipeline } from "./feature_extraction.js";
 import { FillMaskPipeline } from "./fill_mask.js";
+import { ImageClassificationPipeline } from "./image_classification.js";
 import type { PipelineParts } from "./pipeline.js";
 import { QuestionAnsweringPipeline } from "./question_answering.js";
 import { TextClassificationPipeline } from "./text_classification.js";
 import { TextGenerationPipeline } from "./text_generation.js";
 import { TokenClassificationPipeline } from "./token_classification.js";
 import { ZeroShotClassificationPipeline } from "./zero_shot_classification.js";
+import { ZeroShotImageClassificationPipeline } from "./zero_shot_image_classification.js";
 
 /** What each task's pipeline is. */
 export interface Pipelines {
   "feature-extraction": FeatureExtractionPipeline;
   "fill-mask": FillMaskPipeline;
+  "image-classification": ImageClassificationPipeline;
   "question-answering": QuestionAnsweringPipeline;
   "text-classification": TextClassificationPipeline;
   "text-generation": TextGenerationPipeline;
   "token-classification": TokenClassificationPipeline;
   "zero-shot-classification": ZeroShotClassificationPipeline;
+  "zero-shot-image-classification": ZeroShotImageClassificationPipeline;
 }
 
 /** Other names of tasks. */
@@ -75,11 +81,17 @@ function opens<Output, P>(model: AutoModelClass<Output>, Made: new (parts: Pipel
 const TASKS: { [T in keyof Pipelines]: Open<Pipelines[T]> } = {
   "feature-extraction": opens(AutoModel, FeatureExtractionPipeline),
   "fill-mask": opens(AutoModelForMaskedLM, FillMaskPipeline),
+  "image-classification": async (task, source, options) => {
+    const processor = await AutoImageProcessor.from_pretrained(source, repo_options(options));
+    const model = await AutoModelForImageClassification.from_pretrained(source, options);
+    return new ImageClassificationPipeline({ task, model, processor });
+  },
   "question-answering": opens(AutoModelForQuestionAnswering, QuestionAnsweringPipeline),
   "text-classification": opens(AutoModelForSequenceClassification, TextClassificationPipeline),
   "text-generation": opens(AutoModelForCausalLM, TextGenerationPipeline),
   "token-classification": opens(AutoModelForTokenClassification, TokenClassificationPipeline),
   "zero-shot-classification": opens(AutoModelForSequenceClassification, ZeroShotClassificationPipeline),
+  "zero-shot-image-classification": ZeroShotImageClassificationPipeline.load,
 };
 
 /**

@@ -54,7 +54,7 @@ export class TextClassificationPipeline extends Pipeline<SequenceClassifierOutpu
 }
 
 /** What a model's logits mean. */
-function scores_of(config: PretrainedConfig): (logits: Float32Array) => number[] {
+export function scores_of(config: PretrainedConfig): (logits: Float32Array) => number[] {
   const { problem_type } = config;
   if (problem_type === "regression") return (logits) => [...logits];
   // A single class has nothing to be compared with.

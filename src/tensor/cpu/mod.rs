@@ -12,6 +12,7 @@ mod product;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use decode::decode;
 pub use executor::{Executor, Running};
 pub use matrix::{Incoming, Matrix, Storage};
 pub use memory::Memory;

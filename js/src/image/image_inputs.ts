@@ -1,0 +1,77 @@
+import type { EngineImage, EngineOutput } from "../engine.js";
+import { LayerlineError } from "../errors.js";
+import type { GridLike } from "../grid.js";
+import type { Batch } from "../inputs.js";
+import { check_keys } from "../options.js";
+import { refuse_option } from "../refuse.js";
+import { Tensor } from "../tensor.js";
+
+/** The arguments of a forward pass of a model that reads images. */
+export interface ImageInputs {
+  /** Images as their processor gives them: float32, `[batch, channels, height, width]`. */
+  pixel_values: Tensor<"float32">;
+  /** Also give `hidden_states`. Default false. */
+  output_hidden_states?: boolean | null;
+  /** Also give `loss`: a class an image, or numbers where the config's `problem_type` is another. */
+  labels?: GridLike | null;
+  signal?: AbortSignal | null;
+}
+
+const KEYS = [
+  "pixel_values",
+  "output_hidden_states",
+  "labels",
+  "signal",
+] as const satisfies readonly (keyof ImageInputs)[];
+
+const NEUTRAL = { return_dict: [true], output_attentions: [false], interpolate_pos_encoding: [false] };
+
+const REFUSED = {
+  input_ids: "This model reads images; give pixel_values.",
+  bool_masked_pos: "Every patch is read; leave it out.",
+  interpolate_pos_encoding: "Images must have the size of the config's image_size, as its processor makes them.",
+  output_attentions: "Attention weights are never stored; leave it out.",
+  return_dict: "Outputs are objects; leave it out.",
+};
+
+/** They, checked. */
+export interface CheckedImages {
+  images: EngineImage[];
+  output_hidden_states: boolean;
+  signal: AbortSignal | undefined;
+}
+
+/** @throws {LayerlineError} PIXEL_VALUES where they are no batch of images */
+export function check_image_inputs(inputs: ImageInputs): CheckedImages {
+  check_keys(inputs, KEYS, NEUTRAL, REFUSED);
+  const { pixel_values, output_hidden_states } = inputs;
+  if (output_hidden_states != null && typeof output_hidden_states !== "boolean") {
+    refuse_option("output_hidden_states", output_hidden_states, "It must be a boolean.");
+  }
+  const is_batch =
+    pixel_values instanceof Tensor &&
+    pixel_values.type === "float32" &&
+    pixel_values.dims.length === 4 &&
+    pixel_values.size > 0;
+  if (!is_batch) {
+    throw new LayerlineError(
+      "PIXEL_VALUES",
+      "pixel_values must be a float32 tensor of shape [batch, channels, height, width], as an image processor gives it.",
+    );
+  }
+  const [count = 0, ...dims] = pixel_values.dims;
+  const images = Array.from({ length: count }, (_, i) => ({ dims, data: pixel_values.at(i).data }));
+  return { images, output_hidden_states: output_hidden_states ?? false, signal: inputs.signal ?? undefined };
+}
+
+/** As many images as a batch of texts, each of which is as many tokens as the model made of an image. */
+export function image_batch(count: number, outputs: readonly EngineOutput[] = []): Batch {
+  const [first = {}] = outputs;
+  const rows = first.last_hidden_state ?? first["hidden_states.0"];
+  const [tokens = 0] = rows?.dims ?? [];
+  const ids = new Uint32Array(tokens);
+  return {
+    length: tokens,
+    sequences: Array.from({ length: count }, () => ({ given: ids, start: 0, end: tokens, ids })),
+  };
+}
