@@ -179,7 +179,7 @@ test("a pipeline answers as its task, its texts and its options say", () => {
     expectTypeOf((await open("fill-mask", "a/b"))("x")).resolves.toEqualTypeOf<FillMaskSingle[]>();
 
     // @ts-expect-error: there is no such task
-    await open("translation", "a/b");
+    await open("conversational", "a/b");
     // @ts-expect-error: there are no default models
     await open("fill-mask");
     // @ts-expect-error: there is no such option
