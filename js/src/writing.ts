@@ -27,12 +27,15 @@ export interface Writing {
 }
 
 /** The id with which a decoder's text begins. */
-export function decoder_start(configs: Configs, { decoder_start_token_id }: DecoderChoices = {}): number {
-  const { config, generation_config } = configs;
+export function decoder_start(
+  { config, generation_config }: Configs,
+  { decoder_start_token_id, bos_token_id }: DecoderChoices & Pick<GenerateOptions, "bos_token_id"> = {},
+): number {
   const id =
     decoder_start_token_id ??
     generation_config.decoder_start_token_id ??
     config.decoder_start_token_id ??
+    bos_token_id ??
     generation_config.bos_token_id ??
     config.bos_token_id;
   if (typeof id === "number") return id;
@@ -50,7 +53,8 @@ export function writings_of(
   const own = own_options(configs);
   const first = choices.forced_bos_token_id ?? own.forced_bos_token_id;
   const [last] = [choices.forced_eos_token_id ?? own.forced_eos_token_id ?? []].flat().sort((a, b) => a - b);
-  return prompts_of(inputs, choices, configs, count).map((prompt, row) => {
+  const start = () => decoder_start(configs, { ...options, ...choices });
+  return prompts_of(inputs, start, configs, count).map((prompt, row) => {
     const { max_new_tokens, min_new_tokens, max_length, min_length, ...engine } = options;
     const length = (total: unknown, more: unknown) =>
       typeof more === "number" ? prompt.length + more : typeof total === "number" ? total : undefined;
@@ -63,7 +67,7 @@ export function writings_of(
     const least = length(min_length, min_new_tokens) ?? length(own.min_length, own.min_new_tokens);
     return {
       prompt,
-      // As transformers has it, a longer beginning forces its own.
+      // It is forced right after the start alone, as in transformers.
       first: typeof first === "number" && prompt.length === 1 ? first : undefined,
       last,
       max_length: most,
@@ -77,9 +81,13 @@ export function writings_of(
   });
 }
 
-function prompts_of(inputs: GenerateInputs, choices: DecoderChoices, configs: Configs, count: number): number[][] {
-  const { decoder_input_ids } = inputs;
-  if (decoder_input_ids == null) return Array.from({ length: count }, () => [decoder_start(configs, choices)]);
+function prompts_of(
+  { decoder_input_ids }: GenerateInputs,
+  start: () => number,
+  { config }: Configs,
+  count: number,
+): number[][] {
+  if (decoder_input_ids == null) return Array.from({ length: count }, () => [start()]);
   const given = batch_of(decoder_input_ids, undefined, undefined, "decoder_").sequences.map(({ ids }) => [...ids]);
   if (given.length !== count) {
     throw new LayerlineError(
@@ -88,9 +96,9 @@ function prompts_of(inputs: GenerateInputs, choices: DecoderChoices, configs: Co
     );
   }
   // Whisper's beginnings are whole ones.
-  if (configs.config.model_type === "whisper") return given;
-  const start = decoder_start(configs, choices);
-  return given.some(([id]) => id === start) ? given : given.map((ids) => [start, ...ids]);
+  if (config.model_type === "whisper") return given;
+  const first = start();
+  return given.some(([id]) => id === first) ? given : given.map((ids) => [first, ...ids]);
 }
 
 /** Writes a text: the forced ids are told of as the engine's own. */

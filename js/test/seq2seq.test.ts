@@ -152,6 +152,7 @@ describe("generate", () => {
     expect(await starts({ decoder_start_token_id: 1 }, { decoder_start_token_id: 2 })).toEqual([[2n, 100n]]);
     expect(await starts({ decoder_start_token_id: 1 }, { bos_token_id: 2 })).toEqual([[1n, 100n]]);
     expect(await starts({ bos_token_id: 3 }, {})).toEqual([[3n, 100n]]);
+    expect(await starts({ bos_token_id: 3 }, {}, { bos_token_id: 4 })).toEqual([[4n, 100n]]);
     expect(await starts({ bos_token_id: 3 }, {}, { decoder_start_token_id: 4 })).toEqual([[4n, 100n]]);
     expect(await starts({ bos_token_id: 3 }, {}, { generation_config: { decoder_start_token_id: 4 } })).toEqual([
       [4n, 100n],
