@@ -38,7 +38,7 @@ export interface GenerationOptions {
 export interface GenerateInputs extends GenerationOptions {
   /** Token ids of one prompt or of several, `[n]` or `[batch, n]`. */
   input_ids?: IdsLike | null;
-  /** transformers.js' other name of `input_ids`. */
+  /** transformers.js' other name of `input_ids`, or of `input_features`. */
   inputs?: IdsLike | null;
   /** Zeros where a row of `input_ids` has padding; else ones. Without it, `pad_token_id` at either end is padding. */
   attention_mask?: IdsLike | null;

@@ -1,10 +1,10 @@
-import type { Backend, GenerateOptions } from "./backend.js";
+import type { Backend } from "./backend.js";
 import { Callable } from "./callable.js";
 import { type GenerationConfig, type PretrainedConfig, parse_config } from "./config.js";
 import type { Device, EngineOutput, LayerInfo, ModelStats, Task } from "./engine.js";
 import { aborted, LayerlineError } from "./errors.js";
-import { beams_warning, filler, prompts_of, row_options } from "./generation.js";
-import { check_generation_options, type GenerateInputs, stopping } from "./generation_options.js";
+import { beams_warning, filler } from "./generation.js";
+import { check_generation_options, type GenerateInputs } from "./generation_options.js";
 import type { GridLike } from "./grid.js";
 import { check_image_inputs, type ImageInputs, image_batch } from "./image/image_inputs.js";
 import { ids_tensor } from "./inputs.js";
@@ -14,9 +14,9 @@ import { check_model_inputs, type ModelInputs } from "./model_inputs.js";
 import { type CausalLMOutput, model_output, seq2seq_output, type WithHiddenStates, type WithLoss } from "./outputs.js";
 import { padding_warning } from "./padding.js";
 import { refuse_option } from "./refuse.js";
-import { check_seq2seq_inputs, type SpeechInputs, sound_of, texts_of } from "./seq2seq_inputs.js";
+import { continuing_runs, text_of, writing_runs } from "./runs.js";
+import { check_seq2seq_inputs, type SpeechInputs } from "./seq2seq_inputs.js";
 import { Tensor } from "./tensor.js";
-import { write, writings_of } from "./writing.js";
 
 /** What a forward pass gives: `Output`, hidden states where they were asked for, and a loss where there are labels. */
 export type ForwardOutput<Output, Hidden, Labels> = Output &
@@ -27,12 +27,6 @@ type ForwardInputs<Hidden, Labels> = (ModelInputs | ImageInputs | SpeechInputs) 
     | { labels?: Labels }
     | { start_positions?: Labels }
   );
-
-/** A prompt, and what makes the ids that follow it. */
-interface TextRun {
-  given: ArrayLike<number>;
-  run: (on_token: (id: number) => boolean) => Promise<unknown>;
-}
 
 // The call signature of PreTrainedModel; see Callable.
 export interface PreTrainedModel<Output = CausalLMOutput> {
@@ -181,72 +175,19 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     const options = check_generation_options(inputs, kind);
     this.#warn_once(beams_warning(inputs, this));
     const signal = inputs.signal ?? undefined;
-    const runs = this.#has_encoder
-      ? this.#writing_runs(inputs, options, signal)
-      : this.#continuing_runs(inputs, options, signal);
+    const call = { backend: this.#backend, inputs, options, configs: this, signal };
+    const { runs, warning } = kind === "text" ? continuing_runs(call) : writing_runs(call, kind);
+    this.#warn_once(warning);
     if (inputs.streamer != null && runs.length > 1) {
       refuse_option("streamer", inputs.streamer, `A streamer takes one text, not ${runs.length}.`);
     }
     const texts = await this.#in_turn(signal, async () => {
       const done: number[][] = [];
-      for (const run of runs) done.push(await this.#text_of(run, inputs));
+      for (const run of runs) done.push(await text_of(run, inputs));
       return done;
     });
     inputs.streamer?.end();
     return ids_tensor(texts, filler(options, this));
-  }
-
-  #continuing_runs(inputs: GenerateInputs, options: GenerateOptions, signal: AbortSignal | undefined): TextRun[] {
-    const { batch, warning } = prompts_of(inputs, options, this);
-    this.#warn_once(warning);
-    return batch.sequences.map((sequence, row) => {
-      const own = row_options(options, this.generation_config, sequence, row);
-      const run: TextRun["run"] = (on_token) => this.#backend.generate(sequence.ids, own, on_token, signal);
-      return { given: sequence.given, run };
-    });
-  }
-
-  #writing_runs(inputs: GenerateInputs, options: GenerateOptions, signal: AbortSignal | undefined): TextRun[] {
-    const { rows } = this.#reads_sound ? sound_of(inputs, this.config) : this.#texts_to_read(inputs, options);
-    const writings = writings_of(inputs, options, this, rows.length);
-    return rows.map(({ ids, ...read }, row) => {
-      const writing = writings[row] as (typeof writings)[number];
-      const generate: Parameters<typeof write>[1] = (decoder_input_ids, own, on_token) =>
-        this.#backend.generate(ids, { ...own, ...read, decoder_input_ids }, on_token, signal);
-      return { given: writing.prompt, run: (on_token) => write(writing, generate, on_token) };
-    });
-  }
-
-  #texts_to_read(inputs: GenerateInputs, options: GenerateOptions): ReturnType<typeof texts_of> {
-    const { batch, warning } = prompts_of(inputs, options, this, true);
-    this.#warn_once(warning);
-    return texts_of(batch);
-  }
-
-  /** One prompt and its new ids. */
-  async #text_of({ given, run }: TextRun, { streamer, stopping_criteria }: GenerateInputs): Promise<number[]> {
-    const stops_here = stopping(stopping_criteria);
-    const output = Array.from(given);
-    let stopped = false;
-    let thrown: { error: unknown } | undefined;
-    const on_token = (id: number): boolean => {
-      // Ids that a worker made before it heard of the stop are not part of the output.
-      if (stopped) return false;
-      output.push(id);
-      try {
-        streamer?.put([[BigInt(id)]]);
-        stopped = stops_here?.(output.slice()) ?? false;
-      } catch (error) {
-        thrown = { error };
-        stopped = true;
-      }
-      return !stopped;
-    };
-    streamer?.put([Array.from(given, BigInt)]);
-    await run(on_token);
-    // What the page's own code threw is the page's own error.
-    if (thrown) throw thrown.error;
-    return output;
   }
 
   /** Resolves when every weight is on its device. */

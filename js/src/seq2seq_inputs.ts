@@ -57,7 +57,9 @@ export function check_seq2seq_inputs(
   if (inputs.output_hidden_states != null && inputs.output_hidden_states !== false) {
     refuse_option("output_hidden_states", true, "An encoder-decoder gives only what its encoder's last layer does.");
   }
-  const sources = reads_sound ? sound_of(inputs as SpeechInputs, config) : texts_of(read_texts(inputs as ModelInputs));
+  const sources = reads_sound
+    ? sound_of((inputs as SpeechInputs).input_features, config)
+    : texts_of(read_texts(inputs as ModelInputs));
   const { decoder_input_ids, decoder_attention_mask, labels } = inputs;
   if (decoder_input_ids == null && labels == null) {
     throw new LayerlineError("INPUT_IDS", "An encoder-decoder needs decoder_input_ids, or labels, beside its inputs.");
@@ -83,30 +85,32 @@ export function texts_of(batch: Batch): Sources {
 }
 
 /** @throws {LayerlineError} INPUT_FEATURES where they are no spectrograms as the model reads them */
-export function sound_of(
-  { input_features }: { input_features?: SpeechInputs["input_features"] | null },
-  config: PretrainedConfig,
-): Sources {
+export function sound_of(input_features: unknown, config: PretrainedConfig): Sources {
   const { num_mel_bins: mels, max_source_positions: positions } = config;
   const frames = typeof positions === "number" ? 2 * positions : undefined;
+  const features = input_features instanceof Tensor && is_float32(input_features) ? input_features : undefined;
   const fits =
-    input_features instanceof Tensor &&
-    input_features.type === "float32" &&
-    input_features.dims.length === 3 &&
-    input_features.size > 0 &&
-    input_features.dims[1] === (mels ?? input_features.dims[1]) &&
-    input_features.dims[2] === (frames ?? input_features.dims[2]);
+    features !== undefined &&
+    features.dims.length === 3 &&
+    features.size > 0 &&
+    features.dims[1] === (mels ?? features.dims[1]) &&
+    features.dims[2] === (frames ?? features.dims[2]);
   if (!fits) {
     throw new LayerlineError(
       "INPUT_FEATURES",
       `input_features must be a float32 tensor of shape [batch, ${mels ?? "mels"}, ${frames ?? "frames"}].`,
     );
   }
-  const rows = Array.from({ length: input_features.dims[0] ?? 0 }, (_, row) => ({
+  const rows = Array.from({ length: features.dims[0] ?? 0 }, (_, row) => ({
     ids: new Uint32Array(),
-    input_features: input_features.at(row).data,
+    // A copy: what goes to a worker is the whole memory that a view is of.
+    input_features: features.at(row).data.slice(),
   }));
   return { batch: undefined, rows };
+}
+
+function is_float32(tensor: Tensor): tensor is Tensor<"float32"> {
+  return tensor.type === "float32";
 }
 
 /** Labels as what the decoder is given to foretell them: each is what should follow the one before. */

@@ -173,6 +173,9 @@ describe("generate", () => {
     const input_features = new Tensor("float32", [1, 2], [1, 1, 2]);
     const written = await whisper.model.generate({ input_features, decoder_input_ids: [7], max_new_tokens: 1 });
     expect(written.tolist()).toEqual([[7n, 100n]]);
+    const by_other_name = await whisper.model.generate({ inputs: input_features, max_new_tokens: 1 });
+    expect(by_other_name.tolist()).toEqual([[1n, 100n]]);
+    expect(whisper.calls[1]?.options).toMatchObject({ input_features: Float32Array.of(1, 2) });
   });
 
   test("lengths are the decoder's; texts that are read lose their padding", async () => {
