@@ -90,7 +90,6 @@ function padding_id(options: GenerateOptions, { config, generation_config }: Con
   return options.pad_token_id ?? pad_token_id(generation_config) ?? pad_token_id(config);
 }
 
-/** The ids that end a text. */
-export function eos_ids(options: GenerateOptions, { config, generation_config }: Configs): readonly number[] {
+function eos_ids(options: GenerateOptions, { config, generation_config }: Configs): readonly number[] {
   return [options.eos_token_id ?? generation_config.eos_token_id ?? config.eos_token_id ?? []].flat();
 }

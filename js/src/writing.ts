@@ -2,7 +2,7 @@
 
 import type { GenerateOptions } from "./backend.js";
 import { LayerlineError } from "./errors.js";
-import { type Configs, eos_ids, own_options } from "./generation.js";
+import { type Configs, own_options } from "./generation.js";
 import { check_decoder_options, type DecoderChoices, type GenerateInputs } from "./generation_options.js";
 import { batch_of } from "./inputs.js";
 import { refuse_option } from "./refuse.js";
@@ -71,7 +71,7 @@ export function writings_of(
       first: typeof first === "number" && prompt.length === 1 ? first : undefined,
       last,
       max_length: most,
-      eos: eos_ids(options, configs),
+      eos: [options.eos_token_id ?? own.eos_token_id ?? []].flat(),
       options: {
         ...engine,
         ...(engine.seed !== undefined && { seed: engine.seed + row }),
