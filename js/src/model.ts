@@ -64,7 +64,10 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     this.hf_device_map = hf_device_map;
   }
 
-  /** What a forward pass takes, as transformers' tokenizers name it: with `token_type_ids` or without; `pixel_values`; `input_features`. */
+  /**
+   * What a forward pass takes, by transformers' names: `input_ids` with `token_type_ids` or without, `pixel_values` or
+   * `input_features`; and `decoder_input_ids`.
+   */
   get input_names(): readonly string[] {
     return this.#backend.facts.input_names;
   }

@@ -15,7 +15,7 @@ before(async () => {
 });
 after(() => hub.close());
 
-/** Outputs and greedy ids of each input alone; those of two texts of different lengths at once; with a forced beginning and end. */
+/** Of each input alone outputs and greedy ids, with forced ids at both ends too; and the ids of all texts at once. */
 async function run(layerline, { id, endpoint, cls, inputs, start }) {
   const model = await layerline[cls].from_pretrained(id, { endpoint });
   const read = ({ input_ids, input_features }) =>
