@@ -82,7 +82,7 @@ extern "C" {
     fn abort(this: &Writable) -> Result<Promise, JsValue>;
 }
 
-/// Bytes that are written at a time: each write costs about as much as copying 2 MB.
+/// Bytes that are written at a time: in pieces of 64 kB a gigabyte takes up to 0.6 s more.
 const PIECE: u32 = 2 << 20;
 
 fn failed(error: JsValue) -> StorageError {
