@@ -422,7 +422,7 @@ fn a_segment_whose_request_fails_leaves_nothing() {
     assert_eq!(blobs(&*storage, "").len(), kept.len() + 1);
     hub.asked();
     assert!(read_range(&hub.pinned(&storage), 0..300_000).unwrap() == file);
-    assert_eq!(hub.asked(), [String::new(); 0]);
+    assert!(hub.asked().is_empty());
 }
 
 #[test]
