@@ -1,5 +1,6 @@
-// y = softmax(q·Kᵀ * scale)·V over the cache. CAUSAL: of the keys up to the token's own, of the last `window` of them where
-// that is less; else of all keys, of those at most `window` away where that is less.
+// y = softmax(q·Kᵀ * scale)·V over the cache. KIND 0: of the keys up to the token's own, of the last `window` of them where
+// that is less; 1: of all tokens' keys, of those at most `window` away where that is less; 2: of the keys of what an encoder
+// has read.
 //
 // A workgroup takes four query rows that read the same keys and values: neighbouring tokens, and the query heads that
 // share a key head. The four are the lanes of a vec4, so that the cache is read once for all of them. Keys are taken
@@ -75,7 +76,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     // A row's keys: from its floor up to its count, both growing with the token.
     var ends = token + step.position + 1u;
     var floors = max(ends, vec4<u32>(params.window)) - params.window;
-    if !CAUSAL {
+    if KIND == 2u {
+        floors = vec4<u32>();
+        ends = vec4<u32>(step.memory);
+    }
+    if KIND == 1u {
         // A window on either side, and the token's own key.
         floors = max(token, vec4<u32>(params.window)) - params.window;
         ends += min(vec4<u32>(params.window), step.tokens - 1u - token);

@@ -1,5 +1,5 @@
 // x[token] = table[ids[token]] * scale. Where the table is split over several buffers, each part writes the tokens it holds.
-// POSITIONS: rows are those of the tokens' positions. ADD: they are added to x.
+// POSITIONS: rows are those of the tokens' positions, counted from FIRST on. ADD: they are added to x.
 
 struct Params {
     rows: u32,      // rows of this part
@@ -21,7 +21,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if k >= params.quads || token >= step.tokens {
         return;
     }
-    var row = step.position + token - params.first;
+    var row = FIRST + step.position + token - params.first;
     if !POSITIONS {
         row = ids[token] - params.first;
     }

@@ -1,4 +1,4 @@
-// y, one row, is x's first row; with MEAN the mean of all its rows.
+// y, one row, is x's first row; with LAST its last one, with MEAN the mean of all.
 
 struct Params {
     quads: u32,     // a row in quads
@@ -15,7 +15,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if k >= params.quads {
         return;
     }
-    var v = x[k];
+    var v = x[select(0u, step.tokens - 1u, LAST) * params.quads + k];
     if MEAN {
         for (var row = 1u; row < step.tokens; row++) {
             v += x[row * params.quads + k];

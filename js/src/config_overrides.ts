@@ -73,6 +73,22 @@ export interface ConfigOverrides {
   classifier_bias?: boolean;
   classifier_activation?: string;
   decoder_bias?: boolean;
+  d_model?: number;
+  encoder_layers?: number;
+  decoder_layers?: number;
+  encoder_attention_heads?: number;
+  decoder_attention_heads?: number;
+  encoder_ffn_dim?: number;
+  decoder_ffn_dim?: number;
+  decoder_vocab_size?: number;
+  max_source_positions?: number;
+  max_target_positions?: number;
+  num_mel_bins?: number;
+  init_std?: number;
+  decoder_start_token_id?: number;
+  forced_eos_token_id?: number | number[] | null;
+  scale_embedding?: boolean;
+  share_encoder_decoder_embeddings?: boolean;
   image_size?: number | [height: number, width: number];
   patch_size?: number | [height: number, width: number];
   num_channels?: number;
@@ -159,6 +175,22 @@ export const OVERRIDES: Record<keyof ConfigOverrides, true> = {
   classifier_bias: true,
   classifier_activation: true,
   decoder_bias: true,
+  d_model: true,
+  encoder_layers: true,
+  decoder_layers: true,
+  encoder_attention_heads: true,
+  decoder_attention_heads: true,
+  encoder_ffn_dim: true,
+  decoder_ffn_dim: true,
+  decoder_vocab_size: true,
+  max_source_positions: true,
+  max_target_positions: true,
+  num_mel_bins: true,
+  init_std: true,
+  decoder_start_token_id: true,
+  forced_eos_token_id: true,
+  scale_embedding: true,
+  share_encoder_decoder_embeddings: true,
   image_size: true,
   patch_size: true,
   num_channels: true,

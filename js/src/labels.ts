@@ -1,19 +1,16 @@
 import type { PretrainedConfig } from "./config.js";
 
-/** How many classes a model tells apart. */
-export function num_labels(config: PretrainedConfig): number {
-  const { num_labels, id2label } = config;
-  if (typeof num_labels === "number") return num_labels;
-  return is_object(id2label) ? Object.keys(id2label).length : 2;
+/** How many classes a model tells apart: those that have names, else as many as the config says. */
+export function num_labels({ num_labels, id2label }: PretrainedConfig): number {
+  const named = is_object(id2label) ? Object.keys(id2label).length : 0;
+  if (named > 0) return named;
+  return typeof num_labels === "number" ? num_labels : 2;
 }
 
 /** The names of a model's classes, by number. */
 export function labels_of(config: PretrainedConfig): string[] {
   const names = is_object(config.id2label) ? config.id2label : {};
-  const named = Object.keys(names).length === num_labels(config);
-  return Array.from({ length: num_labels(config) }, (_, i) =>
-    named ? String(names[i] ?? `LABEL_${i}`) : `LABEL_${i}`,
-  );
+  return Array.from({ length: num_labels(config) }, (_, i) => String(names[i] ?? `LABEL_${i}`));
 }
 
 function is_object(value: unknown): value is Record<string, unknown> {

@@ -13,11 +13,11 @@ use super::options::Options;
 use super::source;
 use crate::checkpoint::Catalog;
 use crate::config::ModelConfig;
-use crate::engine::{Array as EngineArray, Engine, Inputs, ModelOutput};
+use crate::engine::{Array as EngineArray, Engine, Inputs, ModelOutput, Source};
 use crate::generation::{GenerateOptions, GenerationError, check_types};
 use crate::hub::Traffic;
 use crate::hub::cache::CacheStats;
-use crate::models::Task;
+use crate::models::{Task, windows};
 use crate::placement::Device;
 use crate::tensor::cpu;
 use crate::weights::store::State;
@@ -215,25 +215,31 @@ impl Model {
         if shape.image.is_some() {
             return Ok(Array::of1(&"pixel_values".into()));
         }
-        let types = shape.token_types > 1;
-        let names = ["input_ids", "attention_mask"].into_iter().chain(types.then_some("token_type_ids"));
+        let encoder = shape.encoder.as_ref();
+        let reads = match encoder.is_some_and(|encoder| encoder.features > 0) {
+            true => &["input_features"][..],
+            false => &["input_ids", "attention_mask"],
+        };
+        let types = (shape.token_types > 1).then_some(&"token_type_ids");
+        let names = reads.iter().chain(types).chain(encoder.map(|_| &"decoder_input_ids")).copied();
         Ok(names.map(JsValue::from).collect())
     }
 
     /// What the model gives for one text, or one image, as `{ name: { dims, data } }`; see [`ModelOutput`] for names and shapes, hidden
     /// states being `hidden_states.0` and so on.
     ///
-    /// Options: `pixel_values`, an image as `{ dims, data }`, and the ids are none then; `token_type_ids`; `output_hidden_states`; `all_logits`, without which a causal language model gives those of
+    /// Options: `pixel_values`, an image as `{ dims, data }`, and the ids are none then; `token_type_ids`; of a model that reads
+    /// with an encoder `decoder_input_ids`, and `input_features` where it reads sound, `[mels][frames]`;
+    /// `output_hidden_states`; `all_logits`, without which a causal language model gives those of
     /// the last token alone, `[1, vocab_size]`; `signal`.
     pub async fn forward(&self, input_ids: &[u32], options: JsForwardOptions) -> Result<Object, JsValue> {
         let engine = self.engine()?;
         let options = Options::new("forward", &options);
         let all = options.flag("all_logits")?.unwrap_or(true);
         let hidden_states = options.flag("output_hidden_states")?.unwrap_or(false);
-        let types = options
-            .get("token_type_ids")?
-            .map(|types| types.dyn_into::<Uint32Array>().map_err(|_| options.wrong("token_type_ids", "a Uint32Array")));
-        let types = types.transpose()?.map(|types| types.to_vec()).unwrap_or_default();
+        let types = ids(&options, "token_type_ids")?.unwrap_or_default();
+        let features = features(&engine, &options)?;
+        let decoder_ids = ids(&options, "decoder_input_ids")?.unwrap_or_default();
         let abort = options.abort()?;
         if let Some(image) = options.get("pixel_values")? {
             let (pixels, dims) = image_of(&image).ok_or_else(|| options.wrong("pixel_values", "{ dims, data }"))?;
@@ -247,18 +253,26 @@ impl Model {
                 ModelOutput { logits: Some(EngineArray { dims: vec![1, data.len()], data }), ..Default::default() }
             }
             false => {
-                let inputs = Inputs { ids: input_ids, types: &types, hidden_states, ..Inputs::default() };
+                let (ids, types, features, decoder_ids) = (input_ids, &*types, &*features, &*decoder_ids);
+                let inputs = Inputs { ids, types, features, decoder_ids, hidden_states };
                 engine.forward(inputs, &abort).await.map_err(thrown)?
             }
         };
         outputs(output)
     }
 
-    /// Prompt and new ids.
+    /// Prompt and new ids. A model that reads with an encoder reads `input_ids`, or the option `input_features`, and its prompt
+    /// is the option `decoder_input_ids`.
     pub async fn generate(&self, input_ids: &[u32], options: JsGenerateOptions) -> Result<Uint32Array, JsValue> {
         let engine = self.engine()?;
         let call = Options::new("generate", &options);
         let (abort, on_token) = (call.abort()?, call.function("on_token")?);
+        let features = features(&engine, &call)?;
+        let decoder_ids = ids(&call, "decoder_input_ids")?.unwrap_or_default();
+        let (source, prompt) = match engine.shape().encoder {
+            Some(_) => (Source { ids: input_ids, features: &features }, decoder_ids.as_slice()),
+            None => (Source::default(), input_ids),
+        };
         let options = generate_options(&options)?;
         let mut thrown_by_callback = None;
         let mut tell = |id: u32| match &on_token {
@@ -271,11 +285,11 @@ impl Model {
                 }
             },
         };
-        let new = engine.generate(input_ids, &options, &mut tell, &abort).await.map_err(thrown)?;
+        let new = engine.generate_from(source, prompt, &options, &mut tell, &abort).await.map_err(thrown)?;
         if let Some(error) = thrown_by_callback {
             return Err(error);
         }
-        Ok(Uint32Array::from([input_ids, &new].concat().as_slice()))
+        Ok(Uint32Array::from([prompt, &new].concat().as_slice()))
     }
 
     /// Stops loading and gives the device's memory back. Later calls throw `DISPOSED`.
@@ -284,6 +298,24 @@ impl Model {
             engine.dispose();
         }
     }
+}
+
+/// An option that is a list of ids.
+fn ids(options: &Options<'_>, name: &str) -> Result<Option<Vec<u32>>, JsValue> {
+    let wrong = |_| options.wrong(name, "a Uint32Array");
+    options.get(name)?.map(|ids| Ok(ids.dyn_into::<Uint32Array>().map_err(wrong)?.to_vec())).transpose()
+}
+
+/// The option `input_features`, as the model's encoder reads it.
+fn features(engine: &Engine, options: &Options<'_>) -> Result<Vec<f32>, JsValue> {
+    let Some(spectrogram) = options.get("input_features")? else { return Ok(Vec::new()) };
+    let expected = match engine.shape().encoder.map_or(0, |encoder| encoder.features / 3) {
+        0 => return Err(options.wrong("input_features", "absent: this model reads ids")),
+        channels => (channels, format!("a Float32Array of {channels} whole channels")),
+    };
+    let spectrogram = spectrogram.dyn_into::<Float32Array>().ok().map(|numbers| numbers.to_vec());
+    let windows = spectrogram.and_then(|numbers| windows(&numbers, expected.0));
+    windows.ok_or_else(|| options.wrong("input_features", &expected.1))
 }
 
 /// An image's numbers and its shape.
@@ -297,12 +329,14 @@ fn image_of(image: &JsValue) -> Option<(Vec<f32>, Vec<usize>)> {
 
 /// A forward pass's arrays by name.
 fn outputs(output: ModelOutput) -> Result<Object, JsValue> {
-    let ModelOutput { logits, text_embeds, image_embeds, last_hidden_state, pooler_output, hidden_states } = output;
+    let ModelOutput { logits, text_embeds, image_embeds, pooler_output, hidden_states, .. } = output;
+    let ModelOutput { last_hidden_state, encoder_last_hidden_state, .. } = output;
     let named = [
         ("logits", logits),
         ("text_embeds", text_embeds),
         ("image_embeds", image_embeds),
         ("last_hidden_state", last_hidden_state),
+        ("encoder_last_hidden_state", encoder_last_hidden_state),
         ("pooler_output", pooler_output),
     ];
     let named = named.into_iter().filter_map(|(name, array)| Some((name.to_owned(), array?)));
@@ -322,7 +356,7 @@ fn generate_options(options: &JsValue) -> Result<GenerateOptions, JsValue> {
         return Ok(GenerateOptions::default());
     }
     let plain = Object::assign(&Object::new(), options.unchecked_ref());
-    for name in ["on_token", "signal"] {
+    for name in ["on_token", "signal", "input_features", "decoder_input_ids"] {
         Reflect::delete_property(&plain, &name.into())?;
     }
     // `undefined` means the default.

@@ -63,6 +63,13 @@ impl ModelConfig {
             return Ok(self.clone());
         }
         let mut object = self.object.clone();
+        // As transformers has it, a number of labels takes the names of any other number away.
+        if let Some(count) = overrides.get("num_labels").and_then(Value::as_u64)
+            && let Some(names) = object.get("id2label").and_then(Value::as_object)
+            && names.len() as u64 != count
+        {
+            object.retain(|key, _| key != "id2label" && key != "label2id");
+        }
         for (key, value) in overrides {
             if !object.contains_key(&key) && !known.contains(&key.as_str()) {
                 return Err(ConfigError::UnknownKey { file: self.file.clone(), key, known: known.to_vec() });

@@ -140,6 +140,19 @@ fn wrong_values_are_named() {
 }
 
 #[test]
+fn a_number_of_labels_takes_other_names_away() {
+    let named = config(&json!({"id2label": {"0": "no", "1": "yes"}, "label2id": {"no": 0, "yes": 1}}));
+    let with = |overrides: Value| {
+        let config = named.with_overrides(overrides.as_object().unwrap().clone(), &["num_labels", "id2label"]).unwrap();
+        (config.labels().unwrap(), config.object().contains_key("id2label"), config.object().contains_key("label2id"))
+    };
+    assert_eq!(with(json!({"num_labels": 3})), (3, false, false));
+    assert_eq!(with(json!({"num_labels": 2})), (2, true, true));
+    assert_eq!(with(json!({"num_labels": 3, "id2label": {"0": "a", "1": "b", "2": "c"}})), (3, true, false));
+    assert_eq!(with(json!({})), (2, true, true));
+}
+
+#[test]
 fn what_is_not_there_is_said_with_what_is() {
     for (changes, key, supported) in [
         (json!({"hidden_act": "mish"}), "hidden_act", "silu"),

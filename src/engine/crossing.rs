@@ -9,6 +9,7 @@ use super::on_gpu::OnGpu;
 use super::runner::Runner;
 use super::session::Session;
 use crate::Result;
+use crate::models::Cache;
 use crate::tensor::gpu::device::{Encoder, GpuError, Usage};
 use crate::tensor::gpu::dispatch::{BufferName, stride};
 use crate::tensor::ops::Tensor;
@@ -85,7 +86,7 @@ impl Runner {
             Some(Output::Gpu(encoder)) => encoder,
         };
         let x = self.left_before(run, block)?;
-        let tokens = session.ids.len();
+        let tokens = session.carried;
         let read = self.read_activations(session, encoder, &[(x, tokens)]).await?;
         let rows = read.into_iter().next().unwrap_or_default();
         session.memory.clear();
@@ -108,7 +109,7 @@ impl Runner {
         };
         let to = self.left_before(run, block)?;
         let mut bytes = Vec::new();
-        for row in 0..session.ids.len() {
+        for row in 0..session.carried {
             let row = session.memory.row(x, row);
             bytes.extend(row.iter().flat_map(|value| value.to_le_bytes()));
             bytes.resize(bytes.len() + (stride(to.width) - to.width.min(row.len())) * 4, 0);
@@ -125,20 +126,26 @@ impl Runner {
         Ok(left.ok_or_else(nothing)?)
     }
 
-    /// Brings what layers have in their caches, for `positions`, to the devices by which they go on.
+    /// Brings what is in caches, for `positions`, to the devices by which blocks go on that read them: in those of what an
+    /// encoder has read, or in the others.
     pub(super) async fn move_caches(
         &self,
         session: &mut Session,
         from: &[Way],
         to: &[Way],
         positions: usize,
+        of_encoder: bool,
     ) -> Result<()> {
         let shape = self.model.shape();
         let bytes = positions * shape.kv_heads * shape.head_dim * 2;
-        let moved = |block: &usize| {
-            self.is_layer(*block) && from.get(*block) == Some(&Way::Gpu) && to.get(*block) == Some(&Way::Cpu)
+        let moved = |cache: &Cache| {
+            let (written, read) = (cache.blocks.first()?, cache.blocks.last()?);
+            let moves = from.get(*written) == Some(&Way::Gpu) && to.get(*read) == Some(&Way::Cpu);
+            // What only an encoder's own layers read is done with.
+            let is_read = shape.encoder.as_ref().is_none_or(|encoder| *read >= encoder.blocks);
+            (cache.of_encoder == of_encoder && is_read && moves).then_some(cache.index)
         };
-        let layers: Vec<usize> = (0..self.model.blocks().len()).filter(moved).map(|block| block - 1).collect();
+        let layers: Vec<usize> = self.model.caches().iter().filter_map(moved).collect();
         if layers.is_empty() {
             return Ok(());
         }

@@ -7,10 +7,11 @@ use futures_util::future::{Either, select};
 use futures_util::lock::MutexGuard;
 
 use super::Engine;
+use super::encode::Source;
 use super::offload::Way;
 use super::recorded::{Ending, PREFILL_TOKENS};
 use super::runner::Runner;
-use super::session::Session;
+use super::session::{Room, Session};
 use crate::Result;
 use crate::clock::{breathe, now_ms};
 use crate::generation::{GenerationError, check_ids, check_length};
@@ -44,8 +45,8 @@ pub(super) struct Run<'a> {
     pub mode: Mode,
     /// What comes of it.
     pub ending: Ending,
-    /// Whether the last block runs too.
-    pub head: bool,
+    /// The blocks: from the first of these up to the second.
+    pub blocks: (usize, usize),
 }
 
 /// Tokens that run.
@@ -61,6 +62,8 @@ pub(super) struct Tokens<'a> {
     pub ids: Option<&'a [u32]>,
     /// Their types, where not each is of type 0.
     pub types: &'a [u32],
+    /// How many tokens an encoder has read for them.
+    pub read: usize,
 }
 
 impl Engine {
@@ -77,7 +80,7 @@ impl Engine {
 impl Runner {
     async fn next_logits(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
         let ways = self.ways(ids.len());
-        let mut session = self.open(ids, &[&ways], ids.len()).await?;
+        let mut session = self.open(ids, &[&ways], ids.len(), Source::default()).await?;
         let output = self.prefill(&mut session, ids, &ways, abort).await?;
         match output {
             Output::Gpu(encoder) => {
@@ -88,8 +91,15 @@ impl Runner {
         }
     }
 
-    /// Checks `ids` and waits for the session, with room in its caches for `positions`, whichever of `ways` compute.
-    pub(super) async fn open(&self, ids: &[u32], ways: &[&[Way]], positions: usize) -> Result<MutexGuard<'_, Session>> {
+    /// Checks `ids` and what an encoder reads, and waits for the session, with room in its caches for `positions` and for what
+    /// is read, whichever of `ways` compute.
+    pub(super) async fn open(
+        &self,
+        ids: &[u32],
+        ways: &[&[Way]],
+        positions: usize,
+        source: Source<'_>,
+    ) -> Result<MutexGuard<'_, Session>> {
         self.alive()?;
         let shape = self.model.shape();
         check_ids(ids, shape.vocab_size)?;
@@ -99,7 +109,11 @@ impl Runner {
         // A call that failed may have asked for blocks that it didn't come to.
         let loader = self.loader();
         (0..self.offload.len()).filter(|block| self.offload.passes(*block)).for_each(|block| loader.evict(block));
-        session.reserve(self.gpu.as_ref(), &shape, ways, positions).await?;
+        let size = shape.encoder.as_ref().map(|encoder| source.size(encoder, shape.vocab_size)).transpose()?;
+        let size = size.unwrap_or_default();
+        let rows = if shape.causal { size.rows } else { positions };
+        let room = Room { rows, positions, memory: size.tokens };
+        session.reserve(self.gpu.as_ref(), &*self.model, ways, room).await?;
         Ok(session)
     }
 
@@ -117,25 +131,29 @@ impl Runner {
             if let Some(Output::Gpu(encoder)) = output.take() {
                 encoder.submit();
             }
-            let tokens = Tokens { position, length: ids.len(), count: chunk.len(), ids: Some(chunk), types: &[] };
+            check_length(position + chunk.len(), self.model.shape().positions)?;
+            let (length, count, read) = (ids.len(), chunk.len(), session.read);
+            let tokens = Tokens { position, length, count, ids: Some(chunk), types: &[], read };
             self.begin(session, tokens)?;
             position += chunk.len();
             let head = position == ids.len();
-            let run = Run { ways, mode: Mode::Prefill, ending: Ending::Greedy, head };
-            output = Some(self.run(session, run, None, abort).await?);
+            let (first, last) = self.writing_blocks();
+            let blocks = (first, if head { last } else { last - 1 });
+            let run = Run { ways, mode: Mode::Prefill, ending: Ending::Greedy, blocks };
+            output = Some(self.run(session, run, None, None, abort).await?);
         }
         output.ok_or_else(|| GenerationError::EmptyInput.into())
     }
 
     /// Tells the devices which tokens run: at which position, with which ids, rotated how.
     pub(super) fn begin(&self, session: &mut Session, tokens: Tokens<'_>) -> Result<()> {
-        check_length(tokens.position + tokens.count, self.model.shape().positions)?;
-        let Session { gpu, ids, types, position_ids, position, angles, .. } = session;
+        let Session { gpu, ids, types, position_ids, position, angles, read, .. } = session;
         angles.clear();
         for offset in 0..tokens.count {
             self.model.rope(tokens.position + offset, tokens.length, angles);
         }
         *position = tokens.position;
+        *read = tokens.read;
         ids.clear();
         ids.extend(tokens.ids.unwrap_or_default());
         types.clear();
@@ -148,7 +166,7 @@ impl Runner {
         session.running = Running { tokens: tokens.count as u32, keys: (tokens.position + tokens.count) as u32 };
         let bytes = &mut session.step_bytes;
         bytes.clear();
-        for word in [tokens.count as u32, tokens.position as u32, 0, 0] {
+        for word in [tokens.count as u32, tokens.position as u32, tokens.read as u32, 0] {
             bytes.extend(word.to_le_bytes());
         }
         bytes.extend(angles.iter().flat_map(|angle| angle.to_le_bytes()));
@@ -179,21 +197,23 @@ impl Runner {
     }
 
     /// Runs all blocks, each where it is computed; the hidden state goes where the next one is. `states` are given what
-    /// each block leaves, row after row, but for the last layer where what the norm behind it gives is wanted instead.
+    /// each block leaves, row after row, but for the last layer where what the norm behind it gives is wanted instead. `left` is
+    /// what a run of the blocks before has left.
     pub(super) async fn run(
         &self,
         session: &mut Session,
         run: Run<'_>,
+        left: Option<Output>,
         mut states: Option<&mut Vec<Vec<f32>>>,
         abort: &Abort,
     ) -> Result<Output> {
         let blocks = self.model.blocks().len();
-        let mut output = None;
+        let mut output = left;
         let loader = self.loader();
         let kept = blocks.saturating_sub(if self.model.shape().bare_states { 1 } else { 2 });
-        let computed = if run.head { blocks } else { blocks.saturating_sub(1) };
-        for block in 0..computed {
-            self.offload.soon(block).filter(|soon| *soon < computed).for_each(|soon| loader.request(soon));
+        let (first, end) = run.blocks;
+        for block in first..end {
+            self.offload.soon(block).filter(|soon| *soon < end).for_each(|soon| loader.request(soon));
             output = Some(match run.ways.get(block) {
                 Some(Way::Cpu) => {
                     let x = self.to_cpu(session, run, block, output).await?;
@@ -204,11 +224,12 @@ impl Runner {
                     Output::Gpu(self.run_on_gpu(session, run, block, encoder, abort).await?)
                 }
             });
+            session.carried = session.ids.len();
             if let (Some(states), true) = (states.as_mut(), block < kept) {
-                states.resize(states.len().max(block + 1), Vec::new());
+                states.resize(states.len().max(block - first + 1), Vec::new());
                 let rows;
                 (output, rows) = self.read_state(session, run, block, output).await?;
-                states.get_mut(block).into_iter().for_each(|state| state.extend_from_slice(&rows));
+                states.get_mut(block - first).into_iter().for_each(|state| state.extend_from_slice(&rows));
             }
         }
         output.ok_or_else(|| GenerationError::EmptyInput.into())
@@ -285,7 +306,7 @@ impl Runner {
         }
         let head = if run.ending == Ending::Output { HeadRows::All } else { HeadRows::Last };
         let start = now_ms();
-        let Session { memory, ids, types, position_ids, features, position, angles, .. } = session;
+        let Session { memory, ids, types, position_ids, features, position, angles, read, .. } = session;
         let x = match x {
             Some(x) => Some(memory.carry(x)),
             None => {
@@ -296,7 +317,8 @@ impl Runner {
         let left = {
             let store = loader.store();
             let weights = |id| store.matrix(id);
-            let running = cpu::Running { ids, types, position_ids, features, position: *position, angles };
+            let running =
+                cpu::Running { ids, types, position_ids, features, position: *position, memory: *read, angles };
             let mut executor = cpu::Executor::new(memory, &weights, running);
             self.model.block(&mut executor, block, x, head)?
         };
@@ -309,7 +331,13 @@ impl Runner {
 
     /// Whether a block is a layer, with a cache, and not the embeddings or the head.
     pub(super) fn is_layer(&self, block: usize) -> bool {
-        block > 0 && block + 1 < self.model.blocks().len()
+        self.model.is_layer(block)
+    }
+
+    /// The blocks that write a text, behind an encoder's, if there is one: from the first up to the second.
+    pub(super) fn writing_blocks(&self) -> (usize, usize) {
+        let first = self.model.shape().encoder.map_or(0, |encoder| encoder.blocks);
+        (first, self.model.blocks().len())
     }
 }
 

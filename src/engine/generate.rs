@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::Engine;
+use super::encode::Source;
 use super::forward::{Output, Run, Tokens};
 use super::offload::Way;
 use super::recorded::Ending;
@@ -65,6 +66,22 @@ impl Engine {
         on_token: OnToken<'_>,
         abort: &Abort,
     ) -> Result<Vec<u32>> {
+        self.generate_from(Source::default(), ids, options, on_token, abort).await
+    }
+
+    /// Writes a text of what an encoder reads: continues `ids`, which are the text's own. Gives the new ids, an end-of-text id
+    /// included.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate); `INPUT_IDS` where `source` is not what the encoder reads.
+    pub async fn generate_from(
+        &self,
+        source: Source<'_>,
+        ids: &[u32],
+        options: &GenerateOptions,
+        on_token: OnToken<'_>,
+        abort: &Abort,
+    ) -> Result<Vec<u32>> {
         self.has_head()?;
         let most = options.new_tokens(&self.generation, ids.len())?;
         let mut chooser = Chooser::new(options, &self.generation, ids)?;
@@ -76,7 +93,7 @@ impl Engine {
             // What a device that was lost has chosen is read anew, as a part of the prompt.
             ids.truncate(text.prompt);
             ids.extend(&text.new);
-            runner.go_on(&ids, &mut text, chooser.as_mut()).await
+            runner.go_on(source, &ids, &mut text, chooser.as_mut()).await
         })
         .await?;
         Ok(text.new)
@@ -84,10 +101,25 @@ impl Engine {
 }
 
 impl Runner {
-    /// Reads `ids`, and generates until the text ends.
-    async fn go_on(&self, ids: &[u32], text: &mut Text<'_>, chooser: Option<&mut Chooser>) -> Result<()> {
-        let (reading, writing) = (self.ways(ids.len()), self.ways(1));
-        let mut session = self.open(ids, &[&reading, &writing], text.prompt.saturating_add(text.most)).await?;
+    /// Reads `ids`, and what an encoder is given, and generates until the text ends.
+    async fn go_on(
+        &self,
+        source: Source<'_>,
+        ids: &[u32],
+        text: &mut Text<'_>,
+        chooser: Option<&mut Chooser>,
+    ) -> Result<()> {
+        let writing = self.ways(1);
+        let encoder = self.model.shape().encoder;
+        // What an encoder has read is where the text is written.
+        let reading = if encoder.is_some() { writing.clone() } else { self.ways(ids.len()) };
+        let encoding = match &encoder {
+            Some(encoder) => self.ways(source.size(encoder, self.model.shape().vocab_size)?.tokens),
+            None => reading.clone(),
+        };
+        let positions = text.prompt.saturating_add(text.most);
+        let mut session = self.open(ids, &[&reading, &writing, &encoding], positions, source).await?;
+        self.read(&mut session, source, &encoding, &writing, false, text.abort).await?;
         let start = now_ms();
         let was_ready = reading != writing && self.is_ready();
         let mut prompt = self.prefill(&mut session, ids, &reading, text.abort).await?;
@@ -96,7 +128,7 @@ impl Runner {
                 encoder.submit();
                 prompt = Output::Gpu(self.on_gpu()?.gpu.encoder());
             }
-            self.move_caches(&mut session, &reading, &writing, ids.len()).await?;
+            self.move_caches(&mut session, &reading, &writing, ids.len(), false).await?;
             if was_ready {
                 self.note_streaming(&reading, ids.len(), now_ms() - start);
             }
@@ -216,7 +248,8 @@ impl Runner {
     ) -> Result<Output> {
         let start = now_ms();
         let ids = id.as_ref().map(std::slice::from_ref);
-        self.begin(session, Tokens { position, length: position + 1, count: 1, ids, types: &[] })?;
+        check_length(position + 1, self.model.shape().positions)?;
+        self.begin(session, Tokens { position, length: position + 1, count: 1, ids, types: &[], read: session.read })?;
         let output = self.decode(session, ways, abort).await?;
         self.timings.encode_ms.set(self.timings.encode_ms.get() + now_ms() - start);
         self.timings.encoded.set(self.timings.encoded.get() + 1);
@@ -226,14 +259,16 @@ impl Runner {
     /// One token through all blocks: one encoder, one pass, where all blocks stay on the GPU.
     async fn decode(&self, session: &mut Session, ways: &[Way], abort: &Abort) -> Result<Output> {
         if !self.offload.is_none() {
-            let run = Run { ways, mode: Mode::Decode, ending: Ending::Greedy, head: true };
-            return self.run(session, run, None, abort).await;
+            let blocks = self.writing_blocks();
+            let run = Run { ways, mode: Mode::Decode, ending: Ending::Greedy, blocks };
+            return self.run(session, run, None, None, abort).await;
         }
         let gpu = &self.on_gpu()?.gpu;
         let session = session.on_gpu()?;
         let mut encoder = gpu.encoder();
         let mut pass = encoder.pass();
-        for block in 0..self.model.blocks().len() {
+        let (first, end) = self.writing_blocks();
+        for block in first..end {
             session.linked(Mode::Decode, Ending::Greedy, block)?.encode(&mut pass, session.running);
         }
         drop(pass);
@@ -246,7 +281,8 @@ impl Runner {
             return Ok(());
         }
         let (on, loader) = (self.on_gpu()?, self.loader());
-        for block in 0..self.model.blocks().len() {
+        let (first, end) = self.writing_blocks();
+        for block in first..end {
             session.on_gpu()?.program(on, &loader, Mode::Decode, Ending::Greedy, block).await?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod background;
 mod crossing;
+mod encode;
 mod forward;
 mod generate;
 mod load;
@@ -39,6 +40,7 @@ use background::{Background, Sources};
 use runner::Runner;
 use wishes::Wishes;
 
+pub use encode::Source;
 pub use load::{LoadOptions, WeightsSource};
 pub use output::{Array, Inputs, ModelOutput};
 pub use rates::Rates;
@@ -204,9 +206,9 @@ impl Engine {
     }
 
     fn has_head(&self) -> Result<()> {
-        match self.model.task() {
-            Task::CausalLm => Ok(()),
-            _ => Err(GenerationError::NoHead { class: self.class.clone() }.into()),
+        match self.model.task().writes() {
+            true => Ok(()),
+            false => Err(GenerationError::NoHead { class: self.class.clone() }.into()),
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Offload {
     /// Whether there is a GPU with room for what is offloaded.
     streams: bool,
     has_gpu: bool,
+    /// Blocks that have a row to compute, or look it up, however many tokens run: what makes rows of ids, and the last one.
+    light: Vec<usize>,
     /// How many of the blocks that come and go are asked for before their turn.
     ahead: usize,
 }
@@ -55,8 +57,8 @@ impl Offload {
             tensors.extend(spec.pieces.iter().map(|one| (one.tensor.as_str(), piece(one))));
         }
         tensors.extend(keys.tied.iter().map(|(tied, _)| (tied.as_str(), 0)));
-        let layers = blocks.get(1..blocks.len().saturating_sub(1)).unwrap_or_default();
-        let whole: Vec<String> = layers.iter().map(|block| block.name.clone()).collect();
+        let layers = blocks.iter().enumerate().filter(|(block, _)| model.is_layer(*block));
+        let whole: Vec<String> = layers.map(|(_, block)| block.name.clone()).collect();
         let tied = keys.tied.iter().map(|(tied, owner)| vec![owner.clone(), tied.clone()]).collect();
         let tree = ModuleTree::new(tensors, &whole, tied);
         let map = match &placement.device_map {
@@ -76,7 +78,9 @@ impl Offload {
                 return Err(PlacementError::Split { block: block.name.clone() }.into());
             }
             // What lies in two places comes from the farther one.
-            devices.push(of.last().copied().unwrap_or(Device::Gpu));
+            let before = devices.last().copied();
+            // Where there are no weights, the work goes on where it is.
+            devices.push(of.last().copied().or(before).unwrap_or(Device::Gpu));
         }
         let owner = |id| blocks.iter().position(|block| block.weights.contains(&id));
         let reads = blocks.iter().map(|block| {
@@ -94,6 +98,7 @@ impl Offload {
             computes: !has_gpu || placement.execution_device != Some(Device::Gpu),
             streams: has_gpu && placement.execution_device != Some(Device::Cpu),
             has_gpu,
+            light: light(model),
             ahead: 0,
         };
         offload.join_tied();
@@ -176,17 +181,18 @@ impl Offload {
         }
     }
 
-    /// Whether the CPU has all that a block reads.
+    /// Whether the CPU has all that a block reads. One that reads nothing is where those around it are.
     fn is_computed_on_cpu(&self, block: usize) -> bool {
-        self.reads_of(block).iter().all(|read| self.home(*read) == Home::Cpu)
+        let reads = self.reads_of(block);
+        let around = reads.is_empty().then_some(block);
+        reads.iter().copied().chain(around).all(|read| self.home(read) == Home::Cpu)
     }
 
     /// The device that computes each block when so many tokens run together, as `streams` chooses for blocks that could be
     /// computed on either; the first block and the last one, which has a row to compute, never come to the GPU for it.
     pub fn ways(&self, tokens: usize, streams: impl Fn(u64) -> bool) -> Vec<Way> {
-        let last = self.len().saturating_sub(1);
         let of = |block: usize| {
-            let rows = if block == 0 || block == last { 1 } else { tokens };
+            let rows = if self.light.contains(&block) { 1 } else { tokens };
             match self.is_computed_on_cpu(block) {
                 true if self.streams && rows > 1 && streams(self.bytes(block)) => Way::Gpu,
                 true => Way::Cpu,
@@ -223,6 +229,14 @@ impl Offload {
     pub fn reads_of(&self, block: usize) -> &[usize] {
         self.reads.get(block).map(Vec::as_slice).unwrap_or_default()
     }
+}
+
+/// The first block of each stack, and the last of all.
+fn light(model: &dyn Model) -> Vec<usize> {
+    let encoder = model.shape().encoder;
+    let embeds = encoder.as_ref().is_none_or(|encoder| encoder.features == 0).then_some(0);
+    let behind = encoder.map(|encoder| encoder.blocks);
+    embeds.into_iter().chain(behind).chain(model.blocks().len().checked_sub(1)).collect()
 }
 
 /// Bytes of weights that may be at a time where blocks come and go: on the GPU, or in CPU memory where there is none.

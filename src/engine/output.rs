@@ -1,6 +1,7 @@
 //! A forward pass: what goes in, and what comes out of it by transformers' names.
 
 use super::Engine;
+use super::encode::Source;
 use super::forward::{Output, Run, Tokens};
 use super::recorded::{Ending, output_tokens};
 use super::runner::Runner;
@@ -22,6 +23,8 @@ pub struct Inputs<'a> {
     pub types: &'a [u32],
     /// Rows of numbers, one for each token, of a model that reads such instead of ids (which are then all 0).
     pub features: &'a [f32],
+    /// The text that has been written so far, of a model that reads with an encoder: `ids` and `features` are the encoder's.
+    pub decoder_ids: &'a [u32],
     /// Whether the hidden states between the layers are wanted too.
     pub hidden_states: bool,
 }
@@ -46,6 +49,8 @@ pub struct ModelOutput {
     pub image_embeds: Option<Array>,
     /// `[tokens, hidden]`, of a model without a head or with a projection.
     pub last_hidden_state: Option<Array>,
+    /// `[encoder's tokens, hidden]`, of a model that reads with an encoder.
+    pub encoder_last_hidden_state: Option<Array>,
     /// `[hidden]`, of a model without a head that has a pooler.
     pub pooler_output: Option<Array>,
     /// `[tokens, hidden]` of the embeddings and of each layer, where asked for. The last one's is after the norm behind it, but in models
@@ -108,25 +113,36 @@ struct Collected {
 
 impl Runner {
     async fn forward(&self, inputs: Inputs<'_>, abort: &Abort) -> Result<ModelOutput> {
-        let Inputs { ids, types, features, hidden_states } = inputs;
+        let Inputs { types, hidden_states, .. } = inputs;
         let shape = self.model.shape();
+        let (source, ids, features, encoding) = match &shape.encoder {
+            None => (Source::default(), inputs.ids, inputs.features, Vec::new()),
+            Some(encoder) => {
+                let source = Source { ids: inputs.ids, features: inputs.features };
+                let tokens = source.size(encoder, shape.vocab_size)?.tokens;
+                (source, inputs.decoder_ids, &[][..], self.ways(tokens))
+            }
+        };
         check_types(types, ids.len(), shape.token_types)?;
         check_features(features.len(), ids.len(), shape.features)?;
         let ways = self.ways(ids.len());
-        let mut session = self.open(ids, &[&ways], ids.len()).await?;
+        let mut session = self.open(ids, &[&ways, &encoding], ids.len(), source).await?;
+        let read = self.read(&mut session, source, &encoding, &ways, true, abort).await?;
         let most = output_tokens(&shape);
         let mut all = Collected::default();
         let mut left = None;
-        let run = Run { ways: &ways, mode: Mode::Prefill, ending: Ending::Output, head: true };
+        let blocks = self.writing_blocks();
+        let run = Run { ways: &ways, mode: Mode::Prefill, ending: Ending::Output, blocks };
         for (position, chunk) in (0..).step_by(most.min(ids.len())).zip(ids.chunks(most)) {
             let types = types.get(position..position + chunk.len()).unwrap_or_default();
             let from = position * shape.features;
             let features = features.get(from..from + chunk.len() * shape.features).unwrap_or_default();
             let (length, count, ids) = (ids.len(), chunk.len(), Some(chunk));
-            self.begin(&mut session, Tokens { position, length, count, ids, types })?;
+            let read = session.read;
+            self.begin(&mut session, Tokens { position, length, count, ids, types, read })?;
             self.give(&mut session, features).await?;
             let states = hidden_states.then_some(&mut all.states);
-            let output = self.run(&mut session, run, states, abort).await?;
+            let output = self.run(&mut session, run, None, states, abort).await?;
             left = Some(self.collect(&mut session, output, hidden_states, chunk.len(), &mut all).await?);
         }
         let outputs = left.ok_or(GenerationError::EmptyInput)?;
@@ -149,6 +165,10 @@ impl Runner {
             text_embeds,
             image_embeds,
             last_hidden_state: task.gives_hidden_state().then(|| array(outputs.hidden, all.hidden)),
+            encoder_last_hidden_state: shape
+                .encoder
+                .is_some()
+                .then(|| Array { dims: vec![session.read, outputs.hidden.width], data: read }),
             pooler_output: outputs.pooled.map(|pooled| array(pooled, all.pooled)),
             hidden_states: all.states.into_iter().map(|state| array(outputs.hidden, state)).collect(),
         })

@@ -1,7 +1,10 @@
 //! All of a model's programs, recorded before any weight is there.
 
+use std::collections::HashMap;
+
 use crate::Result;
-use crate::models::{HeadRows, Model, ModelShape, Outputs, Task};
+use crate::models::{HeadRows, Model, ModelShape, Outputs};
+use crate::tensor::gpu::device::GpuError;
 use crate::tensor::gpu::dispatch::{Activations, Dispatch};
 use crate::tensor::gpu::kernel::{Kernel, Tuning};
 use crate::tensor::gpu::record::{Mode, Recorder};
@@ -40,7 +43,7 @@ pub struct Recorded {
 struct Blocks {
     dispatches: Vec<Vec<Dispatch>>,
     /// The hidden state that each block leaves.
-    hidden: Vec<Tensor>,
+    hidden: HashMap<usize, Tensor>,
     /// Where the first one reads what its caller gives.
     features: Option<Tensor>,
 }
@@ -56,7 +59,7 @@ impl Recorded {
         let (all, output) = record(Mode::Prefill, Ending::Output)?;
         let all_rows = all.dispatches.last().cloned().unwrap_or_default();
         let (decode, prefill, last_logits) = match model.task() {
-            Task::CausalLm => {
+            task if task.writes() => {
                 let (prefill, last) = record(Mode::Prefill, Ending::Greedy)?;
                 (record(Mode::Decode, Ending::Greedy)?.0, prefill, last.main())
             }
@@ -77,7 +80,7 @@ impl Recorded {
 
     /// The hidden state that a block leaves, unless it is the last one.
     pub fn left_by(&self, mode: Mode, block: usize) -> Option<Tensor> {
-        self.blocks(mode).hidden.get(block).copied()
+        self.blocks(mode).hidden.get(&block).copied()
     }
 
     fn blocks(&self, mode: Mode) -> &Blocks {
@@ -117,20 +120,29 @@ fn run(
     let head = if ending == Ending::Output { HeadRows::All } else { HeadRows::Last };
     let last = model.blocks().len().saturating_sub(1);
     let shape = model.shape();
-    let mut left = model.block(&mut recorder, 0, None, head)?;
-    let features = recorder.features_read();
-    let mut blocks = Blocks { dispatches: vec![recorder.take()], hidden: vec![left.hidden], features };
-    for index in 1..=last {
-        let input = recorder.carry(left.hidden);
+    let first = shape.encoder.as_ref().map_or(0, |encoder| encoder.blocks);
+    let mut blocks = Blocks::default();
+    let mut left: Option<Outputs> = None;
+    for index in 0..=last {
+        // One token at a time is never read by an encoder.
+        if index < first && mode == Mode::Decode {
+            blocks.dispatches.push(Vec::new());
+            continue;
+        }
+        let input = left.filter(|_| index != first).map(|left| recorder.carry(left.hidden));
         if index == last && ending == Ending::Output && shape.causal {
             recorder.limit_rows(output_tokens(&shape));
         }
-        left = model.block(&mut recorder, index, Some(input), head)?;
+        let outputs = model.block(&mut recorder, index, input, head)?;
         if index == last && ending == Ending::Greedy {
-            recorder.argmax(left.main());
+            recorder.argmax(outputs.main());
         }
         blocks.dispatches.push(recorder.take());
-        blocks.hidden.push(left.hidden);
+        blocks.hidden.insert(index, outputs.hidden);
+        left = Some(outputs);
     }
+    blocks.features = recorder.features_read();
+    let nothing = || GpuError::Refused { what: "a model", message: "it has no blocks".to_owned() };
+    let left = left.ok_or_else(nothing)?;
     Ok((blocks, left))
 }

@@ -1,14 +1,14 @@
 //! What a model keeps beside its weights: activations and the key and value cache, on the GPU with linked programs, and in
 //! CPU memory.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::offload::Way;
 use super::on_gpu::{OnGpu, no_gpu};
 use super::recorded::{Ending, PREFILL_TOKENS, Recorded};
 use crate::Result;
-use crate::models::ModelShape;
+use crate::models::{Cache, Model, ModelShape};
 use crate::tensor::cpu::Memory;
 use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
 use crate::tensor::gpu::dispatch::{BufferName, Running, Shape, stride};
@@ -21,6 +21,17 @@ use crate::weights::loader::Loader;
 const CACHE_STEP: usize = 256;
 
 type Key = (Mode, bool, usize);
+
+/// What a call needs room for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Tokens that run at a time.
+    pub rows: usize,
+    /// Positions of the text.
+    pub positions: usize,
+    /// Tokens that an encoder reads.
+    pub memory: usize,
+}
 
 /// Everything that changes while a model runs.
 #[derive(Default)]
@@ -39,6 +50,10 @@ pub(super) struct Session {
     pub features: Vec<f32>,
     /// The first one's position.
     pub position: usize,
+    /// How many tokens an encoder has read for them.
+    pub read: usize,
+    /// Rows of the hidden state that the block before has left.
+    pub carried: usize,
     /// Their cosines and sines.
     pub angles: Vec<f32>,
     /// When others last had their turn.
@@ -51,32 +66,23 @@ impl Session {
         Ok(Session { gpu: Some(GpuSession::new(gpu, shape, recorded)?), ..Session::default() })
     }
 
-    /// Makes room in the caches for `positions` positions, from the first on, for layers that are computed by any of
-    /// these ways; what was there is forgotten.
-    pub async fn reserve(
-        &mut self,
-        on: Option<&OnGpu>,
-        shape: &ModelShape,
-        ways: &[&[Way]],
-        positions: usize,
-    ) -> Result<()> {
-        let is_on = |layer: usize, way: Way| ways.iter().any(|ways| ways.get(layer + 1) == Some(&way));
-        let layers = |way| (0..shape.layers).filter(move |layer| is_on(*layer, way));
-        let layers = |way| -> Vec<usize> {
-            match shape.causal {
-                true => layers(way).collect(),
-                // One cache for all, for a layer is done with it when the next one begins.
-                false => layers(way).take(1).map(|_| 0).collect(),
-            }
+    /// Makes room in the caches, from the first position on, for blocks that are computed by any of these ways; what was there
+    /// is forgotten.
+    pub async fn reserve(&mut self, on: Option<&OnGpu>, model: &dyn Model, ways: &[&[Way]], room: Room) -> Result<()> {
+        let shape = model.shape();
+        let caches = model.caches();
+        let positions = |cache: &Cache| if cache.of_encoder { room.memory } else { room.positions };
+        let is_on = |cache: &Cache, way: Way| {
+            let mut ways = ways.iter().flat_map(|ways| cache.blocks.iter().map(|block| ways.get(*block)));
+            ways.any(|one| one == Some(&way))
         };
-        for layer in layers(Way::Cpu) {
-            self.memory.reserve(layer, positions, shape.kv_heads * shape.head_dim)?;
+        for cache in caches.iter().filter(|cache| is_on(cache, Way::Cpu)) {
+            self.memory.reserve(cache.index, positions(cache), shape.kv_heads * shape.head_dim)?;
         }
         if let (Some(on), Some(session)) = (on, &mut self.gpu) {
-            if !shape.causal {
-                session.reserve_rows(&on.gpu, shape, positions).await?;
-            }
-            session.reserve(&on.gpu, shape, positions, layers(Way::Gpu)).await?;
+            session.reserve_rows(&on.gpu, &shape, room.rows).await?;
+            let caches = caches.iter().filter(|cache| is_on(cache, Way::Gpu));
+            session.reserve(&on.gpu, &shape, caches.map(|cache| (cache.index, positions(cache))).collect()).await?;
         }
         Ok(())
     }
@@ -104,9 +110,8 @@ pub(super) struct GpuSession {
     rows: usize,
     candidates: Rc<Buffer>,
     activations: HashMap<usize, Rc<Buffer>>,
-    /// Of the layers that the GPU has computed.
-    cache: HashMap<usize, [Rc<Buffer>; 2]>,
-    capacity: usize,
+    /// By their numbers: keys and values of what the GPU has computed, and how many positions they have room for.
+    cache: HashMap<usize, ([Rc<Buffer>; 2], usize)>,
     programs: HashMap<Key, Program>,
     /// Four-byte buffers in which chosen ids come back, free ones.
     pub readbacks: Vec<Rc<Buffer>>,
@@ -130,7 +135,6 @@ impl GpuSession {
             candidates: storage("candidates", shape.vocab_size.div_ceil(ARGMAX_SPAN) * 8)?,
             activations: HashMap::with_capacity(recorded.activations.shapes().len()),
             cache: HashMap::new(),
-            capacity: 0,
             programs: HashMap::new(),
             readbacks: Vec::new(),
             running: Running::default(),
@@ -138,39 +142,39 @@ impl GpuSession {
         })
     }
 
-    /// Makes room in these layers' caches for `positions` positions, from the first on; what was there is forgotten.
-    async fn reserve(
-        &mut self,
-        gpu: &Gpu,
-        shape: &ModelShape,
-        positions: usize,
-        layers: Vec<usize>,
-    ) -> Result<(), GpuError> {
-        if positions <= self.capacity && layers.iter().all(|layer| self.cache.contains_key(layer)) {
-            return Ok(());
-        }
+    /// Makes room in these caches for so many positions each, from the first on; what was there is forgotten.
+    async fn reserve(&mut self, gpu: &Gpu, shape: &ModelShape, caches: Vec<(usize, usize)>) -> Result<(), GpuError> {
         let position_bytes = (shape.kv_heads * shape.head_dim * 2) as u64;
         let allowed = gpu.capabilities().max_storage_buffer_binding_size;
         let most = usize::try_from(allowed / position_bytes).unwrap_or(usize::MAX);
-        if positions > most {
+        if let Some((_, positions)) = caches.iter().find(|(_, positions)| *positions > most) {
             let (what, needed) =
-                (format!("a cache of {positions} tokens"), (positions as u64).saturating_mul(position_bytes));
+                (format!("a cache of {positions} tokens"), (*positions as u64).saturating_mul(position_bytes));
             return Err(GpuError::Limit { what, limit: "maxStorageBufferBindingSize", needed, allowed });
         }
-        let capacity = positions.next_multiple_of(CACHE_STEP).min(most).max(self.capacity);
-        let bytes = capacity as u64 * position_bytes;
-        // Other calls may have had other layers here.
-        let layers: BTreeSet<usize> = layers.into_iter().chain(self.cache.keys().copied()).collect();
+        let has =
+            |(index, positions): &(usize, usize)| self.cache.get(index).is_some_and(|(_, room)| room >= positions);
+        if caches.iter().all(has) {
+            return Ok(());
+        }
+        // Other calls may have had other caches here.
+        let mut rooms: BTreeMap<usize, usize> = self.cache.iter().map(|(index, (_, room))| (*index, *room)).collect();
+        for (index, positions) in caches {
+            let room = rooms.entry(index).or_default();
+            *room = positions.next_multiple_of(CACHE_STEP).min(most).max(*room);
+        }
         // The bind groups hold the old buffers.
         self.programs.clear();
         self.cache.clear();
-        self.capacity = 0;
         let make = || {
-            let one = |label| gpu.create_buffer(label, bytes, Usage::Storage).map(Rc::new);
-            layers.into_iter().map(|layer| Ok((layer, [one("keys")?, one("values")?]))).collect()
+            let made = rooms.into_iter().map(|(index, room)| {
+                let bytes = room as u64 * position_bytes;
+                let one = |label| gpu.create_buffer(label, bytes, Usage::Storage).map(Rc::new);
+                Ok((index, ([one("keys")?, one("values")?], room)))
+            });
+            made.collect()
         };
         self.cache = gpu.checked("the key and value cache", make).await?;
-        self.capacity = capacity;
         Ok(())
     }
 
@@ -188,9 +192,9 @@ impl GpuSession {
         Ok(())
     }
 
-    /// A layer's keys and values.
+    /// A cache's keys and values.
     pub fn cache(&self, layer: usize) -> Option<&[Rc<Buffer>; 2]> {
-        self.cache.get(&layer)
+        self.cache.get(&layer).map(|(buffers, _)| buffers)
     }
 
     /// Forgets the linked programs, whose bind groups hold the weights' buffers.

@@ -26,6 +26,7 @@ pub(super) const DEFAULTS: TransformerDefaults = TransformerDefaults {
 pub(super) const NAMES: Names = Names {
     base: "bert",
     embedding: "embeddings.word_embeddings",
+    embeddings: Some("embeddings"),
     positions: Some("embeddings.position_embeddings"),
     token_types: Some("embeddings.token_type_embeddings"),
     embedding_norm: Some("embeddings.LayerNorm"),
@@ -83,8 +84,7 @@ pub(super) fn masked_lm(
     logits: [&'static str; 2],
 ) -> Head {
     let [module, bias] = logits;
-    let (outputs, tied) = (config.vocab_size, config.tie_word_embeddings);
-    let logits = Some(Logits { module, outputs, tied, bias: Some(bias) });
+    let logits = Some(Logits { bias: Some(bias), bias_has_two_names: true, ..Logits::of_words(module, config) });
     Head { dense: Some(dense), norm: Some(norm), logits, ..Head::default() }
 }
 

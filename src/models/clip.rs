@@ -83,7 +83,7 @@ fn describe_vision(raw: &ModelConfig) -> Result<Description, ConfigError> {
 
 fn projection(raw: &ModelConfig, module: &'static str) -> Result<Logits, ConfigError> {
     let outputs = raw.fields().count("projection_dim")?.unwrap_or(512);
-    Ok(Logits { module, outputs, tied: false, bias: None })
+    Ok(Logits { module, outputs, tied: false, bias: None, bias_dims: None, bias_has_two_names: false })
 }
 
 /// Which token's row is a text's, as transformers finds it: the first of those with the id `end`; where that is 2, as the first

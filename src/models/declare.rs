@@ -31,6 +31,7 @@ impl Norm {
 }
 
 /// Modules that read the same input, one below the other.
+#[derive(Clone, Copy)]
 pub(super) struct Modules<'a> {
     /// The module that they are in, with a dot, or nothing.
     pub parent: &'a str,
@@ -44,6 +45,8 @@ pub(super) struct Modules<'a> {
     pub inputs: usize,
     /// Whether they have biases.
     pub bias: bool,
+    /// Which of them has none all the same.
+    pub without_bias: Option<usize>,
     /// Of weights that are initialised anew.
     pub std: f32,
 }
@@ -94,7 +97,7 @@ impl Declare {
 
     /// A projection by all of the modules.
     pub fn linear(&mut self, modules: Modules<'_>) -> Linear {
-        let Modules { parent, names, rows, arrangement, inputs, bias, std } = modules;
+        let Modules { parent, names, rows, arrangement, inputs, bias, without_bias, std } = modules;
         let outputs = rows.iter().sum();
         let rows = if names.len() == 1 { &[outputs] } else { rows };
         let pieces = |ending: &str| -> Vec<(String, usize)> {
@@ -104,6 +107,9 @@ impl Declare {
         let weight = self.specs.matrix(&name, pieces("weight"), inputs, Init::Normal { std, zero_row: None });
         self.block.push(weight);
         let bias = bias.then(|| self.vector(&format!("{name}.bias"), pieces("bias"), Init::Zeros));
+        if let (Some(bias), Some(without)) = (bias, without_bias) {
+            self.specs.make_up(bias, without);
+        }
         [Some(weight), bias].into_iter().flatten().for_each(|id| self.specs.arrange(id, arrangement));
         Linear { weight, bias, inputs, outputs }
     }

@@ -1,5 +1,6 @@
 //! What sets a family's models apart, and what their checkpoints call the weights.
 
+use super::convolution::ConvolutionNames;
 use super::image::Patches;
 use crate::config::TransformerConfig;
 
@@ -27,12 +28,22 @@ pub struct Description {
     pub first_input_norm: bool,
     /// Whether tokens attend to those before them alone. Where they don't, all tokens of an input run together.
     pub causal: bool,
+    /// What reads an input, where this is what writes a text of it.
+    pub encoder: Option<Box<Description>>,
+    /// Whether positions that a checkpoint lacks are sines and cosines.
+    pub sinusoids: bool,
+    /// What makes rows of what is no text.
+    pub convolutions: Option<ConvolutionNames>,
+    /// The row of the table of positions that is the first token's.
+    pub first_position: usize,
+    /// Whether the row before that is the padding token's, which has the row's number for its id, so that tokens behind
+    /// padding are numbered as if there were none.
+    pub numbers_positions: bool,
+    /// Whether the keys of attention have no bias where queries and values have one.
+    pub bare_key: bool,
     /// Whether the last of the hidden states that transformers gives is normed as the others are: not by the norm behind the
     /// layers.
     pub bare_states: bool,
-    /// The row of the table of positions that is the first token's; the one before it, where there is one, is that of the
-    /// padding token, which has the row's number for its id.
-    pub first_position: usize,
     /// What makes tokens of an image, where that is what it reads; it then has neither an embedding nor other positions.
     pub patches: Option<Patches>,
     /// How many types of tokens there are; 0: none.
@@ -80,8 +91,13 @@ impl Description {
             norm_bias: true,
             first_input_norm: true,
             causal: true,
-            bare_states: false,
+            encoder: None,
+            sinusoids: false,
+            convolutions: None,
             first_position: 0,
+            numbers_positions: false,
+            bare_key: false,
+            bare_states: false,
             patches: None,
             token_types: 0,
             transposed: false,
@@ -101,6 +117,17 @@ impl Description {
             config,
         }
     }
+
+    /// Positions that the table of positions, if there is one, has rows for.
+    pub fn positions(&self) -> usize {
+        self.position_rows().saturating_sub(self.first_position)
+    }
+
+    /// Rows of that table. Where the first are nobody's, they are counted in the config only if they are the padding's.
+    pub fn position_rows(&self) -> usize {
+        let beyond = if self.numbers_positions { 0 } else { self.first_position };
+        self.config.max_position_embeddings + beyond
+    }
 }
 
 /// The modules' names: the model's, then those in a layer. What has no name isn't there.
@@ -110,6 +137,8 @@ pub struct Names {
     pub base: &'static str,
     /// The embedding.
     pub embedding: &'static str,
+    /// The module that it is in with all that is added to it, where there is one.
+    pub embeddings: Option<&'static str>,
     /// The table of positions that are added to it: rows for `max_position_embeddings`, beyond which there is nothing.
     pub positions: Option<&'static str>,
     /// The table of types of tokens that is added too.
@@ -124,6 +153,8 @@ pub struct Names {
     pub renamed: &'static [(&'static str, &'static str)],
     /// Endings of names that older checkpoints have and nobody misses.
     pub ignored: &'static [&'static str],
+    /// Endings of names that nobody misses where a checkpoint lacks them.
+    pub spared: &'static [&'static str],
     /// q, k and v, or one module with all of them, one below the other.
     pub qkv: &'static [&'static str],
     /// The norms of queries and of keys.
@@ -146,6 +177,27 @@ pub struct Names {
     pub attended_norm: Option<&'static str>,
     /// The norm of the residual stream to which the feed-forward layer's output has been added.
     pub fed_norm: Option<&'static str>,
+    /// The attention to what an encoder has read.
+    pub cross: Option<CrossNames>,
+    /// Other names of the embedding's module, under which checkpoints may have it too.
+    pub also_embedding: &'static [&'static str],
+}
+
+/// What a layer's attention to an encoder is called, in the layer.
+#[derive(Debug, Clone, Copy)]
+pub struct CrossNames {
+    /// The norm before it.
+    pub norm: Option<&'static str>,
+    /// q.
+    pub query: &'static str,
+    /// k and v.
+    pub kv: &'static [&'static str],
+    /// What both are called as a block.
+    pub memory: &'static str,
+    /// The output.
+    pub output: &'static str,
+    /// The norm of the residual stream to which it has been added.
+    pub attended_norm: Option<&'static str>,
 }
 
 impl Names {
@@ -153,6 +205,7 @@ impl Names {
     pub const LLAMA: Names = Names {
         base: "model",
         embedding: "embed_tokens",
+        embeddings: None,
         positions: None,
         token_types: None,
         embedding_norm: None,
@@ -161,6 +214,7 @@ impl Names {
         renamed: &[],
         // Each layer's rotary frequencies.
         ignored: &["rotary_emb.inv_freq"],
+        spared: &[],
         qkv: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
         qk_norm: None,
         output: "self_attn.o_proj",
@@ -172,6 +226,8 @@ impl Names {
         down_norm: None,
         attended_norm: None,
         fed_norm: None,
+        cross: None,
+        also_embedding: &[],
     };
 
     /// Norms before and after both halves of a layer.

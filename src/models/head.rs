@@ -44,8 +44,20 @@ pub struct Logits {
     pub outputs: usize,
     /// Whether its weight is the embedding's.
     pub tied: bool,
-    /// What the bias is called, where there is one; under the module's own name it may be in checkpoints too.
+    /// What the bias is called, where there is one.
     pub bias: Option<&'static str>,
+    /// Its shape, where it isn't a vector's.
+    pub bias_dims: Option<[usize; 2]>,
+    /// Whether it may be in checkpoints under the module's own name too.
+    pub bias_has_two_names: bool,
+}
+
+impl Logits {
+    /// One for each word, by the embedding where the config says so.
+    pub fn of_words(module: &'static str, config: &TransformerConfig) -> Logits {
+        let (outputs, tied) = (config.vocab_size, config.tie_word_embeddings);
+        Logits { module, outputs, tied, bias: None, bias_dims: None, bias_has_two_names: false }
+    }
 }
 
 impl Head {
@@ -54,14 +66,15 @@ impl Head {
     /// # Errors
     /// None; those of encoders have some.
     pub fn of_decoder(_: &ModelConfig, config: &TransformerConfig, task: Task) -> Result<Head, ConfigError> {
-        let tied = config.tie_word_embeddings;
-        let logits = Logits { module: "lm_head", outputs: config.vocab_size, tied, bias: None };
+        let logits = Logits::of_words("lm_head", config);
         Ok(Head { logits: (task == Task::CausalLm).then_some(logits), ..Head::default() })
     }
 
     /// Logits for each token, or for the row that there is, by a projection with a bias.
     pub fn classifier(module: &'static str, bias: &'static str, outputs: usize) -> Head {
-        Head { logits: Some(Logits { module, outputs, tied: false, bias: Some(bias) }), ..Head::default() }
+        let logits =
+            Logits { module, outputs, tied: false, bias: Some(bias), bias_dims: None, bias_has_two_names: false };
+        Head { logits: Some(logits), ..Head::default() }
     }
 
     /// … that reads the first token's row after a layer of its own.
@@ -76,7 +89,7 @@ pub(super) struct Base<'a> {
     /// What it is called, with a dot, or nothing.
     pub prefix: &'a str,
     /// Its embedding, which a tied projection reads.
-    pub embedding: WeightId,
+    pub embedding: Option<WeightId>,
     /// What the embedding's tensor is called.
     pub embedding_name: &'a str,
     /// Its sizes.
@@ -108,31 +121,37 @@ impl Head {
         let dense = self.dense.map(|dense| {
             let parent = if dense.in_base { base.prefix } else { "" };
             let (names, rows, bias) = (&[dense.module], &[hidden], dense.bias);
-            let modules = Modules { parent, names, rows, arrangement, inputs: hidden, bias, std };
+            let inputs = hidden;
+            let modules = Modules { parent, names, rows, arrangement, inputs, bias, without_bias: None, std };
             (declare.linear(modules), dense.activation)
         });
         let norm = self.norm.map(|norm| declare.norm(norm, hidden, norm_eps));
         let mut tied = Vec::new();
         let logits = self.logits.map(|logits| {
             let Logits { module, outputs, .. } = logits;
-            let weight = match logits.tied {
-                true => {
+            let weight = match base.embedding.filter(|_| logits.tied) {
+                Some(embedding) => {
                     let shape = vec![outputs, hidden];
                     tied.push((format!("{module}.weight"), base.embedding_name.to_owned(), shape));
-                    base.embedding
+                    embedding
                 }
-                false => {
+                None => {
                     let (names, rows) = (&[module], &[outputs]);
-                    let modules = Modules { parent: "", names, rows, arrangement, inputs: hidden, bias: false, std };
+                    let (inputs, bias, without_bias) = (hidden, false, None);
+                    let modules = Modules { parent: "", names, rows, arrangement, inputs, bias, without_bias, std };
                     declare.linear(modules).weight
                 }
             };
             let bias = logits.bias.map(|bias| {
                 let own = format!("{module}.bias");
-                if own != bias {
+                if logits.bias_has_two_names && own != bias {
                     tied.push((own, bias.to_owned(), vec![outputs]));
                 }
-                declare.vector(bias, vec![(bias.to_owned(), outputs)], Init::Zeros)
+                let id = declare.vector(bias, vec![(bias.to_owned(), outputs)], Init::Zeros);
+                if let Some(dims) = logits.bias_dims {
+                    declare.specs.shape(id, dims.to_vec());
+                }
+                id
             });
             Linear { weight, bias, inputs: hidden, outputs }
         });

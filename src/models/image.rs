@@ -169,17 +169,12 @@ impl Patches {
 }
 
 impl PatchEmbedding {
-    /// The weight that stands where other models have their embedding.
-    pub fn kernels(&self) -> WeightId {
-        self.projection.weight
-    }
-
     /// The tokens of an image whose rows the caller gives.
     pub fn embed(&self, ops: &mut dyn Ops) -> Result<Tensor> {
         let rows = ops.features(self.image.row())?;
         let x = ops.linear(rows, &self.projection)?;
         let x = ops.replace_first(x, self.class)?;
-        ops.add_rows(x, self.positions, Number::Position)
+        ops.add_rows(x, self.positions, Number::Position { first: 0 })
     }
 }
 

@@ -1,7 +1,9 @@
 //! Architectures: one file a family, which describes it; what families share is computed in one place.
 
+mod bart;
 mod bert;
 pub mod clip;
+mod convolution;
 mod declare;
 mod description;
 mod distilbert;
@@ -12,6 +14,7 @@ mod gpt_neox;
 mod head;
 pub mod image;
 mod llama;
+mod marian;
 mod mistral;
 mod modernbert;
 mod olmo2;
@@ -20,8 +23,10 @@ mod qwen2;
 mod qwen3;
 mod roberta;
 mod smollm3;
+mod stack;
 mod transformer;
 mod vit;
+mod whisper;
 mod xlm_roberta;
 
 use crate::Result;
@@ -32,11 +37,13 @@ use crate::weights::spec::{BlockSpec, WeightSpecs};
 use image::ImageShape;
 use transformer::Transformer;
 
+pub use convolution::windows;
 pub use description::{Description, Names};
 pub use head::{Dense, Head, Logits};
 
 /// Every family that there is.
-const FAMILIES: [Family; 20] = [
+const FAMILIES: [Family; 23] = [
+    bart::FAMILY,
     bert::FAMILY,
     clip::FAMILY,
     clip::TEXT_FAMILY,
@@ -47,6 +54,7 @@ const FAMILIES: [Family; 20] = [
     gpt2::FAMILY,
     gpt_neox::FAMILY,
     llama::FAMILY,
+    marian::FAMILY,
     mistral::FAMILY,
     modernbert::FAMILY,
     olmo2::FAMILY,
@@ -56,6 +64,7 @@ const FAMILIES: [Family; 20] = [
     roberta::FAMILY,
     smollm3::FAMILY,
     vit::FAMILY,
+    whisper::FAMILY,
     xlm_roberta::FAMILY,
 ];
 
@@ -132,6 +141,10 @@ pub enum Task {
     TokenClassification,
     /// `AutoModelForQuestionAnswering`: of each token, logits of being the answer's start and its end.
     QuestionAnswering,
+    /// `AutoModelForSeq2SeqLM`: logits of the next token of a text that is written of another.
+    Seq2SeqLm,
+    /// `AutoModelForSpeechSeq2Seq`: logits of the next token of a text that is written of sound.
+    SpeechSeq2Seq,
     /// `AutoModelForImageClassification`: a logit for each label.
     ImageClassification,
     /// `CLIPTextModelWithProjection`: a text's embedding, which those of images can be compared with.
@@ -142,13 +155,15 @@ pub enum Task {
 
 impl Task {
     /// Every task, by the name that the package has for it.
-    pub const ALL: [(&'static str, Task); 9] = [
+    pub const ALL: [(&'static str, Task); 11] = [
         ("base", Task::Base),
         ("causal-lm", Task::CausalLm),
         ("masked-lm", Task::MaskedLm),
         ("sequence-classification", Task::SequenceClassification),
         ("token-classification", Task::TokenClassification),
         ("question-answering", Task::QuestionAnswering),
+        ("seq2seq-lm", Task::Seq2SeqLm),
+        ("speech-seq2seq", Task::SpeechSeq2Seq),
         ("image-classification", Task::ImageClassification),
         ("text-projection", Task::TextProjection),
         ("vision-projection", Task::VisionProjection),
@@ -163,10 +178,17 @@ impl Task {
             Task::SequenceClassification => "AutoModelForSequenceClassification",
             Task::TokenClassification => "AutoModelForTokenClassification",
             Task::QuestionAnswering => "AutoModelForQuestionAnswering",
+            Task::Seq2SeqLm => "AutoModelForSeq2SeqLM",
+            Task::SpeechSeq2Seq => "AutoModelForSpeechSeq2Seq",
             Task::ImageClassification => "AutoModelForImageClassification",
             Task::TextProjection => "CLIPTextModelWithProjection",
             Task::VisionProjection => "CLIPVisionModelWithProjection",
         }
+    }
+
+    /// Whether a model for it writes texts, token by token.
+    pub fn writes(self) -> bool {
+        matches!(self, Task::CausalLm | Task::Seq2SeqLm | Task::SpeechSeq2Seq)
     }
 
     /// Whether the last hidden state comes out too, be there a head or not.
@@ -190,8 +212,6 @@ pub struct ModelShape {
     pub token_types: usize,
     /// Elements of a row that comes out of the last block: logits, or a hidden state without a head.
     pub output_size: usize,
-    /// Layers with a key and value cache.
-    pub layers: usize,
     /// Key and value heads.
     pub kv_heads: usize,
     /// Elements of a head.
@@ -206,8 +226,35 @@ pub struct ModelShape {
     pub max_position_embeddings: usize,
     /// Whether it gives tokens other positions than their places.
     pub numbers_positions: bool,
+    /// What reads an input for it, where it is a model of two stacks.
+    pub encoder: Option<EncoderShape>,
     /// How many positions it knows, where it knows no others: it has learned them.
     pub positions: Option<usize>,
+}
+
+/// What the engine needs to know of what reads an input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncoderShape {
+    /// Its blocks are the first so many. The block behind them takes no input.
+    pub blocks: usize,
+    /// The block that leaves what it has read.
+    pub ends: usize,
+    /// Numbers of a row that it reads instead of an id, where its first block leaves half as many tokens as there are rows;
+    /// 0: it reads ids.
+    pub features: usize,
+    /// How many positions it knows, where it knows no others.
+    pub positions: Option<usize>,
+}
+
+/// A cache of keys and values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// Its number.
+    pub index: usize,
+    /// The blocks that write and read it.
+    pub blocks: Vec<usize>,
+    /// Whether it has what an encoder has read.
+    pub of_encoder: bool,
 }
 
 /// A model: weights in blocks, and what each block computes.
@@ -224,8 +271,14 @@ pub trait Model {
     /// Every weight.
     fn weights(&self) -> &WeightSpecs;
 
-    /// The blocks in forward order: embedding, layers, head or last norm.
+    /// The blocks in forward order: embedding, layers, head or last norm; an encoder's before.
     fn blocks(&self) -> &[BlockSpec];
+
+    /// Whether a block is a layer, rather than what comes before or behind those.
+    fn is_layer(&self, block: usize) -> bool;
+
+    /// The caches that blocks keep keys and values in.
+    fn caches(&self) -> Vec<Cache>;
 
     /// Computes block `index`. The first takes no input; the last computes `rows`.
     fn block(&self, ops: &mut dyn Ops, index: usize, input: Option<Tensor>, rows: HeadRows) -> Result<Outputs>;

@@ -32,6 +32,7 @@ const DEFAULTS: TransformerDefaults = TransformerDefaults {
 
 const NAMES: Names = Names {
     embedding: "embeddings.tok_embeddings",
+    embeddings: Some("embeddings"),
     embedding_norm: Some("embeddings.norm"),
     last_norm: Some("final_norm"),
     ignored: &[],
@@ -80,8 +81,7 @@ fn head(raw: &ModelConfig, config: &TransformerConfig, task: Task) -> Result<Hea
     Ok(match task {
         Task::MaskedLm => {
             let bias = flag("decoder_bias", true)?.then_some("decoder.bias");
-            let (outputs, tied) = (config.vocab_size, config.tie_word_embeddings);
-            let logits = Some(Logits { module: "decoder", outputs, tied, bias });
+            let logits = Some(Logits { bias, ..Logits::of_words("decoder", config) });
             with_dense(Head { logits, ..Head::default() })
         }
         Task::SequenceClassification => {

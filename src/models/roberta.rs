@@ -26,7 +26,7 @@ pub(super) fn describe(raw: &ModelConfig, defaults: &TransformerDefaults) -> Res
         let expected = format!("more than pad_token_id ({padding}) + 1, from which positions are counted");
         return Err(fields.invalid("max_position_embeddings", expected));
     }
-    Ok(Description { first_position, ..bert::describe(raw, config, NAMES)? })
+    Ok(Description { first_position, numbers_positions: true, ..bert::describe(raw, config, NAMES)? })
 }
 
 /// What they have behind their layers.

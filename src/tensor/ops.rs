@@ -87,13 +87,24 @@ pub struct Attention {
     pub scale: f32,
     /// A score s becomes `softcap · tanh(s / softcap)`.
     pub softcap: Option<f32>,
-    /// Whether a token attends to those before it and itself alone, or to all that run.
-    pub causal: bool,
+    /// To which tokens a token attends.
+    pub kind: AttentionKind,
     /// Causal: a token attends to so many positions, the last of which is its own. Else: to so many on either side, and its
     /// own. Without it, to all.
     pub window: Option<usize>,
     /// How queries and keys are rotated; without it they aren't.
     pub rotary: Option<Rotary>,
+}
+
+/// To which tokens a token attends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttentionKind {
+    /// Those before it, and itself.
+    Causal,
+    /// All that run.
+    Bidirectional,
+    /// Those that an encoder has read, whose keys and values [`Ops::remember`] has put into the cache.
+    Cross,
 }
 
 /// RMSNorm of queries and of keys: of each head by itself, or of all heads as one row.
@@ -116,8 +127,11 @@ pub struct QkNorm {
 /// A number that a token has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Number {
-    /// Its place in the text.
-    Position,
+    /// Its place in the text, counted from `first` on.
+    Position {
+        /// The row of the text's first token.
+        first: usize,
+    },
     /// The place that the model gives it.
     PositionId,
     /// To which of the input's texts it belongs.
@@ -129,6 +143,8 @@ pub enum Number {
 pub enum Pool {
     /// It is the first token's.
     First,
+    /// It is the last token's.
+    Last,
     /// It is their mean.
     Mean,
 }
@@ -140,6 +156,10 @@ pub trait Ops {
 
     /// Rows of `width` numbers that whoever runs the ops gives, one for each token that runs: patches of an image, say.
     fn features(&mut self, width: usize) -> Result<Tensor>;
+
+    /// What a convolution over rows reads: `[tokens, 3 · width]` from the `[rows, width]` of a run of twice as many tokens. For
+    /// token t and channel c, element `3c + k` is `x[2t + k - 1][c]`, or 0 where there is no such row.
+    fn unfold(&mut self, x: Tensor) -> Result<Tensor>;
 
     /// x with its first row replaced by a vector of `[width]`; `x` is used up.
     fn replace_first(&mut self, x: Tensor, row: WeightId) -> Result<Tensor>;
@@ -184,7 +204,11 @@ pub trait Ops {
     /// Normalises queries and keys; `qkv`, which holds queries, keys and values, is used up.
     fn qk_norm(&mut self, qkv: Tensor, norm: &QkNorm) -> Result<Tensor>;
 
-    /// Rotates queries and keys, appends keys and values to the cache, attends. `qkv` holds queries, keys and values.
+    /// Puts `kv`, which holds the keys and values of all tokens that run, into the cache of a [`AttentionKind::Cross`].
+    fn remember(&mut self, kv: Tensor, attention: &Attention) -> Result<()>;
+
+    /// Rotates queries and keys, appends keys and values to the cache, attends. `qkv` holds queries, keys and values; queries
+    /// alone where the cache has what is attended to.
     fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor>;
 
     /// `attention(qk_norm(qkv))`

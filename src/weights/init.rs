@@ -32,6 +32,9 @@ pub enum Init {
     Zeros,
     /// 1: the weights of norms.
     Ones,
+    /// Sines of a row's number in the first half of its columns and cosines in the second, at wavelengths from 2π to 10000 · 2π:
+    /// positions that aren't learned.
+    Sinusoids,
 }
 
 #[derive(Debug, Clone)]
@@ -93,6 +96,15 @@ impl NewTensor {
         match self.init {
             Init::Zeros => elements.for_each(|_| push(0.0)),
             Init::Ones => elements.for_each(|_| push(1.0)),
+            Init::Sinusoids => {
+                let cols = self.info.shape.last().map_or(1, |cols| (*cols).max(1) as u64);
+                let half = cols.div_ceil(2);
+                for i in elements {
+                    let (row, col) = (i / cols, i % cols);
+                    let angle = row as f64 / 10_000f64.powf((2 * (col % half)) as f64 / cols as f64);
+                    push(if col < half { angle.sin() } else { angle.cos() } as f32);
+                }
+            }
             Init::Normal { std, zero_row } => {
                 let cols = self.info.shape.last().map_or(1, |cols| (*cols).max(1) as u64);
                 let zero = zero_row.map_or(0..0, |row| row as u64 * cols..(row as u64 + 1) * cols);
@@ -221,6 +233,19 @@ mod tests {
         assert!((moment(4) - 3.0).abs() < 4.0 * (96.0 / n).sqrt(), "{}", moment(4));
         assert_eq!(floats(&bytes(&*repo, infos[1].range.clone())), [0.0; 7]);
         assert_eq!(floats(&bytes(&*repo, infos[2].range.clone())), [1.0; 5]);
+    }
+
+    #[test]
+    fn sinusoids_are_of_rows_and_columns() {
+        let mut new = NewWeights::new(1);
+        let info = new.add("positions", vec![90, 6], Init::Sinusoids, 0).unwrap();
+        let found = floats(&bytes(&new, info.range));
+        for (at, found) in found.iter().enumerate() {
+            let (row, col) = ((at / 6) as f64, at % 6);
+            let angle = row / 10_000f64.powf([0.0, 2.0 / 6.0, 4.0 / 6.0][col % 3]);
+            let expected = if col < 3 { angle.sin() } else { angle.cos() };
+            assert!((f64::from(*found) - expected).abs() < 1e-6, "{at}: {found} instead of {expected}");
+        }
     }
 
     #[test]

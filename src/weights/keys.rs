@@ -16,6 +16,8 @@ pub struct ModelKeys {
     pub renamed: &'static [(&'static str, &'static str)],
     /// Endings of names that older checkpoints have and nobody misses, such as a rotary embedding's frequencies.
     pub ignored: &'static [&'static str],
+    /// Endings of the model's own names that nobody misses where a checkpoint lacks them.
+    pub spared: &'static [&'static str],
 }
 
 /// What loading a checkpoint came to: transformers' `loading_info`.
@@ -57,7 +59,9 @@ impl ModelKeys {
             }
         }
         let mismatched = |key: &String| matched.info.mismatched_keys.iter().any(|(name, _, _)| name == key);
-        let missing = self.shapes.keys().filter(|key| !matched.sources.contains_key(*key) && !mismatched(key));
+        let spared = |key: &String| self.spared.iter().any(|ending| key.ends_with(ending));
+        let is_missing = |key: &&String| !matched.sources.contains_key(*key) && !mismatched(key) && !spared(key);
+        let missing = self.shapes.keys().filter(is_missing);
         matched.info.missing_keys = missing.cloned().collect();
         for (name, source) in &self.tied {
             let missing = &mut matched.info.missing_keys;
@@ -136,6 +140,7 @@ mod tests {
                 tied: serde_json::from_value(case["tied"].clone()).unwrap(),
                 renamed: &[],
                 ignored: &["position_ids"],
+                spared: &[],
             };
             let checkpoint = shapes(&case["checkpoint"]);
             let matched = keys.match_with(checkpoint.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())));
@@ -157,6 +162,7 @@ mod tests {
             tied: Vec::new(),
             renamed: &[],
             ignored: &[],
+            spared: &[],
         };
         let matched = keys.match_with([("a", &[3, 2][..])]);
         let info = LoadingInfo {

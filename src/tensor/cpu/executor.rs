@@ -1,6 +1,6 @@
 //! The ops, each computed when it is called.
 
-use super::attention::{Tokens, attend};
+use super::attention::{Tokens, append, attend};
 use super::lanes::{F32x4, dot, map, softcap};
 use super::memory::{Memory, stride};
 use super::product::{Outcome, product};
@@ -22,6 +22,8 @@ pub struct Running<'a> {
     pub features: &'a [f32],
     /// The first one's position.
     pub position: usize,
+    /// How many tokens an encoder has read.
+    pub memory: usize,
     /// Of each token, (cosine, sine) pairs of every table.
     pub angles: &'a [f32],
 }
@@ -154,7 +156,7 @@ impl Ops for Executor<'_> {
         let table = self.weight(table)?;
         let Running { ids, types, position_ids, position, .. } = self.running;
         let row_of = |token: usize| match by {
-            Number::Position => Some(position + token),
+            Number::Position { first } => Some(first + position + token),
             Number::PositionId => position_ids.get(token).map(|id| *id as usize),
             Number::TokenType => types.get(token).map(|id| *id as usize),
         };
@@ -183,6 +185,22 @@ impl Ops for Executor<'_> {
         Ok(self.memory.insert(given, width, self.running.ids.len())?)
     }
 
+    fn unfold(&mut self, x: Tensor) -> Result<Tensor> {
+        let width = x.width;
+        let (y, mut values) = self.make(3 * width, Rows::All)?;
+        let from = self.memory.values(x);
+        let row = |at: usize| from.get(at * stride(width)..at * stride(width) + width).unwrap_or_default();
+        for (token, y) in values.chunks_exact_mut(stride(3 * width).max(1)).enumerate() {
+            for k in 0..3 {
+                // Before the first row there are zeros.
+                let Some(at) = (2 * token + k).checked_sub(1) else { continue };
+                y.iter_mut().skip(k).step_by(3).zip(row(at)).for_each(|(y, x)| *y = *x);
+            }
+        }
+        self.memory.put(y, values);
+        Ok(y)
+    }
+
     fn replace_first(&mut self, x: Tensor, row: WeightId) -> Result<Tensor> {
         let row = self.vector(row, x.width)?;
         let mut values = self.memory.take(x);
@@ -193,8 +211,13 @@ impl Ops for Executor<'_> {
 
     fn pool(&mut self, x: Tensor, pool: Pool) -> Result<Tensor> {
         let (y, mut values) = self.make(x.width, Rows::One)?;
-        let count = if pool == Pool::Mean { self.running.ids.len() } else { 1 };
-        for row in self.memory.values(x).chunks_exact(stride(x.width).max(1)).take(count) {
+        let tokens = self.running.ids.len();
+        let (first, count) = match pool {
+            Pool::First => (0, 1),
+            Pool::Last => (tokens.saturating_sub(1), 1),
+            Pool::Mean => (0, tokens),
+        };
+        for row in self.memory.values(x).chunks_exact(stride(x.width).max(1)).skip(first).take(count) {
             values.iter_mut().zip(row).for_each(|(y, x)| *y += x);
         }
         values.iter_mut().for_each(|y| *y /= count as f32);
@@ -291,11 +314,22 @@ impl Ops for Executor<'_> {
         Ok(qkv)
     }
 
+    fn remember(&mut self, kv: Tensor, attention: &Attention) -> Result<()> {
+        let Running { ids, position, memory, angles, .. } = self.running;
+        let tokens = Tokens { count: ids.len(), position, memory, angles };
+        let missing = || CpuError::refused(format!("layer {}, which has no cache", attention.layer));
+        let input = self.memory.take(kv);
+        let cache = self.memory.caches.get_mut(attention.layer).ok_or_else(missing)?;
+        let done = append(attention, tokens, cache, (&input, stride(kv.width)), 0, &mut self.memory.attention);
+        self.memory.put(kv, input);
+        Ok(done?)
+    }
+
     fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor> {
         let width = attention.heads * attention.head_dim;
         let (y, mut values) = self.make(width, qkv.rows)?;
-        let Running { ids, position, angles, .. } = self.running;
-        let tokens = Tokens { count: ids.len(), position, angles };
+        let Running { ids, position, memory, angles, .. } = self.running;
+        let tokens = Tokens { count: ids.len(), position, memory, angles };
         let missing = || CpuError::refused(format!("layer {}, which has no cache", attention.layer));
         let input = self.memory.take(qkv);
         let cache = self.memory.caches.get_mut(attention.layer).ok_or_else(missing)?;

@@ -8,7 +8,7 @@ use super::{Executor, Matrix, Memory, Running, Storage};
 use crate::config::Activation;
 use crate::tensor::Dtype;
 use crate::tensor::ops::{
-    Attention, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId,
+    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId,
 };
 
 #[cfg(target_arch = "wasm32")]
@@ -271,7 +271,7 @@ fn positions_are_rows_that_are_added() {
         for position in [0, 8] {
             let ran = Ran { position, ..Ran::default() };
             let y = weights.run(&mut Memory::default(), &x, width, ran, |ops, x| {
-                ops.add_rows(x, table, Number::Position).unwrap()
+                ops.add_rows(x, table, Number::Position { first: 0 }).unwrap()
             });
             let added = wide(&x).into_iter().enumerate();
             let expected: Vec<f64> = added.map(|(k, x)| x + weights.value(table, position * width + k)).collect();
@@ -279,7 +279,7 @@ fn positions_are_rows_that_are_added() {
         }
         let ran = Ran { position: 9, ..Ran::default() };
         weights.run(&mut Memory::default(), &x, width, ran, |ops, x| {
-            assert_eq!(ops.add_rows(x, table, Number::Position).unwrap_err().code(), "CPU_REFUSED");
+            assert_eq!(ops.add_rows(x, table, Number::Position { first: 0 }).unwrap_err().code(), "CPU_REFUSED");
             x
         });
     }
@@ -402,7 +402,8 @@ fn attention_is_over_what_a_token_sees() {
     ] {
         let Case { heads, kv_heads, head_dim, window, softcap, rotary, causal } = case;
         let scale = 0.3;
-        let attention = Attention { layer: 1, heads, kv_heads, head_dim, scale, softcap, causal, window, rotary };
+        let kind = if causal { AttentionKind::Causal } else { AttentionKind::Bidirectional };
+        let attention = Attention { layer: 1, heads, kv_heads, head_dim, scale, softcap, kind, window, rotary };
         let width = (heads + 2 * kv_heads) * head_dim;
         let (angles_of, total) = (rotary.map_or(0, |r| r.tables * r.dim / 2), 9);
         let angles: Vec<f32> = random
@@ -571,7 +572,7 @@ fn what_is_not_there_is_refused() {
         head_dim: 2,
         scale: 1.0,
         softcap: None,
-        causal: true,
+        kind: AttentionKind::Causal,
         window: None,
         rotary: None,
     };

@@ -78,6 +78,7 @@ pub enum Source {
     ReplaceFirst,
     RmsNorm,
     RopeAppend,
+    Unfold,
 }
 
 impl Source {
@@ -102,6 +103,7 @@ impl Source {
             Source::ReplaceFirst => "replace_first",
             Source::RmsNorm => "rms_norm",
             Source::RopeAppend => "rope_append",
+            Source::Unfold => "unfold",
             Source::InPlace => "in_place",
         }
     }
@@ -125,6 +127,7 @@ impl Source {
             Source::ReplaceFirst => include_str!("../../../shaders/replace_first.wgsl"),
             Source::RmsNorm => include_str!("../../../shaders/rms_norm.wgsl"),
             Source::RopeAppend => include_str!("../../../shaders/rope_append.wgsl"),
+            Source::Unfold => include_str!("../../../shaders/unfold.wgsl"),
             Source::InPlace => include_str!("../../../shaders/in_place.wgsl"),
         }
     }

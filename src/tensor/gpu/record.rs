@@ -11,7 +11,7 @@ use super::kernel::{Constant, Kernel, MANY_ROWS, Reduction, Source, Storage, Til
 use crate::Result;
 use crate::config::Activation;
 use crate::tensor::ops::{
-    Attention, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId,
+    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId,
 };
 use crate::weights::layout::Layout;
 
@@ -33,6 +33,15 @@ fn activation_number(f: Activation) -> u32 {
         Activation::QuickGelu => 3,
         Activation::Relu => 4,
         Activation::Tanh => 5,
+    }
+}
+
+/// The numbers by which `attention.wgsl` knows the kinds.
+fn kind_number(kind: AttentionKind) -> u32 {
+    match kind {
+        AttentionKind::Causal => 0,
+        AttentionKind::Bidirectional => 1,
+        AttentionKind::Cross => 2,
     }
 }
 
@@ -209,10 +218,11 @@ impl<'a> Recorder<'a> {
         let layout = self.layout(table)?;
         let quads = (layout.stride / 4) as u32;
         let ids = match add {
-            None | Some(Number::Position) => BufferName::Ids,
+            None | Some(Number::Position { .. }) => BufferName::Ids,
             Some(Number::PositionId) => BufferName::PositionIds,
             Some(Number::TokenType) => BufferName::TokenTypes,
         };
+        let first = if let Some(Number::Position { first }) = add { Some(first as u32) } else { None };
         for (index, part) in layout.parts.iter().enumerate() {
             self.push(
                 Kernel {
@@ -221,7 +231,8 @@ impl<'a> Recorder<'a> {
                     reduction: None,
                     constants: vec![
                         self.workgroup(),
-                        Constant::Bool("POSITIONS", add == Some(Number::Position)),
+                        Constant::Bool("POSITIONS", first.is_some()),
+                        Constant::U32("FIRST", first.unwrap_or(0)),
                         Constant::Bool("ADD", add.is_some()),
                     ],
                 },
@@ -431,7 +442,7 @@ impl<'a> Recorder<'a> {
             Constant::U32("HEAD_DIM", head_dim as u32),
             Constant::U32("ROTARY", rotated(attention)),
             Constant::Bool("SOFTCAP", softcap.is_some()),
-            Constant::Bool("CAUSAL", attention.causal),
+            Constant::U32("KIND", kind_number(attention.kind)),
             Constant::Bool("SPLIT", split),
         ];
         constants.extend(norm_constants(norm));
@@ -463,9 +474,32 @@ impl<'a> Recorder<'a> {
         );
     }
 
+    /// Rotates the queries, of which there are so many heads, in place and the keys on their way into the cache.
+    fn append(&mut self, qkv: Tensor, attention: &Attention, heads: usize) {
+        let Attention { layer, kv_heads, head_dim, .. } = *attention;
+        let angles = Angles::of(attention);
+        let quarters = ((heads + 2 * kv_heads) * head_dim / 4) as u32;
+        self.push(
+            Kernel {
+                source: Source::RopeAppend,
+                storage: None,
+                reduction: None,
+                constants: vec![
+                    self.workgroup(),
+                    Constant::U32("HEAD_DIM", head_dim as u32),
+                    Constant::U32("ROTARY", rotated(attention)),
+                ],
+            },
+            vec![heads as u32, kv_heads as u32, stride(qkv.width) as u32, angles.pairs, angles.first],
+            vec![BufferName::Activation(qkv.id), BufferName::Keys(layer), BufferName::Values(layer), BufferName::Step],
+            self.per_token(quarters.div_ceil(self.tuning.workgroup)),
+        );
+    }
+
     /// Whether one token runs, and its kernel can rotate: whole quads, each with its partners half of what is rotated away.
     fn alone(&self, attention: &Attention) -> bool {
-        self.mode == Mode::Decode && attention.causal && rotated(attention).is_multiple_of(8)
+        let causal = attention.kind == AttentionKind::Causal;
+        self.mode == Mode::Decode && causal && rotated(attention).is_multiple_of(8)
     }
 
     /// One token's attention, which normalises, rotates and appends too: by a workgroup for each four query heads that share a key
@@ -528,6 +562,17 @@ impl Ops for Recorder<'_> {
         Ok(x)
     }
 
+    fn unfold(&mut self, x: Tensor) -> Result<Tensor> {
+        let y = self.allocate(3 * x.width, Rows::All);
+        self.push(
+            Kernel { source: Source::Unfold, storage: None, reduction: None, constants: vec![self.workgroup()] },
+            vec![x.width as u32, stride(x.width) as u32, stride(y.width) as u32],
+            vec![BufferName::Activation(x.id), BufferName::Activation(y.id), BufferName::Step],
+            self.per_token((3 * x.width as u32).div_ceil(self.tuning.workgroup)),
+        );
+        Ok(y)
+    }
+
     fn replace_first(&mut self, x: Tensor, row: WeightId) -> Result<Tensor> {
         let quads = (stride(x.width) / 4) as u32;
         self.push(
@@ -542,7 +587,8 @@ impl Ops for Recorder<'_> {
     fn pool(&mut self, x: Tensor, pool: Pool) -> Result<Tensor> {
         let y = self.allocate(x.width, Rows::One);
         let quads = (stride(x.width) / 4) as u32;
-        let constants = vec![self.workgroup(), Constant::Bool("MEAN", pool == Pool::Mean)];
+        let is = |name, kind| Constant::Bool(name, pool == kind);
+        let constants = vec![self.workgroup(), is("MEAN", Pool::Mean), is("LAST", Pool::Last)];
         self.push(
             Kernel { source: Source::Pool, storage: None, reduction: None, constants },
             vec![quads],
@@ -641,29 +687,19 @@ impl Ops for Recorder<'_> {
         self.attention(qkv, attention)
     }
 
+    fn remember(&mut self, kv: Tensor, attention: &Attention) -> Result<()> {
+        self.append(kv, attention, 0);
+        Ok(())
+    }
+
     fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor> {
-        let Attention { layer, heads, kv_heads, head_dim, .. } = *attention;
+        let Attention { heads, kv_heads, head_dim, .. } = *attention;
         if self.alone(attention) {
             return Ok(self.attend_alone(qkv, None, attention));
         }
-        let angles = Angles::of(attention);
-        let quarters = ((heads + 2 * kv_heads) * head_dim / 4) as u32;
-        let workgroup = self.tuning.workgroup;
-        self.push(
-            Kernel {
-                source: Source::RopeAppend,
-                storage: None,
-                reduction: None,
-                constants: vec![
-                    self.workgroup(),
-                    Constant::U32("HEAD_DIM", head_dim as u32),
-                    Constant::U32("ROTARY", rotated(attention)),
-                ],
-            },
-            vec![heads as u32, kv_heads as u32, stride(qkv.width) as u32, angles.pairs, angles.first],
-            vec![BufferName::Activation(qkv.id), BufferName::Keys(layer), BufferName::Values(layer), BufferName::Step],
-            self.per_token(quarters.div_ceil(workgroup)),
-        );
+        if attention.kind != AttentionKind::Cross {
+            self.append(qkv, attention, heads);
+        }
         let y = self.allocate(heads * head_dim, qkv.rows);
         let grid = Grid::PerRows { x: kv_heads as u32, rows: (heads / kv_heads) as u32, per_group: ATTENTION_ROWS };
         self.attend(Form { source: Source::Attention, split: false, norm: None }, qkv, y, attention, grid);

@@ -14,7 +14,7 @@ use super::program::{Pipelines, Program};
 use super::record::{Mode, Recorder};
 use crate::config::Activation;
 use crate::tensor::ops::{
-    Attention, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId,
+    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId,
 };
 use crate::weights::init::Init;
 use crate::weights::layout::Layout;
@@ -568,8 +568,11 @@ async fn positions() {
                 case.position = position;
                 let table = case.weight(random, 1000, width, storage);
                 let x = random.values(tokens * width);
-                let ran =
-                    case.run(&x, width, 0, &[], &[], |ops, x| ops.add_rows(x, table, Number::Position).unwrap()).await;
+                let ran = case
+                    .run(&x, width, 0, &[], &[], |ops, x| {
+                        ops.add_rows(x, table, Number::Position { first: 0 }).unwrap()
+                    })
+                    .await;
                 let added = x.iter().zip(&case.weights[0].values[position * width..]);
                 let expected: Vec<_> = added.map(|(x, p)| (f64::from(x + p), 0.0)).collect();
                 close(&format!("{storage:?} {position}"), &ran.y, &expected);
@@ -699,13 +702,23 @@ async fn attend() {
             (20, 5, 32, whole(32), None, None, Some(false)),
         ] {
             let scale = 1.0 / (head_dim as f32).sqrt();
-            let attention =
-                Attention { layer: 0, heads, kv_heads, head_dim, scale, softcap, causal: true, window, rotary };
+            let attention = Attention {
+                layer: 0,
+                heads,
+                kv_heads,
+                head_dim,
+                scale,
+                softcap,
+                kind: AttentionKind::Causal,
+                window,
+                rotary,
+            };
             for (tokens, causal) in [(1, true), (37, true), (130, true), (1, false), (37, false), (130, false)] {
                 if sample.skips(7) {
                     continue;
                 }
-                let attention = Attention { causal, ..attention };
+                let kind = if causal { AttentionKind::Causal } else { AttentionKind::Bidirectional };
+                let attention = Attention { kind, ..attention };
                 attention_case(Case::new(&device, tokens, Mode::Prefill), random, attention, each).await;
             }
             let tuning = Tuning::of(device.0.capabilities());
@@ -726,7 +739,8 @@ device_test!(attention_equals_float64, attend());
 
 /// Runs a case over a random cache and checks what was appended and what was attended to.
 async fn attention_case(mut case: Case, random: &mut Random, attention: Attention, each: Option<bool>) {
-    let Attention { heads, kv_heads, head_dim, scale, softcap, causal, window, rotary, .. } = attention;
+    let Attention { heads, kv_heads, head_dim, scale, softcap, kind, window, rotary, .. } = attention;
+    let causal = kind == AttentionKind::Causal;
     let (tokens, position) = (case.tokens, case.position);
     let width = (heads + 2 * kv_heads) * head_dim;
     let qkv = random.values(tokens * width);

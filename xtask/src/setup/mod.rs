@@ -34,11 +34,13 @@ pub enum Need {
     Python,
     /// The sample model under .cache/models.
     Model,
+    /// Other models beside it, as PyPI packages carry them.
+    PackagedModels,
 }
 
 impl Need {
     /// All of them, in an order in which each comes after what it needs itself.
-    pub const ALL: [Need; 9] = [
+    pub const ALL: [Need; 10] = [
         Need::Rust,
         Need::WasmBindgen,
         Need::Geckodriver,
@@ -48,6 +50,7 @@ impl Need {
         Need::Npm,
         Need::Python,
         Need::Model,
+        Need::PackagedModels,
     ];
 
     /// Needs that compile; the others download.
@@ -64,6 +67,7 @@ impl Need {
             Need::Vulkan => apt::vulkan(),
             Need::Python => apt::python(),
             Need::Model => crate::python::sample_model(),
+            Need::PackagedModels => crate::python::packaged_models(),
         }
     }
 }

@@ -90,7 +90,7 @@ pub const SUITES: [Suite; 14] = [
         name: "e2e",
         group: "e2e",
         runner: Runner::Node,
-        needs: &[Need::Npm, Need::Chromium, Need::Firefox, Need::Vulkan, Need::Model],
+        needs: &[Need::Npm, Need::Chromium, Need::Firefox, Need::Vulkan, Need::Model, Need::PackagedModels],
         built: true,
         command: |filter| node_test("tests/e2e", filter),
     },

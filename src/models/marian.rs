@@ -1,0 +1,45 @@
+//! Marian: BART with positions that aren't learned. Semantics: transformers' `modeling_marian.py`.
+
+use super::{Description, Family, Names, Task, bart};
+use crate::config::{ConfigError, ModelConfig, TransformerConfig, TransformerDefaults};
+
+const ENCODER: TransformerDefaults = TransformerDefaults {
+    vocab_size: 58_101,
+    bos_token_id: None,
+    eos_token_id: Some(0),
+    pad_token_id: Some(58_100),
+    ..bart::ENCODER
+};
+
+const DECODER: TransformerDefaults = TransformerDefaults {
+    intermediate_size: bart::DECODER.intermediate_size,
+    aliases: bart::DECODER.aliases,
+    ..ENCODER
+};
+
+const DECODER_NAMES: Names =
+    Names { embedding_norm: None, spared: &["final_logits_bias", "embed_positions.weight"], ..bart::DECODER_NAMES };
+
+fn describe(raw: &ModelConfig) -> Result<Description, ConfigError> {
+    let fields = raw.fields();
+    if fields.flag("share_encoder_decoder_embeddings")? == Some(false) {
+        return Err(fields.unsupported("share_encoder_decoder_embeddings", "true"));
+    }
+    let encoder_names = Names { embedding_norm: None, ..bart::ENCODER_NAMES };
+    let [encoder, decoder] = [(ENCODER, encoder_names), (DECODER, DECODER_NAMES)].map(|(defaults, names)| {
+        let config = TransformerConfig::parse(raw, &defaults)?;
+        config.positions_fit(raw, &defaults)?;
+        Ok(Description { sinusoids: true, ..bart::stack(raw, config, names)? })
+    });
+    let encoder = Some(Box::new(Description { causal: false, ..encoder? }));
+    Ok(Description { encoder, ..decoder? })
+}
+
+/// `MarianMTModel` and its base.
+pub const FAMILY: Family = Family {
+    model_type: "marian",
+    classes: &[(Task::Base, "MarianModel"), (Task::Seq2SeqLm, "MarianMTModel")],
+    own_keys: &["share_encoder_decoder_embeddings", "decoder_vocab_size"],
+    describe,
+    head: bart::head,
+};

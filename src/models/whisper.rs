@@ -1,0 +1,91 @@
+//! Whisper: an encoder of sound and a decoder of text. Semantics: transformers' `modeling_whisper.py`.
+
+use super::convolution::ConvolutionNames;
+use super::description::CrossNames;
+use super::{Description, Family, Head, Logits, Names, Task, bart};
+use crate::config::{ConfigError, ModelConfig, TransformerConfig, TransformerDefaults};
+
+const DECODER: TransformerDefaults = TransformerDefaults {
+    vocab_size: 51_865,
+    hidden_size: 384,
+    intermediate_size: ("decoder_ffn_dim", Some(1536)),
+    num_hidden_layers: 4,
+    num_attention_heads: 6,
+    max_position_embeddings: 448,
+    aliases: &[
+        ("hidden_size", "d_model"),
+        ("num_attention_heads", "decoder_attention_heads"),
+        ("num_hidden_layers", "decoder_layers"),
+        ("max_position_embeddings", "max_target_positions"),
+        ("initializer_range", "init_std"),
+    ],
+    bos_token_id: Some(50_256),
+    eos_token_id: Some(50_256),
+    pad_token_id: Some(50_256),
+    ..bart::DECODER
+};
+
+const ENCODER: TransformerDefaults = TransformerDefaults {
+    intermediate_size: ("encoder_ffn_dim", Some(1536)),
+    max_position_embeddings: 1500,
+    aliases: &[
+        ("hidden_size", "d_model"),
+        ("num_attention_heads", "encoder_attention_heads"),
+        ("num_hidden_layers", "encoder_layers"),
+        ("max_position_embeddings", "max_source_positions"),
+        ("initializer_range", "init_std"),
+    ],
+    ..DECODER
+};
+
+const ENCODER_NAMES: Names = Names {
+    embedding_norm: None,
+    last_norm: Some("encoder.layer_norm"),
+    input_norm: Some("self_attn_layer_norm"),
+    mlp_norm: Some("final_layer_norm"),
+    attended_norm: None,
+    fed_norm: None,
+    ..bart::ENCODER_NAMES
+};
+
+const DECODER_NAMES: Names = Names {
+    embedding: "decoder.embed_tokens",
+    positions: Some("decoder.embed_positions"),
+    layers: "decoder.layers",
+    last_norm: Some("decoder.layer_norm"),
+    cross: Some(CrossNames {
+        norm: Some("encoder_attn_layer_norm"),
+        query: "encoder_attn.q_proj",
+        kv: &["encoder_attn.k_proj", "encoder_attn.v_proj"],
+        memory: "encoder_attn",
+        output: "encoder_attn.out_proj",
+        attended_norm: None,
+    }),
+    ..ENCODER_NAMES
+};
+
+fn describe(raw: &ModelConfig) -> Result<Description, ConfigError> {
+    let [encoder, decoder] = [(ENCODER, ENCODER_NAMES), (DECODER, DECODER_NAMES)].map(|(defaults, names)| {
+        let config = TransformerConfig::parse(raw, &defaults)?;
+        config.positions_fit(raw, &defaults)?;
+        Ok(Description { bare_key: true, ..bart::stack(raw, config, names)? })
+    });
+    let channels = raw.fields().count("num_mel_bins")?.unwrap_or(80);
+    let convolutions = ConvolutionNames { channels, first: "encoder.conv1", second: "encoder.conv2" };
+    let encoder = Description { causal: false, convolutions: Some(convolutions), embedding_scale: 1.0, ..encoder? };
+    Ok(Description { encoder: Some(Box::new(encoder)), ..decoder? })
+}
+
+fn head(_: &ModelConfig, config: &TransformerConfig, task: Task) -> Result<Head, ConfigError> {
+    let logits = (task == Task::SpeechSeq2Seq).then_some(Logits::of_words("proj_out", config));
+    Ok(Head { logits, ..Head::default() })
+}
+
+/// `WhisperForConditionalGeneration` and its base.
+pub const FAMILY: Family = Family {
+    model_type: "whisper",
+    classes: &[(Task::Base, "WhisperModel"), (Task::SpeechSeq2Seq, "WhisperForConditionalGeneration")],
+    own_keys: &["num_mel_bins", "max_source_positions", "max_target_positions"],
+    describe,
+    head,
+};

@@ -1,0 +1,157 @@
+//! Models that write a text of what an encoder has read: a checkpoint's files → what torch gives for them, on every tier.
+#![cfg(all(feature = "engine", not(target_arch = "wasm32")))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "common/native.rs"]
+mod native;
+
+use std::rc::Rc;
+
+use layerline::engine::{Engine, Inputs, LoadOptions, Source, WeightDtype};
+use layerline::generation::GenerateOptions;
+use layerline::hub::{Abort, DirectoryRepo};
+use layerline::models::Task;
+use layerline::placement::{Device, DeviceMap, MaxMemory};
+use native::{TOLERANCE, golden, ids, load, run};
+use serde_json::Value;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/seq2seq");
+
+/// Every one that there is.
+fn names() -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(ROOT).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+async fn open(name: &str, mut options: LoadOptions) -> Engine {
+    options.task = if name.starts_with("whisper") { Task::SpeechSeq2Seq } else { Task::Seq2SeqLm };
+    load(Rc::new(DirectoryRepo::new(format!("{ROOT}/{name}"))), options).await.unwrap()
+}
+
+/// Windows of three frames of a spectrogram, `[frames][channels][3]`: what the encoder's first convolution reads.
+fn windows(spectrogram: &Value) -> Vec<f32> {
+    let channels: Vec<Vec<f32>> = serde_json::from_value(spectrogram.clone()).unwrap();
+    layerline::models::windows(&channels.concat(), channels.len()).unwrap()
+}
+
+/// What the encoder reads.
+fn source(input: &Value) -> (Vec<u32>, Vec<f32>) {
+    let features = input.get("input_features").map(windows).unwrap_or_default();
+    (input.get("input_ids").map(ids).unwrap_or_default(), features)
+}
+
+fn greedy(count: usize) -> GenerateOptions {
+    GenerateOptions { max_new_tokens: Some(count), do_sample: Some(false), ..Default::default() }
+}
+
+/// Rows within the tolerance of torch's float32.
+fn close(found: &[f32], width: usize, input: &Value, key: &str, what: &str) {
+    let limit = TOLERANCE * input["f16_error"][key]["max_abs"].as_f64().unwrap();
+    let rows = input["outputs"][key].as_array().unwrap();
+    let kept = ids(&input["positions"][key]);
+    assert_eq!(kept.len(), rows.len(), "{what}: {key}");
+    for (position, expected) in kept.iter().zip(rows) {
+        let row = &found[*position as usize * width..][..width];
+        for (found, expected) in row.iter().zip(expected.as_array().unwrap()) {
+            let off = (f64::from(*found) - expected.as_f64().unwrap()).abs();
+            assert!(off <= limit, "{what}: {key}: {found} instead of {expected} at {position}; {limit} is allowed");
+        }
+    }
+}
+
+/// Logits and the encoder's last hidden state within the tolerance of torch's, and the same greedy ids.
+async fn equals_torch(name: &str, options: LoadOptions) {
+    let golden = golden(&format!("seq2seq/{name}/golden.json"));
+    let engine = open(name, options).await;
+    for input in golden["inputs"].as_array().unwrap() {
+        let what = format!("{name}, {}", input["name"]);
+        let (read, features) = source(input);
+        let decoder_ids = ids(&input["decoder_input_ids"]);
+        let inputs = Inputs { ids: &read, features: &features, decoder_ids: &decoder_ids, ..Inputs::default() };
+        let output = engine.forward(inputs, &Abort::new()).await.unwrap();
+        let logits = output.logits.unwrap();
+        assert_eq!(logits.dims[0], decoder_ids.len(), "{what}");
+        close(&logits.data, logits.dims[1], input, "logits", &what);
+        let state = output.encoder_last_hidden_state.unwrap();
+        close(&state.data, state.dims[1], input, "encoder_last_hidden_state", &what);
+
+        let expected = ids(&input["greedy"]);
+        let start = [golden["decoder_start_token_id"].as_u64().unwrap() as u32];
+        let source = Source { ids: &read, features: &features };
+        let options = greedy(expected.len());
+        let new = engine.generate_from(source, &start, &options, &mut |_| true, &Abort::new()).await.unwrap();
+        assert_eq!(new, expected, "{what}");
+    }
+}
+
+#[test]
+fn texts_of_texts_and_of_sound_equal_torch() {
+    assert!(names().len() >= 5, "{:?}", names());
+    for name in names() {
+        run(|options| async move { equals_torch(&name, options).await });
+    }
+}
+
+#[test]
+fn packed_halves_in_small_bindings_equal_torch() {
+    for name in names() {
+        run(|mut options| async move {
+            options.gpu.without_f16 = true;
+            options.gpu.max_binding = Some(24_000);
+            options.dtype = WeightDtype::Float16;
+            equals_torch(&name, options).await;
+        });
+    }
+}
+
+#[test]
+fn the_cpu_alone_equals_torch() {
+    for name in names() {
+        run(|mut options| async move {
+            let mut map = DeviceMap::default();
+            map.insert("", Device::Cpu);
+            options.placement.device_map = Some(map);
+            equals_torch(&name, options).await;
+        });
+    }
+}
+
+#[test]
+fn a_share_of_the_gpu_equals_torch() {
+    for name in names() {
+        for (gpu, cpu, by) in
+            [(70, 100, None), (60, 20, None), (60, 100, Some(Device::Gpu)), (60, 100, Some(Device::Cpu))]
+        {
+            let name = name.clone();
+            run(|mut options| async move {
+                let all = open(&name, native::options(options.spawn.clone())).await.weight_bytes();
+                let max_memory = MaxMemory { gpu: Some(all * gpu / 100), cpu: Some(all * cpu / 100) };
+                options.placement.max_memory = Some(max_memory);
+                options.placement.execution_device = by;
+                equals_torch(&name, options).await;
+            });
+        }
+    }
+}
+
+#[test]
+fn what_an_encoder_cant_read_is_refused_and_it_goes_on() {
+    run(|options| async move {
+        let engine = open("whisper", options).await;
+        let golden = golden("seq2seq/whisper/golden.json");
+        let input = &golden["inputs"][0];
+        let (_, features) = source(input);
+        let start = [golden["decoder_start_token_id"].as_u64().unwrap() as u32];
+        for features in [&features[1..], &features[..features.len() / 2], &[]] {
+            let source = Source { ids: &[], features };
+            let error =
+                engine.generate_from(source, &start, &greedy(1), &mut |_| true, &Abort::new()).await.unwrap_err();
+            assert_eq!(error.code(), "INPUT_IDS", "{error}");
+        }
+        let source = Source { ids: &[], features: &features };
+        let new = engine.generate_from(source, &start, &greedy(1), &mut |_| true, &Abort::new()).await.unwrap();
+        assert_eq!(new, ids(&input["greedy"])[..1]);
+    });
+}
