@@ -8,7 +8,7 @@ use crate::tensor::ops::{Linear, Number, Ops, Tensor, WeightId};
 use crate::weights::init::Init;
 
 /// Elements of one weight, or of one image's rows: WGSL indexes them by u32.
-const MAX_ELEMENTS: usize = u32::MAX as usize;
+const MAX_ELEMENTS: u64 = u32::MAX as u64;
 
 /// The images that a model takes, and how it cuts them into patches. What is left of an image beside its last whole patch
 /// is not read, as a convolution leaves it.
@@ -39,8 +39,7 @@ impl ImageShape {
         if patch_height > height || patch_width > width {
             return Err(raw.fields().invalid("patch_size", format!("at most the image's {height} × {width}")));
         }
-        let pixels = channels.checked_mul(height).and_then(|count| count.checked_mul(width));
-        if pixels.is_none_or(|count| count > MAX_ELEMENTS) {
+        if elements([channels, height, width]).is_none_or(|count| count > MAX_ELEMENTS) {
             return Err(raw.fields().invalid("image_size", format!("at most {MAX_ELEMENTS} elements of an image")));
         }
         Ok(shape)
@@ -48,7 +47,7 @@ impl ImageShape {
 
     /// Checks that the weights that read patches aren't too large.
     pub(super) fn fits(&self, raw: &ModelConfig, config: &TransformerConfig) -> Result<(), ConfigError> {
-        let check = |key, rows: usize| match rows.checked_mul(config.hidden_size) {
+        let check = |key, rows: usize| match elements([rows, config.hidden_size]) {
             Some(elements) if elements <= MAX_ELEMENTS => Ok(()),
             _ => {
                 let expected =
@@ -96,6 +95,11 @@ impl ImageShape {
         }
         Ok(rows)
     }
+}
+
+/// How many elements these sizes make.
+fn elements<const N: usize>(dims: [usize; N]) -> Option<u64> {
+    dims.into_iter().try_fold(1u64, |count, dim| count.checked_mul(dim as u64))
 }
 
 /// One number, or two: height and width.
