@@ -1,6 +1,8 @@
 // Models that read images, and CLIP's towers: torch's answers, from pixels, from image files, and by the pipelines.
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { readdirSync } from "node:fs";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { assertClose } from "./support/close.mjs";
@@ -122,18 +124,33 @@ describe("pipelines", () => {
   test("image-classification, from pixels, from an image file and from its URL", async () => {
     const [one, other] = golden_of("vit-image-classification").tasks["image-classification"];
     const images = [bytesOf(one), bytesOf(other)];
-    const { alone, both, decoded, code } = await environment.run(
-      async ({ pipeline, RawImage }, { endpoint, images }) => {
+    let png;
+    const server = createServer((request, response) => {
+      response.writeHead(request.url === "/image.png" ? 200 : 404, { "access-control-allow-origin": "*" });
+      response.end(png);
+    })
+      .listen(0, "127.0.0.1")
+      .unref();
+    await once(server, "listening");
+    const base = `http://127.0.0.1:${server.address().port}`;
+    png = Buffer.from(
+      await environment.run(async (_, { data, width, height }, state) => {
+        state.canvas = new OffscreenCanvas(width, height);
+        const rgba = new Uint8ClampedArray(width * height * 4).fill(255);
+        for (let i = 0; i < rgba.length / 4; i++) rgba.set(data.slice(i * 3, i * 3 + 3), i * 4);
+        state.canvas.getContext("2d").putImageData(new ImageData(rgba, width), 0, 0);
+        const file = await state.canvas.convertToBlob({ type: "image/png" });
+        return [...new Uint8Array(await file.arrayBuffer())];
+      }, images[0]),
+    );
+    const { alone, both, decoded, codes } = await environment.run(
+      async ({ pipeline, RawImage }, { endpoint, images, base, png }, { canvas }) => {
         const pipe = await pipeline("image-classification", "see/vit", { endpoint });
         const [first, second] = images.map(
           ({ data, width, height }) => new RawImage(Uint8Array.from(data), width, height, 3),
         );
-        const canvas = new OffscreenCanvas(first.width, first.height);
-        const rgba = new Uint8ClampedArray(first.width * first.height * 4).fill(255);
-        for (let i = 0; i < rgba.length / 4; i++) rgba.set(first.data.subarray(i * 3, i * 3 + 3), i * 4);
-        canvas.getContext("2d").putImageData(new ImageData(rgba, first.width), 0, 0);
-        const file = await canvas.convertToBlob({ type: "image/png" });
-        const url = URL.createObjectURL(file);
+        const file = new Blob([Uint8Array.from(png)], { type: "image/png" });
+        const code = (image) => pipe(image).catch((error) => error.code);
         const read = await RawImage.read(file);
         const result = {
           alone: await pipe(first),
@@ -141,15 +158,23 @@ describe("pipelines", () => {
           decoded: {
             size: [...read.size, read.channels],
             data: [...read.rgb().data],
-            answers: await pipe([canvas, file, url, await createImageBitmap(file)], { top_k: 1 }),
+            answers: await pipe(
+              [canvas, file, `${base}/image.png`, new URL("/image.png", base), await createImageBitmap(file)],
+              { top_k: 1 },
+            ),
           },
-          code: await pipe(new Blob(["no image"])).catch((error) => error.code),
+          codes: [
+            await code(new Blob(["no image"])),
+            await code(`${base}/none.png`),
+            await code("http://127.0.0.1:9/image.png"),
+          ],
         };
         await pipe.dispose();
         return result;
       },
-      { endpoint: hub.endpoint, images },
+      { endpoint: hub.endpoint, images, base, png: [...png] },
     );
+    server.close();
     const labels = Object.values(golden("vision/vit-image-classification/config.json").id2label);
     for (const [found, { outputs }, k] of [
       [alone, one, 3],
@@ -166,8 +191,9 @@ describe("pipelines", () => {
     }
     assert.deepEqual(decoded.size, [30, 30, 4]);
     assert.deepEqual(decoded.data, images[0].data);
+    assert.equal(decoded.answers.length, 5);
     for (const [best] of decoded.answers) assert.deepEqual(best, alone[0]);
-    assert.equal(code, "IMAGE");
+    assert.deepEqual(codes, ["IMAGE", "BAD_RESPONSE", "NETWORK"]);
   });
 
   test("zero-shot-image-classification weighs texts as CLIPModel does", async () => {
