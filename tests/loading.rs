@@ -135,7 +135,7 @@ fn weights_are_replaced_in_a_model_that_is_there() {
         let prompt = [5, 31, 2, 17, 11];
         let repo = |name: &str| Rc::new(DirectoryRepo::new(path(name)));
         let catalog = async |name: &str| Catalog::open(&*repo(name), &CatalogOptions::default()).await.unwrap();
-        let logits = async |engine: &Engine| native::forward(&engine, &prompt, &Abort::new()).await.unwrap();
+        let logits = async |engine: &Engine| native::forward(engine, &prompt, &Abort::new()).await.unwrap();
 
         let spawn = options.spawn.clone();
         let other = logits(&load(repo("more-keys"), native::options(spawn)).await.unwrap()).await;

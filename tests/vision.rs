@@ -40,7 +40,7 @@ async fn open(name: &str, task: Task, mut options: LoadOptions) -> Engine {
 fn pixels(input: &Value) -> (Vec<f32>, Vec<usize>) {
     let dims: Vec<usize> = ids(&input["dims"]).into_iter().map(|dim| dim as usize).collect();
     let number = |key: &str| input[key].as_u64().unwrap();
-    let value = |at: usize| ((at as u64 * number("step") + number("start")) % 1021) as f64 / 510.5 - 1.0;
+    let value = |at: usize| ((at as u64 * number("step") + number("start")) % 256) as f64 / 127.5 - 1.0;
     ((0..dims.iter().product()).map(|at| value(at) as f32).collect(), dims)
 }
 

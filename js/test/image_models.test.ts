@@ -1,11 +1,19 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { EngineOutput } from "../src/engine.js";
 import { ImageProcessor } from "../src/image/image_processor.js";
 import { RawImage } from "../src/image/raw_image.js";
-import type { BaseModelOutput, ImageClassifierOutput } from "../src/outputs.js";
+import type {
+  BaseModelOutput,
+  CLIPTextModelOutput,
+  CLIPVisionModelOutput,
+  ImageClassifierOutput,
+} from "../src/outputs.js";
 import { ImageClassificationPipeline } from "../src/pipelines/image_classification.js";
+import { together } from "../src/pipelines/together.js";
+import { ZeroShotImageClassificationPipeline } from "../src/pipelines/zero_shot_image_classification.js";
 import { Tensor } from "../src/tensor.js";
 import { array, fake_model } from "./support/fake_backend.js";
+import { word_pieces } from "./support/tokenizers.js";
 
 const images = (count: number) =>
   new Tensor(
@@ -115,4 +123,53 @@ test("image-classification gives the likeliest classes, five where nothing is sa
   expect(several.map((classes) => classes.map(({ label }) => label))).toEqual([["hen"], ["cat"]]);
   expect(several[1]?.[0]?.score).toBeCloseTo(1 / 6, 6);
   expect(await pipe(image, { top_k: null })).toHaveLength(6);
+});
+
+test("zero-shot-image-classification compares what both towers give", async () => {
+  const tokenizer = await word_pieces(["it", "is", "a", "cat", "newt"], { pad_token: "[PAD]" });
+  // A text's vector is by its last word, an image's by its first byte; neither has the length 1.
+  const [cat, newt] = [8, 9];
+  const { model: text_model, calls } = fake_model<CLIPTextModelOutput>("text-projection", {
+    forward: (ids) => ({
+      text_embeds: array([2], ids.includes(newt ?? 0) ? [0, 3] : [2, 0]),
+      last_hidden_state: array([ids.length, 1], ids),
+    }),
+  });
+  const { model: vision_model } = fake_model<CLIPVisionModelOutput>(
+    "vision-projection",
+    {
+      forward: (_, { pixel_values }) => ({
+        image_embeds: array([2], pixel_values?.data[0] === 0 ? [4, 3] : [0, 9]),
+        last_hidden_state: array([2, 1], [0, 0]),
+      }),
+    },
+    reads_images,
+  );
+  const processor = new ImageProcessor({ config: {}, steps: {} });
+  const task = "zero-shot-image-classification";
+  const parts = { task, text_model, vision_model, tokenizer, processor, logit_scale: Math.log(2) };
+  const pipe = new ZeroShotImageClassificationPipeline(parts);
+  const images = [0, 255].map((byte) => new RawImage(Uint8Array.from([byte, 0, 0]), 1, 1, 3));
+  const found = await pipe(images, ["newt", "cat"], { hypothesis_template: "it is a {}" });
+  expect(calls.map(({ ids }) => ids.slice(1, -1))).toEqual([
+    [5, 6, 7, newt],
+    [5, 6, 7, cat],
+  ]);
+  const likely = (one: number, other: number) => Math.exp(2 * one) / (Math.exp(2 * one) + Math.exp(2 * other));
+  expect(found.map((classes) => classes.map(({ label }) => label))).toEqual([
+    ["cat", "newt"],
+    ["newt", "cat"],
+  ]);
+  expect(found[0]?.[0]?.score).toBeCloseTo(likely(0.8, 0.6), 6);
+  expect(found[1]?.[0]?.score).toBeCloseTo(likely(1, 0), 6);
+  expect(await pipe(images[0] as RawImage, "cat")).toEqual([{ score: 1, label: "cat" }]);
+});
+
+test("where one of several loads fails, the models of the others are let go", async () => {
+  const { model } = fake_model("base", {});
+  const dispose = vi.spyOn(model, "dispose");
+  const failed = [Promise.reject(new Error("first")), Promise.reject(new Error("second"))] as const;
+  await expect(together([Promise.resolve(model), Promise.resolve(3), ...failed])).rejects.toThrow("first");
+  expect(dispose).toHaveBeenCalledOnce();
+  expect(await together([Promise.resolve(1), Promise.resolve("two")])).toEqual([1, "two"]);
 });

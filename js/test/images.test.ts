@@ -149,6 +149,7 @@ test("what is no image is refused", async () => {
   expect(() => image.resize(2, 2, { resample: "nearest" })).toThrow(
     expect.objectContaining({ code: "UNSUPPORTED_OPTION" }),
   );
+  expect(() => image.center_crop(2, 0.5)).toThrow(expect.objectContaining(wrong));
   expect(() => image.resize(0, 2)).toThrow(expect.objectContaining(wrong));
 });
 

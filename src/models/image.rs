@@ -8,7 +8,7 @@ use crate::tensor::ops::{Linear, Number, Ops, Tensor, WeightId};
 use crate::weights::init::Init;
 
 /// Elements of one weight, or of one image's rows: WGSL indexes them by u32.
-const MAX_ELEMENTS: usize = u32::MAX as usize;
+const MAX_ELEMENTS: u64 = u32::MAX as u64;
 
 /// The images that a model takes, and how it cuts them into patches. What is left of an image beside its last whole patch
 /// is not read, as a convolution leaves it.
@@ -40,7 +40,7 @@ impl ImageShape {
             return Err(raw.fields().invalid("patch_size", format!("at most the image's {height} × {width}")));
         }
         let pixels = channels.checked_mul(height).and_then(|count| count.checked_mul(width));
-        if pixels.is_none_or(|count| count > MAX_ELEMENTS) {
+        if pixels.is_none_or(|count| count as u64 > MAX_ELEMENTS) {
             return Err(raw.fields().invalid("image_size", format!("at most {MAX_ELEMENTS} elements of an image")));
         }
         Ok(shape)
@@ -49,7 +49,7 @@ impl ImageShape {
     /// Checks that the weights that read patches aren't too large.
     pub(super) fn fits(&self, raw: &ModelConfig, config: &TransformerConfig) -> Result<(), ConfigError> {
         let check = |key, rows: usize| match rows.checked_mul(config.hidden_size) {
-            Some(elements) if elements <= MAX_ELEMENTS => Ok(()),
+            Some(elements) if elements as u64 <= MAX_ELEMENTS => Ok(()),
             _ => {
                 let expected =
                     format!("a weight of at most {MAX_ELEMENTS} elements, not {rows} × {}", config.hidden_size);

@@ -126,18 +126,18 @@ async fn an_aborted_download_resumes_at_the_byte_reached() {
 #[wasm_bindgen_test]
 async fn poisoned_segments_are_fetched_again() {
     let cache = fresh("poison").await;
-    let right = read(&visit(&cache).await, 8 * MB).await.unwrap();
+    let right = read(&visit(&cache).await, 12 * MB).await.unwrap();
     for edit in
         ["bytes[1000] ^= 1; return bytes;", "return bytes.subarray(0, 3000000);", "return bytes.subarray(0, 0);"]
     {
         spoil(&cache, "0", edit).await;
         reset().await;
         let opened = visit(&cache).await;
-        assert!(read(&opened, 8 * MB).await.unwrap() == right, "{edit}");
+        assert!(read(&opened, 12 * MB).await.unwrap() == right, "{edit}");
         assert_eq!(opened.cache.spoilt_segments(), 1, "{edit}");
-        assert_eq!(ranges().await, [format!("bytes=0-{}", 4 * MB - 1)], "{edit}");
+        assert_eq!(ranges().await, [format!("bytes=0-{}", 8 * MB - 1)], "{edit}");
         // … and kept again.
-        assert_eq!(read(&visit(&cache).await, 8 * MB).await.map(|bytes| bytes == right), Ok(true));
+        assert_eq!(read(&visit(&cache).await, 12 * MB).await.map(|bytes| bytes == right), Ok(true));
         assert_eq!(ranges().await.len(), 1);
     }
 }

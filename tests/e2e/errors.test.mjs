@@ -140,7 +140,7 @@ describe("in one page", () => {
           await caught(() => model.generate({ input_ids: [1, 2, 120], max_new_tokens: 1 })),
           await caught(() => model.forward({ input_ids: [4294967295] })),
           await caught(() => model.generate({ input_ids: [] })),
-          await caught(() => model.generate({ input_ids: [[1], [2]] })),
+          await caught(() => model.generate({ input_ids: [[1], [2, 3]] })),
         ];
         const output = await model.generate({ input_ids, max_new_tokens: 4 });
         await model.dispose();

@@ -1,9 +1,10 @@
 // pipeline() for each task, on tiny encoders whose tokenizer makes just the ids of a golden: the answers are torch's.
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { reposWith, wordsOf, wordTokenizer } from "./support/encoders.mjs";
 import { openEnvironment } from "./support/environments.mjs";
-import { golden, SAMPLE, startTestHub } from "./support/models.mjs";
+import { GOLDENS, golden, SAMPLE, startTestHub } from "./support/models.mjs";
 
 const inputOf = (encoder, name) =>
   golden(`encoders/${encoder}/golden.json`).inputs.find((input) => input.name === name);
@@ -37,7 +38,7 @@ const REPOS = {
     },
   },
   "pipes/seq2seq": {
-    seq2seq: "marian",
+    checkpoint: join(GOLDENS, "seq2seq", "marian"),
     files: wordTokenizer(VOCAB, { special: { pad_token: `w${golden("seq2seq/marian/config.json").pad_token_id}` } }),
   },
   "pipes/dense": {

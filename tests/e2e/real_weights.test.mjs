@@ -21,7 +21,7 @@ after(() => hub.close());
 async function embed({ SentenceTransformer, pipeline }, { id, endpoint, texts }) {
   const model = await SentenceTransformer.from_pretrained(id, { endpoint });
   const one_by_one = [];
-  for (const text of texts) one_by_one.push((await model.encode(text)).tolist());
+  for (const text of texts) one_by_one.push((await model.encode(text)).tolist()[0]);
   const together = (await model.encode(texts)).tolist();
   await model.dispose();
   const extract = await pipeline("feature-extraction", id, { endpoint });
@@ -44,9 +44,12 @@ async function write({ AutoModelForCausalLM }, { id, endpoint, cases }) {
 
 const dot = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0);
 
-for (const [where, options] of [
-  ["chromium", {}],
-  ["chromium without WebGPU", { webgpu: false }],
+/** A software GPU reads a text of hundreds of tokens for most of a minute: the CPU has those to itself. */
+const SHORT = 32;
+
+for (const [where, options, most] of [
+  ["chromium", {}, SHORT],
+  ["chromium without WebGPU", { webgpu: false }, Infinity],
 ]) {
   describe(where, () => {
     let environment;
@@ -56,36 +59,37 @@ for (const [where, options] of [
     after(() => environment.close());
 
     test("all-MiniLM-L6-v2 makes torch's vectors, one by one and together", async (t) => {
-      const texts = sentences.map(({ text }) => text);
+      const chosen = sentences.filter(({ input_ids }) => input_ids.length <= most);
+      const texts = chosen.map(({ text }) => text);
       const found = await environment.run(embed, { id: MINILM, endpoint: hub.endpoint, texts });
-      for (const [at, { name, embedding, f16_error }] of sentences.entries()) {
+      for (const [at, { name, embedding, f16_error }] of chosen.entries()) {
         const words = assertClose(found.one_by_one[at], embedding, f16_error.max_abs);
         assertClose(found.together[at], embedding, f16_error.max_abs);
         t.diagnostic(`${name}: ${words}`);
       }
-      assertClose(found.piped[0], sentences[0].embedding, sentences[0].f16_error.max_abs);
-      for (const [a, row] of cosines.entries()) {
-        assertClose(
-          found.together.map((other) => dot(found.together[a], other)),
-          row,
-          cosines_f16_error.max_abs,
-        );
+      assertClose(found.piped[0], chosen[0].embedding, chosen[0].f16_error.max_abs);
+      const places = chosen.map((sentence) => sentences.indexOf(sentence));
+      for (const [at, vector] of found.together.entries()) {
+        const own = found.together.map((other) => dot(vector, other));
+        const row = places.map((place) => cosines[places[at]][place]);
+        assertClose(own, row, cosines_f16_error.max_abs);
       }
       // What is eaten is nearer to what is eaten than to who is carried.
-      const [food, bread, baby] = ["food", "bread", "baby"].map((name) => sentences.findIndex((s) => s.name === name));
+      const [food, bread, baby] = ["food", "bread", "baby"].map((name) => chosen.findIndex((s) => s.name === name));
       assert.ok(dot(found.together[food], found.together[bread]) > 0.75);
       assert.ok(dot(found.together[food], found.together[baby]) < 0);
     });
 
     test("a GPT-2 of pytorch_model.bin writes what torch writes", async (t) => {
-      const cases = prompts.map(({ input_ids, new_ids, logits }) => ({
+      const chosen = prompts.filter(({ input_ids }) => input_ids.length <= most);
+      const cases = chosen.map(({ input_ids, new_ids, logits }) => ({
         input_ids,
         count: new_ids.length,
         ids: [...logits.top_ids, ...logits.other_ids],
       }));
       const { results, info } = await environment.run(write, { id: GPT2, endpoint: hub.endpoint, cases });
       assert.deepEqual(info, { missing: [], unexpected: [] });
-      for (const [at, prompt] of prompts.entries()) {
+      for (const [at, prompt] of chosen.entries()) {
         assert.deepEqual(results[at].output, [...prompt.input_ids, ...newIds(prompt)], prompt.name);
         const { top, other } = prompt.logits;
         t.diagnostic(

@@ -76,7 +76,7 @@ TASKS = {
 
 ABOUT = (
     "torch float32 on these weights, without the batch dimension; of outputs that have a row a token, the rows of"
-    " `positions`. Of an image, element i of pixel_values is ((i * step + start) mod 1021) / 510.5 - 1, rounded to float32."
+    " `positions`. Of an image, element i of pixel_values is a byte, (i * step + start) mod 256, divided by 127.5, less 1."
     " f16_error: the same numbers by the model in float16. hidden_states: the embeddings and what each layer gives, the last"
     " before the final norm. logits_per_image: CLIPModel's, of all images and texts of this file."
 )
@@ -126,12 +126,12 @@ def inputs_of(task, config):
     side = config.image_size
     height, width = side if isinstance(side, (list, tuple)) else (side, side)
     dims = [config.num_channels, height, width]
-    return [{"name": f"image-{step}", "dims": dims, "step": step, "start": step % 89} for step in (1, 37, 400, 613)]
+    return [{"name": f"image-{step}", "dims": dims, "step": step, "start": step % 89} for step in (1, 37, 75, 101)]
 
 
 def pixels(one):
     count = torch.arange(torch.tensor(one["dims"]).prod(), dtype=torch.float64)
-    return (((count * one["step"] + one["start"]) % 1021) / 510.5 - 1).float().reshape(one["dims"])
+    return (((count * one["step"] + one["start"]) % 256) / 127.5 - 1).float().reshape(one["dims"])
 
 
 def run(model, one):

@@ -1,5 +1,6 @@
 //! The project's own tasks: `cargo xtask help`.
 
+mod architectures;
 mod bench;
 mod build;
 mod demo;
@@ -22,6 +23,7 @@ cargo xtask <command>
   setup                 install what the other commands need (each also installs its own needs)
   build [--dev]         the two wasm files, the npm package and the demo page; --dev: unoptimised, in seconds
   size                  raw, gzip and brotli size of each wasm file
+  architectures         how many lines each architecture is
   test [group…] [-- filter…]
                         every test, or some groups of them; the filter goes to the groups' runners
   demo [--port N] [--headless PROMPT] [--endpoint URL] [--model ID]
@@ -58,6 +60,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         "setup" => setup::ensure_all(&setup::Need::ALL)?,
         "build" => build::build(build::Mode::from_args(rest)?)?,
         "size" => build::size()?,
+        "architectures" => architectures::print()?,
         "test" => return test::run(rest),
         "demo" => return demo::run(rest),
         "hub" => {

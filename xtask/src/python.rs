@@ -68,6 +68,7 @@ pub fn goldens() -> Result<()> {
         "vocab_files.py",
         "configs.py",
         "encoder_configs.py",
+        "images.py",
         "rope.py",
         "loading.py",
         "placement.py",

@@ -9,6 +9,10 @@ export type Channels = 1 | 2 | 3 | 4;
 /** What {@link RawImage.read} makes an image of; a text is a URL. */
 export type ImageInput = RawImage | string | URL | Blob | ImageBitmap | ImageData | HTMLCanvasElement | OffscreenCanvas;
 
+function is_side(side: number): boolean {
+  return Number.isSafeInteger(side) && side > 0;
+}
+
 /** An image's pixels, a byte a colour. */
 export class RawImage {
   /** `[height, width, channels]` */
@@ -22,7 +26,6 @@ export class RawImage {
    * @throws {LayerlineError} IMAGE for another number of bytes than that
    */
   constructor(data: Bytes, width: number, height: number, channels: Channels) {
-    const is_side = (side: number) => Number.isSafeInteger(side) && side > 0;
     if (!is_side(width) || !is_side(height) || ![1, 2, 3, 4].includes(channels)) {
       throw new LayerlineError("IMAGE", `There is no image of ${width} × ${height} pixels with ${channels} channels.`);
     }
@@ -154,7 +157,7 @@ export class RawImage {
       throw new LayerlineError("UNSUPPORTED_OPTION", `resample is ${JSON.stringify(resample)}, not of ${RESAMPLES}.`);
     }
     const { data, channels } = this;
-    if (![width, height].every((side) => Number.isSafeInteger(side) && side > 0)) {
+    if (!is_side(width) || !is_side(height)) {
       throw new LayerlineError("IMAGE", `No image can be resized to ${width} × ${height} pixels.`);
     }
     if (width === this.width && height === this.height) return this;
@@ -164,6 +167,9 @@ export class RawImage {
   /** The middle of the image; black where the image is smaller than that. */
   center_crop(width: number, height: number): RawImage {
     const { data, channels } = this;
+    if (!is_side(width) || !is_side(height)) {
+      throw new LayerlineError("IMAGE", `No image can be cut to ${width} × ${height} pixels.`);
+    }
     const to = new Uint8ClampedArray(width * height * channels);
     const [left, top] = [Math.floor((this.width - width) / 2), Math.floor((this.height - height) / 2)];
     const [start, end] = [Math.max(0, left), Math.min(this.width, left + width)];

@@ -23,6 +23,7 @@ import { QuestionAnsweringPipeline } from "./question_answering.js";
 import { SummarizationPipeline, Text2TextGenerationPipeline, TranslationPipeline } from "./seq2seq.js";
 import { TextClassificationPipeline } from "./text_classification.js";
 import { TextGenerationPipeline } from "./text_generation.js";
+import { together } from "./together.js";
 import { TokenClassificationPipeline } from "./token_classification.js";
 import { ZeroShotClassificationPipeline } from "./zero_shot_classification.js";
 import { ZeroShotImageClassificationPipeline } from "./zero_shot_image_classification.js";
@@ -87,8 +88,10 @@ const TASKS: { [T in keyof Pipelines]: Open<Pipelines[T]> } = {
   "feature-extraction": opens(AutoModel, FeatureExtractionPipeline),
   "fill-mask": opens(AutoModelForMaskedLM, FillMaskPipeline),
   "image-classification": async (task, source, options) => {
-    const processor = await AutoImageProcessor.from_pretrained(source, repo_options(options));
-    const model = await AutoModelForImageClassification.from_pretrained(source, options);
+    const [model, processor] = await together([
+      AutoModelForImageClassification.from_pretrained(source, options),
+      AutoImageProcessor.from_pretrained(source, repo_options(options)),
+    ]);
     return new ImageClassificationPipeline({ task, model, processor });
   },
   "question-answering": opens(AutoModelForQuestionAnswering, QuestionAnsweringPipeline),

@@ -1,5 +1,6 @@
 import { CLIPTextModelWithProjection, CLIPVisionModelWithProjection } from "../auto.js";
 import { Callable } from "../callable.js";
+import type { EngineArray } from "../engine.js";
 import { LayerlineError } from "../errors.js";
 import { AutoImageProcessor, type ImageProcessor } from "../image/image_processor.js";
 import type { ImageInput } from "../image/raw_image.js";
@@ -14,6 +15,7 @@ import { AutoTokenizer, type PreTrainedTokenizer } from "../tokenizer.js";
 import type { PipelineOptions } from "./index.js";
 import { encode_for, list_of } from "./pipeline.js";
 import { softmax, top_k } from "./scores.js";
+import { together } from "./together.js";
 
 /** What the pipeline is made of. */
 export interface ZeroShotImageParts {
@@ -84,30 +86,15 @@ export class ZeroShotImageClassificationPipeline extends Callable {
   ): Promise<ZeroShotImageClassificationPipeline> {
     const { variant, use_safetensors } = options;
     const checkpoint = { ...(variant != null && { variant }), ...(use_safetensors != null && { use_safetensors }) };
-    const scale = read_tensor(source, "logit_scale", { ...repo_options(options), ...checkpoint });
-    const towers = [
+    const [text_model, vision_model, tokenizer, processor, logit_scale] = await together([
       CLIPTextModelWithProjection.from_pretrained(source, options),
       CLIPVisionModelWithProjection.from_pretrained(source, options),
-    ] as const;
-    try {
-      const [text_model, vision_model, tokenizer, processor, logit_scale] = await Promise.all([
-        ...towers,
-        AutoTokenizer.from_pretrained(source, repo_options(options)),
-        AutoImageProcessor.from_pretrained(source, repo_options(options)),
-        scale,
-      ]);
-      const value = logit_scale?.data[0];
-      if (value === undefined) {
-        throw new LayerlineError("MISSING_WEIGHT", "The checkpoint has no logit_scale; is it CLIP's?");
-      }
-      const parts = { task, text_model, vision_model, tokenizer, processor, logit_scale: value };
-      return new ZeroShotImageClassificationPipeline(parts);
-    } catch (error) {
-      for (const tower of await Promise.allSettled(towers)) {
-        if (tower.status === "fulfilled") await tower.value.dispose();
-      }
-      throw error;
-    }
+      AutoTokenizer.from_pretrained(source, repo_options(options)),
+      AutoImageProcessor.from_pretrained(source, repo_options(options)),
+      read_tensor(source, "logit_scale", { ...repo_options(options), ...checkpoint }).then(scale_of),
+    ]);
+    const parts = { task, text_model, vision_model, tokenizer, processor, logit_scale };
+    return new ZeroShotImageClassificationPipeline(parts);
   }
 
   /** @internal */
@@ -145,6 +132,12 @@ export class ZeroShotImageClassificationPipeline extends Callable {
     const positions = Reflect.get(own, "max_position_embeddings") ?? max_position_embeddings;
     return typeof positions === "number" ? positions : 77;
   }
+}
+
+function scale_of(tensor: EngineArray | undefined): number {
+  const value = tensor?.data[0];
+  if (value !== undefined) return value;
+  throw new LayerlineError("MISSING_WEIGHT", "The checkpoint has no logit_scale; is it CLIP's?");
 }
 
 function dot(a: Tensor<"float32">, b: Tensor<"float32">): number {

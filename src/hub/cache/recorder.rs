@@ -7,7 +7,7 @@ use super::super::Chunk;
 use super::background;
 use super::file::CachedFile;
 use super::room::Room;
-use super::segment::{MAX_SEGMENT, MAX_TRAILER, Sums};
+use super::segment::{MAX_SEGMENT, Sums, trailer_size};
 use super::storage::{BlobWriter, StorageError, Stored};
 
 /// Writes what passes to segments of a file. Whatever becomes of the stream, what has passed is kept.
@@ -33,6 +33,13 @@ impl Recorder {
     /// Keeps the bytes of `range`, or as many of them as come.
     pub(super) fn new(file: Rc<CachedFile>, room: Rc<Room>, range: Range<u64>) -> Recorder {
         Recorder { file, room, at: range.start, end: range.end, state: State::Idle, written: Vec::new() }
+    }
+
+    /// Opens the first segment, which may go on while the first byte is on its way.
+    pub(super) async fn prepare(&mut self) {
+        if matches!(self.state, State::Idle) && self.at < self.end {
+            self.begin().await;
+        }
     }
 
     /// Keeps a chunk, or what there is room for.
@@ -139,8 +146,8 @@ struct Writer {
 
 impl Writer {
     async fn create(file: Rc<CachedFile>, Range { start, end }: Range<u64>) -> Stored<Writer> {
-        let size = end.saturating_sub(start).min(MAX_SEGMENT) + MAX_TRAILER;
-        let blob = file.storage.create(&file.path(start), size).await?;
+        let length = end.saturating_sub(start).min(MAX_SEGMENT);
+        let blob = file.storage.create(&file.path(start), length + trailer_size(length)).await?;
         Ok(Writer { file, blob, start, sums: Sums::default() })
     }
 

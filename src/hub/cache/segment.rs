@@ -21,15 +21,21 @@ use super::super::Chunk;
 
 /// Bytes under one checksum: what is read, checked and handed on at a time.
 pub(super) const BLOCK: u64 = 1 << 20;
-/// The most data of one segment. A page that is killed loses at most so much of each stream.
-pub(super) const MAX_SEGMENT: u64 = 4 << 20;
+/// The most data of one segment: as much as one request for weights brings, since opening and closing a file takes a
+/// browser longer than writing 4 MB of it. A page that is killed loses at most so much of each stream.
+pub(super) const MAX_SEGMENT: u64 = 8 << 20;
 /// The most that stands behind the data.
-pub(super) const MAX_TRAILER: u64 = MAX_SEGMENT / BLOCK * 8 + FOOTER;
+pub(super) const MAX_TRAILER: u64 = trailer_size(MAX_SEGMENT);
 
 const MAGIC: [u8; 8] = *b"LLSEG\0\0\x01";
 const FOOTER: u64 = 40;
 /// Bytes that are copied into wasm's memory at a time to be summed.
 const SCRATCH: usize = 32 << 10;
+
+/// How much stands behind `length` bytes of data.
+pub(super) const fn trailer_size(length: u64) -> u64 {
+    length.div_ceil(BLOCK) * 8 + FOOTER
+}
 
 /// Which file of which commit a segment belongs to: one that another file left in its place has another seal.
 pub(super) fn identity(parts: &[&str]) -> u64 {
@@ -112,8 +118,7 @@ impl Trailer {
         if *magic != MAGIC || length > MAX_SEGMENT {
             return None;
         }
-        let blocks = length.div_ceil(BLOCK);
-        let trailer = blocks * 8 + FOOTER;
+        let trailer = trailer_size(length);
         if size != length + trailer {
             return None;
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, join};
 
 use super::super::{ByteStream, Chunk, HubError, Repo};
 use super::file::{CachedFile, Reader};
@@ -45,11 +45,28 @@ impl CachedStream {
             let (path, end) = (&self.path, gap.end);
             return Err(self.shared.not_cached(format!("bytes {at}..{end} of {path}")));
         }
-        let stream = self.shared.hub.open(&self.path, gap.clone()).await?;
         let keeps = self.shared.storage.keeps_weights();
-        let recorder = keeps.then(|| Recorder::new(self.file.clone(), self.shared.room.clone(), gap));
-        self.source = Source::Fetched { stream, recorder };
-        Ok(())
+        let mut recorder = keeps.then(|| Recorder::new(self.file.clone(), self.shared.room.clone(), gap.clone()));
+        let prepared = async {
+            // Of a file of which nothing has come yet it isn't known that it exists.
+            if let Some(recorder) = &mut recorder
+                && self.file.size().is_some()
+            {
+                recorder.prepare().await;
+            }
+        };
+        match join(self.shared.hub.open(&self.path, gap), prepared).await.0 {
+            Ok(stream) => {
+                self.source = Source::Fetched { stream, recorder };
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(recorder) = &mut recorder {
+                    recorder.finish().await;
+                }
+                Err(error)
+            }
+        }
     }
 
     async fn next(&mut self) -> Result<Option<Chunk>, HubError> {

@@ -406,6 +406,26 @@ fn what_may_not_be_the_file_is_not_kept() {
 }
 
 #[test]
+fn a_segment_whose_request_fails_leaves_nothing() {
+    let file = data(300_000);
+    let hub = Hub::new(&[(FILE, file.clone())]);
+    let (_, storage) = storage();
+    let opened = hub.pinned(&storage);
+    // From now on the file is known, so that its segments are opened while the request is under way.
+    block_on(opened.repo.read_prefix(FILE, 1000)).unwrap();
+    let kept = blobs(&*storage, "");
+    hub.0.offline.set(true);
+    assert_eq!(read_range(&opened, 1000..300_000).unwrap_err().code(), "NETWORK");
+    assert_eq!(blobs(&*storage, ""), kept);
+    hub.0.offline.set(false);
+    assert!(read_range(&opened, 1000..300_000).unwrap() == file[1000..]);
+    assert_eq!(blobs(&*storage, "").len(), kept.len() + 1);
+    hub.asked();
+    assert!(read_range(&hub.pinned(&storage), 0..300_000).unwrap() == file);
+    assert!(hub.asked().is_empty());
+}
+
+#[test]
 fn local_files_alone_ask_for_nothing() {
     let file = data(200_000);
     let hub = Hub::new(&[(FILE, file.clone()), ("config.json", b"{}".to_vec())]);
