@@ -44,6 +44,8 @@ export const ERROR_CODES = [
   // What was asked for.
   "UNSUPPORTED_OPTION",
   "INPUT_IDS",
+  /** Audio that can't be decoded, or with samples that are no numbers. */
+  "AUDIO",
   /** Labels of another shape than the model's output, or of classes that it hasn't. */
   "LABELS",
   /** The text is longer than the positions that the model has learned. */
