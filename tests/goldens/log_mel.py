@@ -34,8 +34,8 @@ CASES = [
 ]  # fmt: skip
 
 ABOUT = (
-    "Of each spectrogram: whole frames, and the sum of each band over all frames. By transformers' NumPy code, in float64;"
-    " torch_error is how far its torch code, in float32, is from it at most. noise: s = s * 1664525 + 1013904223 (mod"
+    "Of each spectrogram: whole frames, and the sum of each band over all frames. By transformers' NumPy code, in"
+    " float64; torch_error is how far its torch code, in float32, is from it at most. noise: s = s * 1664525 + 1013904223 (mod"
     " 2**32) from the seed on, (s >> 8) / 2**24 - 0.5 after each. sweep: 0.6 sin(2 pi (100 t + 3450 t**2 / T)) for t"
     " seconds of T."
 )

@@ -17,7 +17,11 @@ from transformers.generation.logits_process import (
     WhisperTimeStampLogitsProcessor,
 )
 from transformers.models.whisper.generation_whisper import WhisperGenerationMixin
-from transformers.models.whisper.tokenization_whisper import WhisperTokenizer, _decode_asr, _find_longest_common_sequence
+from transformers.models.whisper.tokenization_whisper import (
+    WhisperTokenizer,
+    _decode_asr,
+    _find_longest_common_sequence,
+)
 from transformers.pipelines.automatic_speech_recognition import chunk_iter
 
 from measure import line, write_json
@@ -142,13 +146,14 @@ def chunks():
         (100_000, 30, None), (480_000, 30, None), (480_001, 30, None), (1_500_000, 30, None), (1_500_000, 30, 5),
         (1_500_000, 20.5, [4, 2]), (700_000, 10, [0, 3]), (700_000, 10.00004, [1.23456, 0]), (500_000, 29, 0),
         (800_000, 30, [10, 10]),
+        # Halves of samples.
+        (400_000, 10.00003125, [0.00009375, 0.00003125]),
     ):  # fmt: skip
         left, right = stride if isinstance(stride, list) else [chunk / 6 if stride is None else stride] * 2
         counts = [int(round(seconds * RATE)) for seconds in (chunk, left, right)]
         found = [[item["first"], *item["stride"]] for item in chunk_iter(Audio(0, length), extract, *counts)]
-        cases.append(
-            {"samples": length, "chunk_length_s": chunk, "stride_length_s": stride, "chunks": [line(one) for one in found]}
-        )
+        lengths = {"samples": length, "chunk_length_s": chunk, "stride_length_s": stride}
+        cases.append(lengths | {"chunks": [line(one) for one in found]})
     return cases
 
 
@@ -167,10 +172,8 @@ def common_sequences():
     rng = random.Random(1)
     fixed = [[[1, 2, 3]], [[1, 2, 3], []], [[], [1, 2]], [[1, 2, 3, 4], [3, 4, 5]], [[1], [1]], [[1, 2], [3, 4], [5]]]
     cases = fixed + [overlapping(rng, rng.randint(2, 4)) for _ in range(30)]
-    return [
-        {"sequences": [line(one) for one in case], "merged": line([int(id) for id in _find_longest_common_sequence(case)])}
-        for case in cases
-    ]
+    merged = [[int(id) for id in _find_longest_common_sequence(case)] for case in cases]
+    return [{"sequences": [line(one) for one in case], "merged": line(ids)} for case, ids in zip(cases, merged)]
 
 
 class Tokenizer:

@@ -21,7 +21,10 @@ function overlap(left: readonly number[], right: readonly number[]): { left_midd
   let found = { left_middle: left.length, right_start: 0 };
   // The right text slides over the left one, from its end on.
   for (let shift = 1; shift < left.length + right.length; shift++) {
-    const [left_start, left_stop] = [Math.max(0, left.length - shift), Math.min(left.length, left.length + right.length - shift)];
+    const [left_start, left_stop] = [
+      Math.max(0, left.length - shift),
+      Math.min(left.length, left.length + right.length - shift),
+    ];
     const [right_start, right_stop] = [Math.max(0, shift - left.length), Math.min(right.length, shift)];
     let matches = 0;
     for (let i = 0; i < left_stop - left_start; i++) {

@@ -42,7 +42,9 @@ function context_of(sampling_rate: number): OfflineAudioContext {
   try {
     return new OfflineAudioContext(1, 1, sampling_rate);
   } catch (error) {
-    throw new LayerlineError("AUDIO", `The browser can't decode to ${sampling_rate} samples a second.`, { cause: error });
+    throw new LayerlineError("AUDIO", `The browser can't decode to ${sampling_rate} samples a second.`, {
+      cause: error,
+    });
   }
 }
 
