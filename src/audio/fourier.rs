@@ -43,7 +43,8 @@ pub(super) struct Fourier {
 impl Fourier {
     /// For frames of `length` samples, at least 1.
     pub(super) fn new(length: usize) -> Fourier {
-        let rows = (1..=length).take_while(|rows| rows * rows <= length).filter(|rows| length.is_multiple_of(*rows)).last();
+        let rows =
+            (1..=length).take_while(|rows| rows * rows <= length).filter(|rows| length.is_multiple_of(*rows)).last();
         let rows = rows.unwrap_or(1);
         let columns = length / rows;
         let products = |a: usize, b: usize| (0..a).flat_map(move |i| (0..b).map(move |j| i * j));

@@ -220,6 +220,8 @@ def decoded():
         ("three chunks, one of them silent", timed, [
             ([ts(0), 1, 2, ts(10)], (30, 0, 5)), ([EOS], (30, 5, 5)), ([ts(1), 5, ts(14)], (22, 5, 0)),
         ]),
+        ("a beginning that nothing follows", timed, [([ts(2)], (30, 0, 0)), ([ts(8), 5, ts(14)], (22, 0, 0))]),
+        ("pairs that begin anew", timed, [([ts(0), 1, ts(8), ts(8), 2, ts(9), ts(10), ts(2), ts(1), 3, ts(4)], None)]),
         ("languages", spoken, [(start + first, (30, 0, 5)), (french + second, (30, 5, 0))]),
         ("languages without times", plain | {"return_language": True},
          [(start + [1, 2], (30, 0, 0)), (french + [5, 6, 7], (30, 0, 0))]),
