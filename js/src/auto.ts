@@ -20,6 +20,7 @@ import type {
   ImageClassifierOutput,
   MaskedLMOutput,
   QuestionAnsweringModelOutput,
+  Seq2SeqLMOutput,
   SequenceClassifierOutput,
   TokenClassifierOutput,
 } from "./outputs.js";
@@ -124,6 +125,12 @@ export const AutoModelForQuestionAnswering: AutoModelClass<QuestionAnsweringMode
 /** Models that put images into classes. */
 export const AutoModelForImageClassification: AutoModelClass<ImageClassifierOutput> =
   auto_class("image-classification");
+
+/** Models that write a text of what their encoder has read: summaries, translations. */
+export const AutoModelForSeq2SeqLM: AutoModelClass<Seq2SeqLMOutput> = auto_class("seq2seq-lm");
+
+/** Models that write down what is spoken; they read spectrograms. */
+export const AutoModelForSpeechSeq2Seq: AutoModelClass<Seq2SeqLMOutput> = auto_class("speech-seq2seq");
 
 /** CLIP's tower that reads texts; of a repo with both, only its weights are fetched. */
 export const CLIPTextModelWithProjection: AutoModelClass<CLIPTextModelOutput> = auto_class("text-projection");

@@ -14,6 +14,9 @@ export interface PretrainedConfig {
   eos_token_id?: number | number[] | null;
   bos_token_id?: number | null;
   pad_token_id?: number | null;
+  decoder_start_token_id?: number | null;
+  forced_bos_token_id?: number | null;
+  forced_eos_token_id?: number | number[] | null;
   [key: string]: unknown;
 }
 
@@ -28,6 +31,9 @@ export interface GenerationConfig {
   eos_token_id?: number | number[] | null;
   bos_token_id?: number | null;
   pad_token_id?: number | null;
+  decoder_start_token_id?: number | null;
+  forced_bos_token_id?: number | null;
+  forced_eos_token_id?: number | number[] | null;
   [key: string]: unknown;
 }
 

@@ -89,6 +89,8 @@ export type Task =
   | "token-classification"
   | "question-answering"
   | "image-classification"
+  | "seq2seq-lm"
+  | "speech-seq2seq"
   | "text-projection"
   | "vision-projection";
 
@@ -120,7 +122,7 @@ export interface EngineLoadOptions extends HubOptions {
   progress_callback?: (event: ProgressInfo) => void;
 }
 
-export interface EngineGenerateOptions {
+export interface EngineGenerateOptions extends EngineDecoderOptions {
   max_new_tokens?: number;
   max_length?: number;
   min_new_tokens?: number;
@@ -140,7 +142,15 @@ export interface EngineGenerateOptions {
   signal?: AbortSignal;
 }
 
-export interface EngineForwardOptions {
+/** Of a model that reads with an encoder; the ids beside it are what it reads, and none where it reads sound. */
+export interface EngineDecoderOptions {
+  /** The text's own ids, or how it begins. */
+  decoder_input_ids?: Uint32Array;
+  /** `[mels][frames]` */
+  input_features?: Float32Array;
+}
+
+export interface EngineForwardOptions extends EngineDecoderOptions {
   /** An image, of a model that reads such; there are no ids then. */
   pixel_values?: EngineImage;
   token_type_ids?: Uint32Array;

@@ -46,6 +46,8 @@ export const ERROR_CODES = [
   "INPUT_IDS",
   /** Images of another size than the model's, or for a model that reads texts. */
   "PIXEL_VALUES",
+  /** A spectrogram of another size than the model's. */
+  "INPUT_FEATURES",
   /** What was given as an image is none, or can't be decoded. */
   "IMAGE",
   /** Audio that can't be decoded, or with samples that are no numbers. */

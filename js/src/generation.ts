@@ -6,7 +6,7 @@ import { type Batch, batch_of, type Sequence } from "./inputs.js";
 import { without_types } from "./model_inputs.js";
 import { pad_token_id, padding_warning, without_padding } from "./padding.js";
 
-interface Configs {
+export interface Configs {
   config: PretrainedConfig;
   generation_config: GenerationConfig;
 }
@@ -15,15 +15,21 @@ const RIGHT_PADDING =
   "A decoder-only architecture is being used, but right-padding was detected! For correct generation results, set the " +
   'tokenizer\'s padding_side to "left".';
 
-/** The prompts of a call, and what there is to warn of. */
+/**
+ * The prompts of a call, and what there is to warn of.
+ *
+ * @param read an encoder reads them, and does not care where their padding is
+ */
 export function prompts_of(
   inputs: GenerateInputs,
   options: GenerateOptions,
   configs: Configs,
+  read = false,
 ): { batch: Batch; warning: string | undefined } {
   const input_ids = inputs.input_ids ?? inputs.inputs;
   if (input_ids == null) throw new LayerlineError("INPUT_IDS", "generate needs input_ids.");
   const given = without_types(batch_of(input_ids, inputs.attention_mask, inputs.token_type_ids));
+  const right_padding = (batch: Batch) => (read ? undefined : right_padding_warning(batch));
   if (inputs.attention_mask != null) return { batch: given, warning: right_padding(given) };
   const pad = padding_id(options, configs);
   if (pad === undefined) return { batch: given, warning: undefined };
@@ -33,7 +39,7 @@ export function prompts_of(
   return { batch, warning: right_padding(batch) };
 }
 
-function right_padding({ sequences, length }: Batch): string | undefined {
+function right_padding_warning({ sequences, length }: Batch): string | undefined {
   return sequences.some(({ end }) => end < length) ? RIGHT_PADDING : undefined;
 }
 
@@ -59,6 +65,22 @@ export function row_options(
   return own;
 }
 
+/** The repo's own options: its config.json's where it has no generation_config.json, as transformers has it. */
+export function own_options({ config, generation_config }: Configs): GenerationConfig {
+  return Object.keys(generation_config).length > 0 ? generation_config : config;
+}
+
+/** A warning where the repo asks for beams, and the call doesn't say that it wants none. */
+export function beams_warning(inputs: GenerateInputs, configs: Configs): string | undefined {
+  const { num_beams } = own_options(configs);
+  if (typeof num_beams !== "number" || num_beams <= 1) return undefined;
+  if ((inputs.num_beams ?? inputs.generation_config?.num_beams) === 1) return undefined;
+  return (
+    `The repo's options ask for beam search (num_beams: ${num_beams}), which is not supported: greedy search is used ` +
+    "instead. Give num_beams: 1 if that is what you want."
+  );
+}
+
 /** The id that fills up the shorter texts of a batch. */
 export function filler(options: GenerateOptions, configs: Configs): number {
   return padding_id(options, configs) ?? eos_ids(options, configs)[0] ?? 0;
@@ -68,6 +90,7 @@ function padding_id(options: GenerateOptions, { config, generation_config }: Con
   return options.pad_token_id ?? pad_token_id(generation_config) ?? pad_token_id(config);
 }
 
-function eos_ids(options: GenerateOptions, { config, generation_config }: Configs): readonly number[] {
+/** The ids that end a text. */
+export function eos_ids(options: GenerateOptions, { config, generation_config }: Configs): readonly number[] {
   return [options.eos_token_id ?? generation_config.eos_token_id ?? config.eos_token_id ?? []].flat();
 }

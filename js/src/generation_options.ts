@@ -4,6 +4,7 @@ import { check_keys } from "./options.js";
 import { refuse_option } from "./refuse.js";
 import { StoppingCriteria, StoppingCriteriaList } from "./stopping.js";
 import type { BaseStreamer } from "./streamer.js";
+import type { Tensor } from "./tensor.js";
 
 /** How to choose tokens; what isn't given comes from the repo's generation_config.json, then transformers' defaults. */
 export interface GenerationOptions {
@@ -23,6 +24,14 @@ export interface GenerationOptions {
   /** For sampling: the same seed gives the same tokens; each text of a batch has the next. Without it they always differ. */
   seed?: number | null;
   repetition_penalty?: number | null;
+  /** There is no beam search. */
+  num_beams?: 1 | null;
+  /** For encoder-decoders: the id with which the text begins. Default: the repo's, else `bos_token_id`. */
+  decoder_start_token_id?: number | null;
+  /** For encoder-decoders: the first new id. */
+  forced_bos_token_id?: number | null;
+  /** For encoder-decoders: the last id of a text that `max_length` or `max_new_tokens` ends. */
+  forced_eos_token_id?: number | number[] | null;
 }
 
 /** The argument of `model.generate`. */
@@ -35,6 +44,10 @@ export interface GenerateInputs extends GenerationOptions {
   attention_mask?: IdsLike | null;
   /** What a tokenizer gives beside the ids; zeros, since decoders have no token types. */
   token_type_ids?: IdsLike | null;
+  /** For encoder-decoders that read sound, in place of `input_ids`: float32, `[batch, mels, frames]`. */
+  input_features?: Tensor<"float32"> | null;
+  /** For encoder-decoders: how each text begins. Default: `decoder_start_token_id`, which is put before others. */
+  decoder_input_ids?: IdsLike | null;
   /** Options in one object; those given directly go before them. */
   generation_config?: GenerationOptions | null;
   /** Gets the tokens as they come, of one text alone. */
@@ -60,16 +73,20 @@ const CHOICE_KEYS = [
   "repetition_penalty",
 ] as const satisfies readonly (keyof GenerationOptions)[];
 
-const CALL_KEYS = [
-  "input_ids",
-  "inputs",
-  "attention_mask",
-  "token_type_ids",
-  "generation_config",
-  "streamer",
-  "stopping_criteria",
-  "signal",
-];
+const DECODER_CHOICES = [
+  "decoder_start_token_id",
+  "forced_bos_token_id",
+  "forced_eos_token_id",
+] as const satisfies readonly (keyof GenerationOptions)[];
+
+const CALL_KEYS = ["generation_config", "streamer", "stopping_criteria", "signal"];
+
+/** What is continued, or read; what a model doesn't know is refused. */
+const INPUT_KEYS = {
+  text: ["input_ids", "inputs", "attention_mask", "token_type_ids"],
+  seq2seq: ["input_ids", "inputs", "attention_mask", "token_type_ids", "decoder_input_ids"],
+  speech: ["input_features", "inputs", "decoder_input_ids"],
+};
 
 const NEUTRAL: Record<string, readonly unknown[]> = {
   num_beams: [1],
@@ -89,7 +106,15 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
   transformers_version: [],
 };
 
+const ENCODER_DECODERS = "It is for encoder-decoders; leave it out.";
+
 const REFUSED: Record<string, string> = {
+  decoder_input_ids: ENCODER_DECODERS,
+  decoder_start_token_id: ENCODER_DECODERS,
+  forced_bos_token_id: ENCODER_DECODERS,
+  forced_eos_token_id: ENCODER_DECODERS,
+  decoder_attention_mask: "What a text begins with has no padding; leave it out.",
+  encoder_outputs: "The encoder reads anew in each call; give its inputs.",
   num_beams: "Beam search is not supported; leave it out for greedy search, or sample with do_sample: true.",
   num_return_sequences: "Each prompt is continued once; give it as often as you want continuations.",
   past_key_values: "The cache lives on the GPU and belongs to one call; give the whole prompt.",
@@ -103,25 +128,43 @@ const REFUSED: Record<string, string> = {
 };
 
 const BOOLEANS = new Set<string>(["do_sample"]);
+const LISTS = new Set<string>(["eos_token_id", "forced_eos_token_id"]);
+
+/** Options that were given. */
+type Chosen<K extends keyof GenerationOptions> = { [key in K]?: NonNullable<GenerationOptions[key]> };
+
+export type DecoderChoices = Chosen<(typeof DECODER_CHOICES)[number]>;
 
 /** The engine's part of the options, checked. */
-export function check_generation_options(inputs: GenerateInputs): GenerateOptions {
-  check_keys(inputs, [...CHOICE_KEYS, ...CALL_KEYS], NEUTRAL, REFUSED);
-  const config = inputs.generation_config ?? {};
-  check_keys(config, CHOICE_KEYS, NEUTRAL, REFUSED);
+export function check_generation_options(
+  inputs: GenerateInputs,
+  kind: keyof typeof INPUT_KEYS = "text",
+): GenerateOptions {
+  const choices = kind === "text" ? CHOICE_KEYS : [...CHOICE_KEYS, ...DECODER_CHOICES];
+  check_keys(inputs, [...choices, ...INPUT_KEYS[kind], ...CALL_KEYS], NEUTRAL, REFUSED);
+  check_keys(inputs.generation_config ?? {}, choices, NEUTRAL, REFUSED);
+  return chosen(inputs, CHOICE_KEYS);
+}
+
+/** What an encoder-decoder's options say on the first and the last of its ids. */
+export function check_decoder_options(inputs: GenerateInputs): DecoderChoices {
+  return chosen(inputs, DECODER_CHOICES);
+}
+
+function chosen<K extends keyof GenerationOptions>(inputs: GenerateInputs, keys: readonly K[]): Chosen<K> {
   const out: Record<string, unknown> = {};
-  for (const key of CHOICE_KEYS) {
-    const value = inputs[key] ?? config[key];
+  for (const key of keys) {
+    const value = inputs[key] ?? inputs.generation_config?.[key];
     if (value == null) continue;
     const fits = BOOLEANS.has(key) ? typeof value === "boolean" : is_number_or_ids(key, value);
     if (!fits) refuse_option(key, value, BOOLEANS.has(key) ? "It must be a boolean." : "It must be a number.");
     out[key] = value;
   }
-  return out as GenerateOptions;
+  return out as Chosen<K>;
 }
 
 function is_number_or_ids(key: string, value: unknown): boolean {
-  if (key === "eos_token_id" && Array.isArray(value)) return value.every(Number.isInteger);
+  if (LISTS.has(key) && Array.isArray(value)) return value.every(Number.isInteger);
   return typeof value === "number" && Number.isFinite(value);
 }
 

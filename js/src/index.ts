@@ -5,7 +5,9 @@ export {
   AutoModelForImageClassification,
   AutoModelForMaskedLM,
   AutoModelForQuestionAnswering,
+  AutoModelForSeq2SeqLM,
   AutoModelForSequenceClassification,
+  AutoModelForSpeechSeq2Seq,
   AutoModelForTokenClassification,
   CLIPTextModelWithProjection,
   CLIPVisionModelWithProjection,
@@ -49,6 +51,7 @@ export type {
   ImageClassifierOutput,
   MaskedLMOutput,
   QuestionAnsweringModelOutput,
+  Seq2SeqLMOutput,
   SequenceClassifierOutput,
   TokenClassifierOutput,
   WithHiddenStates,
@@ -70,6 +73,15 @@ export type {
   QuestionAnsweringPipeline,
   QuestionAnsweringSingle,
 } from "./pipelines/question_answering.js";
+export type {
+  Seq2SeqPipelineOptions,
+  SummarizationPipeline,
+  SummarizationSingle,
+  Text2TextGenerationPipeline,
+  Text2TextGenerationSingle,
+  TranslationPipeline,
+  TranslationSingle,
+} from "./pipelines/seq2seq.js";
 export type {
   TextClassificationOptions,
   TextClassificationPipeline,
@@ -99,6 +111,7 @@ export type {
   ZeroShotImageClassificationSingle,
 } from "./pipelines/zero_shot_image_classification.js";
 export { type EncodeOptions, SentenceTransformer } from "./sentence_transformer.js";
+export type { SpeechInputs } from "./seq2seq_inputs.js";
 export type { ModelSource, RepoFiles } from "./source.js";
 export type { RawTensor, StateDict } from "./state_dict.js";
 export { InterruptableStoppingCriteria, StoppingCriteria, StoppingCriteriaList } from "./stopping.js";

@@ -53,25 +53,37 @@ function integers(value: IdsLike, name: string): Integers {
 }
 
 /** Rows beside those of `input_ids`, of the same shape. */
-function beside(value: IdsLike, name: string, { rows, length }: Integers): Uint32Array[] {
+function beside(value: IdsLike, name: string, ids_name: string, { rows, length }: Integers): Uint32Array[] {
   const other = integers(value, name);
   if (other.rows.length !== rows.length || other.length !== length) {
     const [given, own] = [other, { rows, length }].map((it) => `[${it.rows.length}, ${it.length}]`);
-    throw new LayerlineError("INPUT_IDS", `${name} has the shape ${given}, and input_ids has ${own}.`);
+    throw new LayerlineError("INPUT_IDS", `${name} has the shape ${given}, and ${ids_name} has ${own}.`);
   }
   return other.rows;
 }
 
-/** The texts in `input_ids`, with the padding that `attention_mask` marks at their starts and ends taken off. */
-export function batch_of(input_ids: IdsLike, attention_mask?: IdsLike | null, token_type_ids?: IdsLike | null): Batch {
-  const given = integers(input_ids, "input_ids");
+/**
+ * The texts in `input_ids`, with the padding that `attention_mask` marks at their starts and ends taken off.
+ *
+ * @param whose what comes before these names in messages
+ */
+export function batch_of(
+  input_ids: IdsLike,
+  attention_mask?: IdsLike | null,
+  token_type_ids?: IdsLike | null,
+  whose: "" | "decoder_" = "",
+): Batch {
+  const [ids_name, mask_name] = [`${whose}input_ids`, `${whose}attention_mask`];
+  const given = integers(input_ids, ids_name);
   if (given.length === 0 || given.rows.length === 0) {
-    throw new LayerlineError("INPUT_IDS", "input_ids is empty; at least one token is needed.");
+    throw new LayerlineError("INPUT_IDS", `${ids_name} is empty; at least one token is needed.`);
   }
-  const masks = attention_mask == null ? undefined : beside(attention_mask, "attention_mask", given);
-  const types = token_type_ids == null ? undefined : beside(token_type_ids, "token_type_ids", given);
+  const masks = attention_mask == null ? undefined : beside(attention_mask, mask_name, ids_name, given);
+  const types = token_type_ids == null ? undefined : beside(token_type_ids, "token_type_ids", ids_name, given);
   const sequences = given.rows.map((row, i): Sequence => {
-    const [start, end] = masks?.[i] ? span(masks[i], masks.length === 1 ? "" : `[${i}]`) : [0, row.length];
+    const [start, end] = masks?.[i]
+      ? span(masks[i], mask_name + (masks.length === 1 ? "" : `[${i}]`))
+      : [0, row.length];
     const type_ids = types?.[i]?.subarray(start, end);
     return {
       given: row,
@@ -85,14 +97,14 @@ export function batch_of(input_ids: IdsLike, attention_mask?: IdsLike | null, to
 }
 
 /** Where the ones of a mask start and end. */
-function span(mask: Uint32Array, place: string): [start: number, end: number] {
+function span(mask: Uint32Array, name: string): [start: number, end: number] {
   const start = mask.indexOf(1);
   const end = mask.lastIndexOf(1) + 1;
   const outside = start === -1 ? mask : [...mask.subarray(0, start), ...mask.subarray(end)];
   if (start === -1 || mask.subarray(start, end).some((m) => m !== 1) || outside.some((m) => m !== 0)) {
     throw new LayerlineError(
       "INPUT_IDS",
-      `attention_mask${place} must be ones without a gap, at least one, between zeros where there is padding.`,
+      `${name} must be ones without a gap, at least one, between zeros where there is padding.`,
     );
   }
   return [start, end];

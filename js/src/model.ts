@@ -1,30 +1,38 @@
-import type { Backend } from "./backend.js";
+import type { Backend, GenerateOptions } from "./backend.js";
 import { Callable } from "./callable.js";
 import { type GenerationConfig, type PretrainedConfig, parse_config } from "./config.js";
 import type { Device, EngineOutput, LayerInfo, ModelStats, Task } from "./engine.js";
 import { aborted, LayerlineError } from "./errors.js";
-import { filler, prompts_of, row_options } from "./generation.js";
+import { beams_warning, filler, prompts_of, row_options } from "./generation.js";
 import { check_generation_options, type GenerateInputs, stopping } from "./generation_options.js";
 import type { GridLike } from "./grid.js";
 import { check_image_inputs, type ImageInputs, image_batch } from "./image/image_inputs.js";
-import { ids_tensor, type Sequence } from "./inputs.js";
+import { ids_tensor } from "./inputs.js";
 import type { IncompatibleKeys } from "./loading_info.js";
 import { loss_function } from "./loss.js";
 import { check_model_inputs, type ModelInputs } from "./model_inputs.js";
-import { type CausalLMOutput, model_output, type WithHiddenStates, type WithLoss } from "./outputs.js";
+import { type CausalLMOutput, model_output, seq2seq_output, type WithHiddenStates, type WithLoss } from "./outputs.js";
 import { padding_warning } from "./padding.js";
 import { refuse_option } from "./refuse.js";
+import { check_seq2seq_inputs, type SpeechInputs, sound_of, texts_of } from "./seq2seq_inputs.js";
 import { Tensor } from "./tensor.js";
+import { write, writings_of } from "./writing.js";
 
 /** What a forward pass gives: `Output`, hidden states where they were asked for, and a loss where there are labels. */
 export type ForwardOutput<Output, Hidden, Labels> = Output &
   (Hidden extends true ? WithHiddenStates : unknown) &
   ([Labels] extends [GridLike] ? WithLoss : unknown);
 
-type ForwardInputs<Hidden, Labels> = (ModelInputs | ImageInputs) & { output_hidden_states?: Hidden } & (
+type ForwardInputs<Hidden, Labels> = (ModelInputs | ImageInputs | SpeechInputs) & { output_hidden_states?: Hidden } & (
     | { labels?: Labels }
     | { start_positions?: Labels }
   );
+
+/** A prompt, and what makes the ids that follow it. */
+interface TextRun {
+  given: ArrayLike<number>;
+  run: (on_token: (id: number) => boolean) => Promise<unknown>;
+}
 
 // The call signature of PreTrainedModel; see Callable.
 export interface PreTrainedModel<Output = CausalLMOutput> {
@@ -62,29 +70,42 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     this.hf_device_map = hf_device_map;
   }
 
-  /** What a forward pass takes, as transformers' tokenizers name it: with `token_type_ids` or without; or `pixel_values`. */
+  /** What a forward pass takes, as transformers' tokenizers name it: with `token_type_ids` or without; `pixel_values`; `input_features`. */
   get input_names(): readonly string[] {
     return this.#backend.facts.input_names;
   }
 
   /** @internal */
-  override _call(inputs: ModelInputs | ImageInputs): Promise<unknown> {
+  override _call(inputs: ModelInputs | ImageInputs | SpeechInputs): Promise<unknown> {
     return this.forward(inputs);
   }
 
   /**
-   * A forward pass of each text, from an empty cache, or of each image.
+   * A forward pass of each text, from an empty cache, or of each image or spectrogram.
    *
-   * @throws {LayerlineError} INPUT_IDS for ids outside the vocabulary, or a mask with gaps; PIXEL_VALUES for images of another
-   *   size than the model's; LABELS
+   * @throws {LayerlineError} INPUT_IDS for ids outside the vocabulary, or a mask with gaps; PIXEL_VALUES, INPUT_FEATURES for
+   *   images or spectrograms of another size than the model's; LABELS
    */
   async forward<Hidden extends boolean | null = false, Labels extends GridLike | null | undefined = undefined>(
     inputs: ForwardInputs<Hidden, Labels>,
   ): Promise<ForwardOutput<Output, Hidden, Labels>> {
-    const output = await (this.input_names.includes("pixel_values")
-      ? this.#forward_images(inputs as ImageInputs)
-      : this.#forward_texts(inputs as ModelInputs));
+    const output = await this.#forward_any(inputs);
     return output as ForwardOutput<Output, Hidden, Labels>;
+  }
+
+  #forward_any(inputs: ModelInputs | ImageInputs | SpeechInputs): Promise<ReturnType<typeof model_output>> {
+    if (this.input_names.includes("pixel_values")) return this.#forward_images(inputs as ImageInputs);
+    if (this.#has_encoder) return this.#forward_seq2seq(inputs as ModelInputs | SpeechInputs);
+    return this.#forward_texts(inputs as ModelInputs);
+  }
+
+  /** Whether an encoder reads, and a decoder writes. */
+  get #has_encoder(): boolean {
+    return this.input_names.includes("decoder_input_ids");
+  }
+
+  get #reads_sound(): boolean {
+    return this.input_names.includes("input_features");
   }
 
   async #forward_images(inputs: ImageInputs): Promise<ReturnType<typeof model_output>> {
@@ -99,6 +120,25 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
       return done;
     });
     const output = model_output(this.#task, image_batch(images.length, outputs), outputs, false);
+    if (loss) output.loss = new Tensor("float32", [loss(output)], []);
+    return output;
+  }
+
+  async #forward_seq2seq(inputs: ModelInputs | SpeechInputs): Promise<ReturnType<typeof model_output>> {
+    const { sources, written } = check_seq2seq_inputs(inputs, this.config, this.#reads_sound);
+    const loss = loss_function(this.#task, inputs, written, this.config);
+    const unmasked = (inputs as ModelInputs).attention_mask == null;
+    if (sources.batch && unmasked) this.#warn_once(padding_warning(this.config, sources.batch));
+    const signal = inputs.signal ?? undefined;
+    const outputs = await this.#in_turn(signal, async () => {
+      const done: EngineOutput[] = [];
+      for (const [row, { ids, ...read }] of sources.rows.entries()) {
+        const decoder_input_ids = written.sequences[row]?.ids ?? new Uint32Array();
+        done.push(await this.#backend.forward(ids, { ...read, decoder_input_ids }, signal));
+      }
+      return done;
+    });
+    const output = seq2seq_output(this.#task, sources.batch, written, outputs);
     if (loss) output.loss = new Tensor("float32", [loss(output)], []);
     return output;
   }
@@ -125,42 +165,66 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
   }
 
   /**
-   * Continues prompts, one after the other.
+   * Continues prompts, one after the other; an encoder-decoder writes a text of each.
    *
-   * @returns the prompts and the new ids, `[batch, n]`; after a shorter text there is `pad_token_id`
+   * @returns the prompts and the new ids, of an encoder-decoder the decoder's, `[batch, n]`; after a shorter text there is
+   *   `pad_token_id`
    * @throws {LayerlineError} ABORTED when `signal` fires; to keep what is there, stop by `stopping_criteria` instead
    */
   async generate(inputs: GenerateInputs): Promise<Tensor<"int64">> {
-    if (this.#task !== "causal-lm") {
+    if (!["causal-lm", "seq2seq-lm", "speech-seq2seq"].includes(this.#task)) {
       const { class_name } = this.#backend.facts;
-      throw new LayerlineError("NO_HEAD", `${class_name} writes no text; load a model with AutoModelForCausalLM.`);
+      const classes = "AutoModelForCausalLM, AutoModelForSeq2SeqLM or AutoModelForSpeechSeq2Seq";
+      throw new LayerlineError("NO_HEAD", `${class_name} writes no text; load a model with ${classes}.`);
     }
-    const options = check_generation_options(inputs);
-    const { batch, warning } = prompts_of(inputs, options, this);
-    this.#warn_once(warning);
-    if (inputs.streamer != null && batch.sequences.length > 1) {
-      refuse_option("streamer", inputs.streamer, `A streamer takes one text, not ${batch.sequences.length}.`);
-    }
+    const kind = this.#reads_sound ? "speech" : this.#has_encoder ? "seq2seq" : "text";
+    const options = check_generation_options(inputs, kind);
+    this.#warn_once(beams_warning(inputs, this));
     const signal = inputs.signal ?? undefined;
+    const runs = this.#has_encoder
+      ? this.#writing_runs(inputs, options, signal)
+      : this.#continuing_runs(inputs, options, signal);
+    if (inputs.streamer != null && runs.length > 1) {
+      refuse_option("streamer", inputs.streamer, `A streamer takes one text, not ${runs.length}.`);
+    }
     const texts = await this.#in_turn(signal, async () => {
       const done: number[][] = [];
-      for (const [row, sequence] of batch.sequences.entries()) {
-        const own = row_options(options, this.generation_config, sequence, row);
-        done.push(await this.#continue(sequence, own, inputs, signal));
-      }
+      for (const run of runs) done.push(await this.#text_of(run, inputs));
       return done;
     });
     inputs.streamer?.end();
     return ids_tensor(texts, filler(options, this));
   }
 
+  #continuing_runs(inputs: GenerateInputs, options: GenerateOptions, signal: AbortSignal | undefined): TextRun[] {
+    const { batch, warning } = prompts_of(inputs, options, this);
+    this.#warn_once(warning);
+    return batch.sequences.map((sequence, row) => {
+      const own = row_options(options, this.generation_config, sequence, row);
+      const run: TextRun["run"] = (on_token) => this.#backend.generate(sequence.ids, own, on_token, signal);
+      return { given: sequence.given, run };
+    });
+  }
+
+  #writing_runs(inputs: GenerateInputs, options: GenerateOptions, signal: AbortSignal | undefined): TextRun[] {
+    const { rows } = this.#reads_sound ? sound_of(inputs, this.config) : this.#texts_to_read(inputs, options);
+    const writings = writings_of(inputs, options, this, rows.length);
+    return rows.map(({ ids, ...read }, row) => {
+      const writing = writings[row] as (typeof writings)[number];
+      const generate: Parameters<typeof write>[1] = (decoder_input_ids, own, on_token) =>
+        this.#backend.generate(ids, { ...own, ...read, decoder_input_ids }, on_token, signal);
+      return { given: writing.prompt, run: (on_token) => write(writing, generate, on_token) };
+    });
+  }
+
+  #texts_to_read(inputs: GenerateInputs, options: GenerateOptions): ReturnType<typeof texts_of> {
+    const { batch, warning } = prompts_of(inputs, options, this, true);
+    this.#warn_once(warning);
+    return texts_of(batch);
+  }
+
   /** One prompt and its new ids. */
-  async #continue(
-    { given, ids }: Sequence,
-    options: ReturnType<typeof check_generation_options>,
-    { streamer, stopping_criteria }: GenerateInputs,
-    signal: AbortSignal | undefined,
-  ): Promise<number[]> {
+  async #text_of({ given, run }: TextRun, { streamer, stopping_criteria }: GenerateInputs): Promise<number[]> {
     const stops_here = stopping(stopping_criteria);
     const output = Array.from(given);
     let stopped = false;
@@ -179,7 +243,7 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
       return !stopped;
     };
     streamer?.put([Array.from(given, BigInt)]);
-    await this.#backend.generate(ids, options, on_token, signal);
+    await run(on_token);
     // What the page's own code threw is the page's own error.
     if (thrown) throw thrown.error;
     return output;

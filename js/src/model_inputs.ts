@@ -13,6 +13,10 @@ export interface ModelInputs {
   attention_mask?: IdsLike | null;
   /** 0 for the first text of a pair, 1 for the second. */
   token_type_ids?: IdsLike | null;
+  /** For encoder-decoders: ids of the text that is written. Default: `labels`, shifted by one. */
+  decoder_input_ids?: IdsLike | null;
+  /** Zeros where a row of `decoder_input_ids` has padding; else ones. */
+  decoder_attention_mask?: IdsLike | null;
   /** Also give `hidden_states`. Default false. */
   output_hidden_states?: boolean | null;
   /**
@@ -42,7 +46,12 @@ const KEYS = [
 
 const NEUTRAL = { use_cache: [true, false], return_dict: [true], output_attentions: [false] };
 
+const NO_ENCODER = "It is for encoder-decoders; leave it out.";
+
 const REFUSED = {
+  decoder_input_ids: NO_ENCODER,
+  decoder_attention_mask: NO_ENCODER,
+  input_features: "This model reads texts; give input_ids.",
   pixel_values: "This model reads texts; give input_ids.",
   position_ids: "Positions are counted from a text's first token, without its padding; leave it out.",
   inputs_embeds: "A forward pass starts from token ids; give input_ids.",

@@ -45,6 +45,13 @@ export interface ImageClassifierOutput {
   logits: Floats;
 }
 
+export interface Seq2SeqLMOutput {
+  /** `[batch, n, vocab]`, of the decoder's tokens; the rows of padding are zeros. */
+  logits: Floats;
+  /** `[batch, n, hidden]`: what the encoder has read; the rows of padding are zeros. */
+  encoder_last_hidden_state: Floats;
+}
+
 export interface CLIPTextModelOutput {
   /** `[batch, projection]`: what images' embeddings can be compared with. */
   text_embeds: Floats;
@@ -114,6 +121,33 @@ export function model_output(
     );
   }
   return named;
+}
+
+/**
+ * The same of an encoder-decoder, whose two halves have texts of their own.
+ *
+ * @param read undefined where the encoder reads sound
+ */
+export function seq2seq_output(
+  task: Task,
+  read: Batch | undefined,
+  written: Batch,
+  outputs: readonly EngineOutput[],
+): Record<string, Floats | Floats[]> {
+  const name = "encoder_last_hidden_state";
+  const states = outputs.map((output) => ({ [name]: array(output, name) }));
+  const of_decoder = outputs.map(({ [name]: _, ...output }) => output);
+  return {
+    ...model_output(task, written, of_decoder, false),
+    ...model_output(task, read ?? sound_batch(states.map((state) => state[name].dims[0] ?? 0)), states, false),
+  };
+}
+
+/** Sound that has no padding, as texts of so many tokens. */
+function sound_batch(lengths: readonly number[]): Batch {
+  const [length = 0] = lengths;
+  const ids = new Uint32Array(length);
+  return { length, sequences: lengths.map(() => ({ given: ids, start: 0, end: length, ids })) };
 }
 
 /** Arrays of one text each as one of all: rows of tokens where the padding leaves them, vectors one below the other. */

@@ -6,6 +6,7 @@ import { pipeline } from "../src/pipelines/index.js";
 import type { PipelineParts } from "../src/pipelines/pipeline.js";
 import { best_spans, QuestionAnsweringPipeline } from "../src/pipelines/question_answering.js";
 import { sigmoid, softmax, top_k } from "../src/pipelines/scores.js";
+import { SummarizationPipeline, Text2TextGenerationPipeline, TranslationPipeline } from "../src/pipelines/seq2seq.js";
 import { TextClassificationPipeline } from "../src/pipelines/text_classification.js";
 import { TextGenerationPipeline } from "../src/pipelines/text_generation.js";
 import { groups_of, TokenClassificationPipeline } from "../src/pipelines/token_classification.js";
@@ -368,7 +369,7 @@ test("a pipeline knows its task, model and tokenizer", async () => {
 });
 
 test.each([
-  ["translation", "org/name", {}, "UNSUPPORTED_TASK", "Tasks: feature-extraction, fill-mask"],
+  ["conversational", "org/name", {}, "UNSUPPORTED_TASK", "Tasks: feature-extraction, fill-mask"],
   ["toString", "org/name", {}, "UNSUPPORTED_TASK", "toString"],
   ["fill-mask", undefined, {}, "INVALID_REPO_ID", 'pipeline("fill-mask", …)'],
   ["ner", "org/name", { output_loading_info: true }, "UNSUPPORTED_OPTION", "apart"],
@@ -376,5 +377,37 @@ test.each([
   await expect(pipeline(task as never, model as never, options as never)).rejects.toMatchObject({
     code,
     message: expect.stringContaining(why),
+  });
+});
+
+describe("texts of texts", () => {
+  const config = { decoder_start_token_id: SEP, eos_token_id: SEP, pad_token_id: 0, prefix: "sky " };
+  const input_names = ["input_ids", "attention_mask", "decoder_input_ids"];
+  const answers: Answers = { generate: (ids) => [...ids.filter((id) => id > MASK), SEP] };
+  const asked = { config, input_names };
+
+  test("each has an answer by its task's name, without special tokens", async () => {
+    const [translate, summarize, rewrite] = await Promise.all([
+      made(TranslationPipeline, "seq2seq-lm", answers, asked),
+      made(SummarizationPipeline, "seq2seq-lm", answers, asked),
+      made(Text2TextGenerationPipeline, "seq2seq-lm", answers, asked),
+    ]);
+    expect(await translate.pipe("red")).toEqual([{ translation_text: "sky red" }]);
+    expect(await summarize.pipe(["red", "green is blue"])).toEqual([
+      { summary_text: "sky red" },
+      { summary_text: "sky green is blue" },
+    ]);
+    expect(await rewrite.pipe("red", { max_new_tokens: 3 })).toEqual([{ generated_text: "sky red" }]);
+    expect(rewrite.calls[0]?.options).toMatchObject({ max_length: 4 });
+    // Without padding.
+    expect(summarize.calls[0]?.ids).toHaveLength(4);
+  });
+
+  test("languages, and what generate doesn't know, are refused", async () => {
+    const { pipe } = await made(TranslationPipeline, "seq2seq-lm", answers, asked);
+    for (const options of [{ src_lang: "eng" }, { tgt_lang: "fra" }, { num_beams: 4 }]) {
+      await expect(pipe("red", options as never)).rejects.toMatchObject({ code: "UNSUPPORTED_OPTION" });
+    }
+    await expect(pipe([])).rejects.toMatchObject({ code: "TOKENIZER" });
   });
 });

@@ -4,7 +4,9 @@ import type {
   AutoModelForCausalLM,
   AutoModelForMaskedLM,
   AutoModelForQuestionAnswering,
+  AutoModelForSeq2SeqLM,
   AutoModelForSequenceClassification,
+  AutoModelForSpeechSeq2Seq,
   AutoModelForTokenClassification,
   AutoTokenizer,
   BaseModelOutput,
@@ -22,10 +24,12 @@ import type {
   QuestionAnsweringModelOutput,
   QuestionAnsweringSingle,
   SentenceTransformer,
+  Seq2SeqLMOutput,
   SequenceClassifierOutput,
   Tensor,
   TextClassificationPipeline,
   TextClassificationSingle,
+  TextGenerationSingle,
   TokenClassifierOutput,
   WithHiddenStates,
   WithLoss,
@@ -146,6 +150,34 @@ test("each class has its own output, with what the inputs ask for", () => {
   expectTypeOf(check).toBeFunction();
 });
 
+test("an encoder-decoder gives what its decoder writes, and what its encoder has read", () => {
+  const check = async (
+    writers: typeof AutoModelForSeq2SeqLM,
+    listeners: typeof AutoModelForSpeechSeq2Seq,
+    inputs: BatchEncoding<Tensor<"int64">>,
+    input_features: Tensor<"float32">,
+  ) => {
+    const model = await writers.from_pretrained("a/b", { decoder_start_token_id: 2 });
+    expectTypeOf(model).toEqualTypeOf<PreTrainedModel<Seq2SeqLMOutput>>();
+    expectTypeOf(await model({ ...inputs, decoder_input_ids: [[2n]] })).toEqualTypeOf<Seq2SeqLMOutput>();
+    expectTypeOf(await model({ ...inputs, labels: inputs.input_ids })).toEqualTypeOf<Seq2SeqLMOutput & WithLoss>();
+    expectTypeOf(await model.generate({ ...inputs, forced_bos_token_id: 0, forced_eos_token_id: [2] })).toEqualTypeOf<
+      Tensor<"int64">
+    >();
+
+    const listener = await listeners.from_pretrained("a/b");
+    const { encoder_last_hidden_state } = await listener({ input_features, decoder_input_ids: [1] });
+    expectTypeOf(encoder_last_hidden_state).toEqualTypeOf<Tensor<"float32">>();
+    await listener.generate({ input_features, max_new_tokens: 3 });
+
+    // @ts-expect-error: spectrograms are tensors
+    await listener({ input_features: [1] });
+    // @ts-expect-error: there is no beam search
+    await model.generate({ ...inputs, num_beams: 4 });
+  };
+  expectTypeOf(check).toBeFunction();
+});
+
 test("a pipeline answers as its task, its texts and its options say", () => {
   const check = async (open: typeof pipeline, messages: Chat) => {
     const classify = await open("sentiment-analysis", "a/b", { device: "webgpu", dtype: "fp16" });
@@ -178,8 +210,17 @@ test("a pipeline answers as its task, its texts and its options say", () => {
     expectTypeOf((await open("zero-shot-classification", "a/b"))("x", ["y"])).resolves.toHaveProperty("scores");
     expectTypeOf((await open("fill-mask", "a/b"))("x")).resolves.toEqualTypeOf<FillMaskSingle[]>();
 
+    const translate = await open("translation", "a/b");
+    expectTypeOf(await translate(["x"], { max_new_tokens: 9, num_beams: 1 })).toEqualTypeOf<
+      { translation_text: string }[]
+    >();
+    expectTypeOf((await open("summarization", "a/b"))("x")).resolves.toEqualTypeOf<{ summary_text: string }[]>();
+    expectTypeOf((await open("text2text-generation", "a/b"))("x")).resolves.toEqualTypeOf<TextGenerationSingle[]>();
+
+    // @ts-expect-error: there is no beam search
+    await translate("x", { num_beams: 4 });
     // @ts-expect-error: there is no such task
-    await open("translation", "a/b");
+    await open("conversational", "a/b");
     // @ts-expect-error: there are no default models
     await open("fill-mask");
     // @ts-expect-error: there is no such option

@@ -36,6 +36,10 @@ const REPOS = {
       "sentence_bert_config.json": { max_seq_length: 64, do_lower_case: false },
     },
   },
+  "pipes/seq2seq": {
+    seq2seq: "marian",
+    files: wordTokenizer(VOCAB, { special: { pad_token: `w${golden("seq2seq/marian/config.json").pad_token_id}` } }),
+  },
   "pipes/dense": {
     encoder: "bert-base",
     files: { ...wordTokenizer(VOCAB, typed), "modules.json": [...modules, module("Dense", "3_Dense")] },
@@ -194,8 +198,24 @@ test("text-generation", async () => {
   goesOn(answer.content, chat);
 });
 
+test("translation, summarization and text2text-generation", async () => {
+  const { inputs } = golden("seq2seq/marian/golden.json");
+  const [first, second] = inputs.map(({ input_ids }) => wordsOf(input_ids));
+  const options = { max_new_tokens: inputs[0].greedy.length };
+  for (const [task, key] of [
+    ["translation", "translation_text"],
+    ["summarization", "summary_text"],
+    ["text2text-generation", "generated_text"],
+  ]) {
+    const [one, both] = await answers(task, "pipes/seq2seq", [first, options], [[first, second], options]);
+    const expected = inputs.slice(0, 2).map(({ greedy }) => ({ [key]: wordsOf(greedy) }));
+    assert.deepEqual(one, expected.slice(0, 1));
+    assert.deepEqual(both, expected);
+  }
+});
+
 test("a task or a model that isn't there is a typed error", async () => {
-  await assert.rejects(answers("translation", "pipes/base"), { code: "UNSUPPORTED_TASK" });
+  await assert.rejects(answers("conversational", "pipes/base"), { code: "UNSUPPORTED_TASK" });
   await assert.rejects(answers("fill-mask", undefined), { code: "INVALID_REPO_ID" });
   await assert.rejects(answers("fill-mask", "pipes/none"), { code: "REPO_NOT_FOUND" });
 });

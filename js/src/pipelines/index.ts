@@ -5,6 +5,7 @@ import {
   AutoModelForImageClassification,
   AutoModelForMaskedLM,
   AutoModelForQuestionAnswering,
+  AutoModelForSeq2SeqLM,
   AutoModelForSequenceClassification,
   AutoModelForTokenClassification,
 } from "../auto.js";
@@ -19,6 +20,7 @@ import { FillMaskPipeline } from "./fill_mask.js";
 import { ImageClassificationPipeline } from "./image_classification.js";
 import type { PipelineParts } from "./pipeline.js";
 import { QuestionAnsweringPipeline } from "./question_answering.js";
+import { SummarizationPipeline, Text2TextGenerationPipeline, TranslationPipeline } from "./seq2seq.js";
 import { TextClassificationPipeline } from "./text_classification.js";
 import { TextGenerationPipeline } from "./text_generation.js";
 import { together } from "./together.js";
@@ -32,9 +34,12 @@ export interface Pipelines {
   "fill-mask": FillMaskPipeline;
   "image-classification": ImageClassificationPipeline;
   "question-answering": QuestionAnsweringPipeline;
+  summarization: SummarizationPipeline;
   "text-classification": TextClassificationPipeline;
   "text-generation": TextGenerationPipeline;
+  "text2text-generation": Text2TextGenerationPipeline;
   "token-classification": TokenClassificationPipeline;
+  translation: TranslationPipeline;
   "zero-shot-classification": ZeroShotClassificationPipeline;
   "zero-shot-image-classification": ZeroShotImageClassificationPipeline;
 }
@@ -90,9 +95,12 @@ const TASKS: { [T in keyof Pipelines]: Open<Pipelines[T]> } = {
     return new ImageClassificationPipeline({ task, model, processor });
   },
   "question-answering": opens(AutoModelForQuestionAnswering, QuestionAnsweringPipeline),
+  summarization: opens(AutoModelForSeq2SeqLM, SummarizationPipeline),
   "text-classification": opens(AutoModelForSequenceClassification, TextClassificationPipeline),
   "text-generation": opens(AutoModelForCausalLM, TextGenerationPipeline),
+  "text2text-generation": opens(AutoModelForSeq2SeqLM, Text2TextGenerationPipeline),
   "token-classification": opens(AutoModelForTokenClassification, TokenClassificationPipeline),
+  translation: opens(AutoModelForSeq2SeqLM, TranslationPipeline),
   "zero-shot-classification": opens(AutoModelForSequenceClassification, ZeroShotClassificationPipeline),
   "zero-shot-image-classification": ZeroShotImageClassificationPipeline.load,
 };

@@ -11,7 +11,7 @@ export interface Call {
 export interface Answers {
   forward?: (ids: Uint32Array, options: ForwardOptions) => EngineOutput;
   /** The ids that follow a prompt. */
-  generate?: (ids: Uint32Array) => number[];
+  generate?: (ids: Uint32Array, options: GenerateOptions) => number[];
 }
 
 /** A model whose engine is what a test says. */
@@ -38,7 +38,7 @@ export function fake_model<Output>(
     async generate(ids, options, on_token) {
       calls.push({ ids: [...ids], options });
       const text = [...ids];
-      for (const id of generate?.(ids) ?? []) {
+      for (const id of generate?.(ids, options) ?? []) {
         text.push(id);
         if (!on_token(id)) break;
       }

@@ -1,0 +1,77 @@
+/** The pipelines of models that write a text of another. */
+
+import type { GenerateInputs } from "../generation_options.js";
+import type { Seq2SeqLMOutput } from "../outputs.js";
+import { refuse_option } from "../refuse.js";
+import { list_of, Pipeline } from "./pipeline.js";
+
+/** Everything that `generate` takes beside the texts. */
+export type Seq2SeqPipelineOptions = Omit<
+  GenerateInputs,
+  "input_ids" | "inputs" | "attention_mask" | "token_type_ids" | "input_features"
+>;
+
+export interface Text2TextGenerationSingle {
+  generated_text: string;
+}
+
+export interface SummarizationSingle {
+  summary_text: string;
+}
+
+export interface TranslationSingle {
+  translation_text: string;
+}
+
+const LANGUAGES = 'Models of several languages take the wanted one in the text, as in ">>fra<< Hello"; leave it out.';
+
+abstract class Seq2SeqPipeline<Key extends string> extends Pipeline<Seq2SeqLMOutput> {
+  protected abstract readonly key: Key;
+
+  /** @internal */
+  override async _call(texts: string | string[], options: Seq2SeqPipelineOptions = {}): Promise<Record<Key, string>[]> {
+    for (const name of ["src_lang", "tgt_lang"]) {
+      const value: unknown = Reflect.get(options, name);
+      if (value != null) refuse_option(name, value, LANGUAGES);
+    }
+    const { prefix } = this.model.config;
+    const list = list_of(texts, this.task).map((text) => (typeof prefix === "string" ? prefix + text : text));
+    const output = await this.model.generate({ ...options, ...this.encode(list) });
+    const decoded = this.tokenizer.batch_decode(output, { skip_special_tokens: true });
+    return decoded.map((text) => ({ [this.key]: text }) as Record<Key, string>);
+  }
+}
+
+// The call signatures of the pipelines; see Callable.
+export interface Text2TextGenerationPipeline {
+  // biome-ignore lint/style/useShorthandFunctionType: a type can't be merged with a class
+  (texts: string | string[], options?: Seq2SeqPipelineOptions): Promise<Text2TextGenerationSingle[]>;
+}
+
+export interface SummarizationPipeline {
+  // biome-ignore lint/style/useShorthandFunctionType: a type can't be merged with a class
+  (texts: string | string[], options?: Seq2SeqPipelineOptions): Promise<SummarizationSingle[]>;
+}
+
+export interface TranslationPipeline {
+  // biome-ignore lint/style/useShorthandFunctionType: a type can't be merged with a class
+  (texts: string | string[], options?: Seq2SeqPipelineOptions): Promise<TranslationSingle[]>;
+}
+
+/** What a model writes of texts, whatever it was made for. */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface says only that instances can be called
+export class Text2TextGenerationPipeline extends Seq2SeqPipeline<"generated_text"> {
+  protected readonly key = "generated_text";
+}
+
+/** Summaries of texts, as long as the repo's generation_config.json says. */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface says only that instances can be called
+export class SummarizationPipeline extends Seq2SeqPipeline<"summary_text"> {
+  protected readonly key = "summary_text";
+}
+
+/** Texts in another language. */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface says only that instances can be called
+export class TranslationPipeline extends Seq2SeqPipeline<"translation_text"> {
+  protected readonly key = "translation_text";
+}

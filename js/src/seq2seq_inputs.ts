@@ -1,0 +1,126 @@
+import type { PretrainedConfig } from "./config.js";
+import { LayerlineError } from "./errors.js";
+import { type GridLike, grid_of } from "./grid.js";
+import { type Batch, batch_of, type IdsLike } from "./inputs.js";
+import { type ModelInputs, without_types } from "./model_inputs.js";
+import { check_keys } from "./options.js";
+import { pad_token_id } from "./padding.js";
+import { refuse_option } from "./refuse.js";
+import { Tensor } from "./tensor.js";
+import { decoder_start } from "./writing.js";
+
+/** The arguments of a forward pass of an encoder-decoder that reads sound. */
+export interface SpeechInputs {
+  /** Log-mel spectrograms: float32, `[batch, mels, frames]`. */
+  input_features: Tensor<"float32">;
+  /** Ids of the text that is written, `[n]` or `[batch, n]`. Default: `labels`, shifted by one. */
+  decoder_input_ids?: IdsLike | null;
+  /** Zeros where a row of `decoder_input_ids` has padding; else ones. */
+  decoder_attention_mask?: IdsLike | null;
+  output_hidden_states?: false | null;
+  /** Also give `loss`: the ids that should come out, -100 where none counts. */
+  labels?: GridLike | null;
+  signal?: AbortSignal | null;
+}
+
+/** What an encoder reads, a text or a spectrogram for each row of a batch. */
+export interface Sources {
+  /** Texts; undefined where it reads sound. */
+  batch: Batch | undefined;
+  rows: { ids: Uint32Array; input_features?: Float32Array }[];
+}
+
+const DECODER_KEYS = ["decoder_input_ids", "decoder_attention_mask", "output_hidden_states", "labels", "signal"];
+const TEXT_KEYS = [...DECODER_KEYS, "input_ids", "attention_mask", "token_type_ids"];
+const SPEECH_KEYS = [...DECODER_KEYS, "input_features"];
+
+const NEUTRAL = { use_cache: [true, false], return_dict: [true], output_attentions: [false], logits_to_keep: [0] };
+
+const REFUSED = {
+  pixel_values: "This model reads no images; leave it out.",
+  encoder_outputs: "The encoder reads anew in each call; give its inputs.",
+  inputs_embeds: "A forward pass starts from token ids; leave it out.",
+  decoder_inputs_embeds: "A forward pass starts from token ids; give decoder_input_ids.",
+  past_key_values: "The cache lives on the device and belongs to one call; give the whole text.",
+  output_attentions: "Attention weights are never stored; leave it out.",
+  return_dict: "Outputs are objects; leave it out.",
+  logits_to_keep: "An encoder-decoder gives those of every token; leave it out.",
+};
+
+/** The arguments of a forward pass, checked: what is read and what is written. */
+export function check_seq2seq_inputs(
+  inputs: ModelInputs | SpeechInputs,
+  config: PretrainedConfig,
+  reads_sound: boolean,
+): { sources: Sources; written: Batch } {
+  check_keys(inputs, reads_sound ? SPEECH_KEYS : TEXT_KEYS, NEUTRAL, REFUSED);
+  if (inputs.output_hidden_states != null && inputs.output_hidden_states !== false) {
+    refuse_option("output_hidden_states", true, "An encoder-decoder gives only what its encoder's last layer does.");
+  }
+  const sources = reads_sound ? sound_of(inputs as SpeechInputs, config) : texts_of(read_texts(inputs as ModelInputs));
+  const { decoder_input_ids, decoder_attention_mask, labels } = inputs;
+  if (decoder_input_ids == null && labels == null) {
+    throw new LayerlineError("INPUT_IDS", "An encoder-decoder needs decoder_input_ids, or labels, beside its inputs.");
+  }
+  const ids = decoder_input_ids ?? shifted(labels as GridLike, config);
+  const written = batch_of(ids, decoder_attention_mask, undefined, "decoder_");
+  if (written.sequences.length !== sources.rows.length) {
+    throw new LayerlineError(
+      "INPUT_IDS",
+      `decoder_input_ids has ${written.sequences.length} rows, and what the encoder reads has ${sources.rows.length}.`,
+    );
+  }
+  return { sources, written };
+}
+
+function read_texts({ input_ids, attention_mask, token_type_ids }: ModelInputs): Batch {
+  return without_types(batch_of(input_ids, attention_mask, token_type_ids));
+}
+
+/** Texts as what an encoder reads. */
+export function texts_of(batch: Batch): Sources {
+  return { batch, rows: batch.sequences.map(({ ids }) => ({ ids })) };
+}
+
+/** @throws {LayerlineError} INPUT_FEATURES where they are no spectrograms as the model reads them */
+export function sound_of(
+  { input_features }: { input_features?: SpeechInputs["input_features"] | null },
+  config: PretrainedConfig,
+): Sources {
+  const { num_mel_bins: mels, max_source_positions: positions } = config;
+  const frames = typeof positions === "number" ? 2 * positions : undefined;
+  const fits =
+    input_features instanceof Tensor &&
+    input_features.type === "float32" &&
+    input_features.dims.length === 3 &&
+    input_features.size > 0 &&
+    input_features.dims[1] === (mels ?? input_features.dims[1]) &&
+    input_features.dims[2] === (frames ?? input_features.dims[2]);
+  if (!fits) {
+    throw new LayerlineError(
+      "INPUT_FEATURES",
+      `input_features must be a float32 tensor of shape [batch, ${mels ?? "mels"}, ${frames ?? "frames"}].`,
+    );
+  }
+  const rows = Array.from({ length: input_features.dims[0] ?? 0 }, (_, row) => ({
+    ids: new Uint32Array(),
+    input_features: input_features.at(row).data,
+  }));
+  return { batch: undefined, rows };
+}
+
+/** Labels as what the decoder is given to foretell them: each is what should follow the one before. */
+function shifted(labels: GridLike, config: PretrainedConfig): number[][] {
+  const { dims, values } = grid_of(labels, "labels", "LABELS");
+  const [rows, length] = dims.length === 1 ? [1, dims[0]] : dims;
+  const [start, pad] = [decoder_start({ config, generation_config: {} }), pad_token_id(config)];
+  return Array.from({ length: rows }, (_, row) =>
+    Array.from({ length }, (_, token) => {
+      if (token === 0) return start;
+      const id = Number(values[row * length + token - 1]);
+      if (id !== -100) return id;
+      if (pad !== undefined) return pad;
+      throw new LayerlineError("LABELS", "Labels of -100 need a pad_token_id in config.json; give decoder_input_ids.");
+    }),
+  );
+}

@@ -1,0 +1,123 @@
+// Encoder-decoders: the logits, the encoder's states and the greedy ids that torch computes, on the GPU and on the CPU.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { assertClose } from "./support/close.mjs";
+import { openEnvironment } from "./support/environments.mjs";
+import { golden, startTestHub } from "./support/models.mjs";
+import { classOf, SEQ2SEQ_NAMES, seq2seqRepos } from "./support/seq2seq.mjs";
+
+/** Where the page has no WebGPU, and in Firefox, one that reads texts and one that reads sound must do. */
+const ONE_A_KIND = ["bart", "whisper-bf16"];
+
+let hub;
+before(async () => {
+  hub = await startTestHub(seq2seqRepos());
+});
+after(() => hub.close());
+
+/** Outputs and greedy ids of each input alone; those of two texts of different lengths at once; with a forced beginning and end. */
+async function run(layerline, { id, endpoint, cls, inputs, start }) {
+  const model = await layerline[cls].from_pretrained(id, { endpoint });
+  const read = ({ input_ids, input_features }) =>
+    input_features
+      ? {
+          input_features: new layerline.Tensor("float32", input_features.flat(), [
+            1,
+            input_features.length,
+            input_features[0].length,
+          ]),
+        }
+      : { input_ids };
+  const numbers = (ids) => ids.tolist().map((row) => row.map(Number));
+  const alone = [];
+  for (const input of inputs) {
+    const { decoder_input_ids, greedy } = input;
+    const { logits, encoder_last_hidden_state } = await model({ ...read(input), decoder_input_ids });
+    const streamed = [];
+    const streamer = { put: (ids) => streamed.push(...ids[0].map(Number)), end: () => streamed.push("end") };
+    const written = await model.generate({ ...read(input), max_new_tokens: greedy.length, streamer });
+    const [forced_bos_token_id, second] = greedy;
+    const forced = await model.generate({
+      ...read(input),
+      decoder_input_ids: [start],
+      forced_bos_token_id,
+      forced_eos_token_id: 7,
+      max_length: 4,
+    });
+    alone.push({
+      outputs: {
+        logits: logits.tolist(),
+        encoder_last_hidden_state: encoder_last_hidden_state.tolist(),
+      },
+      written: numbers(written),
+      streamed,
+      forced: numbers(forced),
+      expected_forced: [[start, forced_bos_token_id, second, 7]],
+    });
+  }
+  let together;
+  if (inputs[0].input_ids) {
+    const longest = Math.max(...inputs.map(({ input_ids }) => input_ids.length));
+    const padded = (of) => inputs.map(({ input_ids }) => Array.from({ length: longest }, (_, i) => of(input_ids, i)));
+    const written = await model.generate({
+      input_ids: padded((ids, i) => ids[i] ?? 0),
+      attention_mask: padded((ids, i) => (i < ids.length ? 1 : 0)),
+      max_new_tokens: inputs[0].greedy.length,
+    });
+    together = numbers(written);
+  }
+  const result = { alone, together, input_names: model.input_names };
+  await model.dispose();
+  return result;
+}
+
+for (const [where, browser, options, names] of [
+  ["chromium", "chromium", {}, SEQ2SEQ_NAMES],
+  ["chromium without WebGPU", "chromium", { webgpu: false }, ONE_A_KIND],
+  ["firefox", "firefox", {}, ONE_A_KIND],
+]) {
+  describe(where, () => {
+    let environment;
+    before(async () => {
+      environment = await openEnvironment(browser, options);
+    });
+    after(() => environment.close());
+
+    for (const name of names) {
+      test(name, async (t) => {
+        const { inputs, decoder_start_token_id: start } = golden(`seq2seq/${name}/golden.json`);
+        const found = await environment.run(run, {
+          id: `seq2seq/${name}`,
+          endpoint: hub.endpoint,
+          cls: classOf(name),
+          start,
+          inputs: inputs.map(({ input_ids, input_features, decoder_input_ids, greedy }) => ({
+            input_ids,
+            input_features,
+            decoder_input_ids,
+            greedy,
+          })),
+        });
+        assert.deepEqual(
+          found.input_names,
+          name.startsWith("whisper")
+            ? ["input_features", "decoder_input_ids"]
+            : ["input_ids", "attention_mask", "decoder_input_ids"],
+        );
+        for (const [i, { name: kind, positions, outputs, f16_error, greedy }] of inputs.entries()) {
+          const { outputs: got, written, streamed, forced, expected_forced } = found.alone[i];
+          assert.deepEqual(Object.keys(got).sort(), Object.keys(outputs).sort());
+          for (const [output, expected] of Object.entries(outputs)) {
+            const rows = positions[output].map((position) => got[output][0][position]);
+            const close = assertClose(rows.flat(), expected.flat(), f16_error[output].max_abs);
+            t.diagnostic(`${kind}, ${output}: ${close}`);
+          }
+          assert.deepEqual(written, [[start, ...greedy]]);
+          assert.deepEqual(streamed, [start, ...greedy, "end"]);
+          assert.deepEqual(forced, expected_forced);
+          if (found.together) assert.deepEqual(found.together[i], [start, ...greedy]);
+        }
+      });
+    }
+  });
+}
