@@ -115,6 +115,7 @@ describe("automatic-speech-recognition", () => {
   });
 
   test("refuses what it can't do", async () => {
+    vi.spyOn(console, "warn").mockReturnValue();
     const { pipe } = made();
     expect(await code_of(() => pipe(new Float32Array()))).toBe("AUDIO");
     expect(await code_of(() => pipe("a.wav"))).toBe("AUDIO");
