@@ -86,13 +86,13 @@ export class AutomaticSpeechRecognitionPipeline extends Callable {
       if (value != null && typeof value !== "boolean") refuse_option(name, value, "It must be true or false.");
     }
     const { sampling_rate, chunk_length } = this.processor;
-    if (chunk_length_s !== undefined && chunk_length_s > chunk_length) {
+    if (chunk_length_s != null && chunk_length_s > chunk_length) {
       refuse_option("chunk_length_s", chunk_length_s, `The model hears ${chunk_length} s at once.`);
     }
     const timed = return_timestamps ?? false;
     const parts = split_audio(await samples_of(audio, sampling_rate, options.signal ?? undefined), {
       sampling_rate,
-      ...(chunk_length_s !== undefined && { chunk_length_s }),
+      ...(chunk_length_s != null && { chunk_length_s }),
       ...(stride_length_s !== undefined && { stride_length_s }),
     });
     const outputs: AsrOutput[] = [];
