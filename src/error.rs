@@ -43,6 +43,10 @@ pub enum Error {
     #[cfg(feature = "engine")]
     #[error(transparent)]
     Generation(#[from] crate::generation::GenerationError),
+    /// Audio can't be heard.
+    #[cfg(feature = "engine")]
+    #[error(transparent)]
+    Audio(#[from] crate::audio::AudioError),
     /// A tokenizer or a chat template failed.
     #[cfg(feature = "text")]
     #[error(transparent)]
@@ -66,6 +70,8 @@ impl Error {
             Error::Placement(e) => e.code(),
             #[cfg(feature = "engine")]
             Error::Generation(e) => e.code(),
+            #[cfg(feature = "engine")]
+            Error::Audio(e) => e.code(),
             #[cfg(feature = "text")]
             Error::Text(e) => e.code(),
         }

@@ -6,6 +6,8 @@ pub mod error;
 
 #[cfg(target_arch = "wasm32")]
 pub mod api;
+#[cfg(feature = "engine")]
+pub mod audio;
 pub mod checkpoint;
 #[cfg(feature = "engine")]
 pub mod clock;

@@ -137,6 +137,42 @@ fn a_share_of_the_gpu_equals_torch() {
 }
 
 #[test]
+fn what_is_suppressed_is_not_said() {
+    run(|options| async move {
+        let engine = open("whisper", options).await;
+        let golden = golden("seq2seq/whisper/golden.json");
+        let input = &golden["inputs"][0];
+        let (_, features) = source(input);
+        let source = Source { ids: &[], features: &features };
+        let start = [golden["decoder_start_token_id"].as_u64().unwrap() as u32];
+        let said = ids(&input["greedy"]);
+        let none = || GenerateOptions { suppress_tokens: Some(Vec::new()), ..greedy(said.len()) };
+        let never = GenerateOptions { suppress_tokens: Some(vec![said[0], said[1]]), ..none() };
+        let at_first = GenerateOptions { begin_suppress_tokens: Some(vec![said[0]]), ..none() };
+        // Times are the ids above 100, and a text begins with the first of them.
+        let timed = GenerateOptions {
+            return_timestamps: Some(true),
+            no_timestamps_token_id: Some(100),
+            max_initial_timestamp_index: Some(0),
+            ..none()
+        };
+        let mut texts = Vec::new();
+        for options in [none(), never, at_first, timed] {
+            texts.push(engine.generate_from(source, &start, &options, &mut |_| true, &Abort::new()).await.unwrap());
+        }
+        assert_eq!(texts[0], said);
+        assert!(texts[1].iter().all(|id| !said[..2].contains(id)), "{:?}", texts[1]);
+        assert_ne!(texts[2][0], said[0]);
+        assert_eq!(texts[3][0], 101);
+        let times: Vec<u32> = texts[3].iter().copied().filter(|id| *id > 100).collect();
+        assert!(times.is_sorted(), "{times:?}");
+        let error = GenerateOptions { return_timestamps: Some(true), ..none() };
+        let error = engine.generate_from(source, &start, &error, &mut |_| true, &Abort::new()).await.unwrap_err();
+        assert_eq!(error.code(), "UNSUPPORTED_OPTION", "{error}");
+    });
+}
+
+#[test]
 fn what_an_encoder_cant_read_is_refused_and_it_goes_on() {
     run(|options| async move {
         let engine = open("whisper", options).await;

@@ -137,6 +137,11 @@ export interface EngineGenerateOptions extends EngineDecoderOptions {
   min_p?: number;
   seed?: number;
   repetition_penalty?: number;
+  suppress_tokens?: number[];
+  begin_suppress_tokens?: number[];
+  return_timestamps?: boolean;
+  no_timestamps_token_id?: number;
+  max_initial_timestamp_index?: number;
   /** Runs as soon as each new id is known; returning false makes it the last one. */
   on_token?: (id: number) => boolean;
   signal?: AbortSignal;
@@ -195,6 +200,15 @@ export interface EngineModel {
   free(): void;
 }
 
+/** Makes the spectrograms that a preprocessor_config.json, whose text it is made of, describes. */
+export interface EngineFeatureExtractor {
+  sampling_rate(): number;
+  /** Seconds. */
+  chunk_length(): number;
+  /** `[mels, frames]` */
+  extract(samples: Float32Array): EngineArray;
+}
+
 export interface EngineModule {
   default(input?: { module_or_path: URL | string | Uint8Array }): Promise<unknown>;
   load_config(source: string | object, options: HubOptions & { signal?: AbortSignal }): Promise<string>;
@@ -214,6 +228,7 @@ export interface EngineModule {
   scan_cache(cache_dir: string): Promise<string>;
   delete_cached(cache_dir: string, repo_id: string, endpoint?: string, revision?: string): Promise<void>;
   clear_cache(cache_dir: string): Promise<void>;
+  FeatureExtractor: new (config_json: string) => EngineFeatureExtractor;
   Model: { from_pretrained(source: string | object | null, options: EngineLoadOptions): Promise<EngineModel> };
 }
 

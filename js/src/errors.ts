@@ -50,6 +50,8 @@ export const ERROR_CODES = [
   "INPUT_FEATURES",
   /** What was given as an image is none, or can't be decoded. */
   "IMAGE",
+  /** Audio that can't be decoded, or with samples that are no numbers. */
+  "AUDIO",
   /** Labels of another shape than the model's output, or of classes that it hasn't. */
   "LABELS",
   /** The text is longer than the positions that the model has learned. */

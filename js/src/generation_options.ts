@@ -24,6 +24,16 @@ export interface GenerationOptions {
   /** For sampling: the same seed gives the same tokens; each text of a batch has the next. Without it they always differ. */
   seed?: number | null;
   repetition_penalty?: number | null;
+  /** Ids that are never chosen. */
+  suppress_tokens?: number[] | null;
+  /** Ids that are not chosen right after the prompt. */
+  begin_suppress_tokens?: number[] | null;
+  /** For Whisper: whether times are said; `decoder_input_ids` then doesn't end with `no_timestamps_token_id`. */
+  return_timestamps?: boolean | null;
+  /** For Whisper: timestamps are the ids above it. */
+  no_timestamps_token_id?: number | null;
+  /** For Whisper: the latest timestamp that a text may begin with. */
+  max_initial_timestamp_index?: number | null;
   /** There is no beam search. */
   num_beams?: 1 | null;
   /** For encoder-decoders: the id with which the text begins. Default: the repo's, else `bos_token_id`. */
@@ -71,12 +81,20 @@ const CHOICE_KEYS = [
   "min_p",
   "seed",
   "repetition_penalty",
+  "suppress_tokens",
+  "begin_suppress_tokens",
 ] as const satisfies readonly (keyof GenerationOptions)[];
 
 const DECODER_CHOICES = [
   "decoder_start_token_id",
   "forced_bos_token_id",
   "forced_eos_token_id",
+] as const satisfies readonly (keyof GenerationOptions)[];
+
+const TIMESTAMP_CHOICES = [
+  "return_timestamps",
+  "no_timestamps_token_id",
+  "max_initial_timestamp_index",
 ] as const satisfies readonly (keyof GenerationOptions)[];
 
 const CALL_KEYS = ["generation_config", "streamer", "stopping_criteria", "signal"];
@@ -127,8 +145,10 @@ const REFUSED: Record<string, string> = {
   inputs_embeds: "Generation starts from token ids; give input_ids.",
 };
 
-const BOOLEANS = new Set<string>(["do_sample"]);
-const LISTS = new Set<string>(["eos_token_id", "forced_eos_token_id"]);
+const BOOLEANS = new Set<string>(["do_sample", "return_timestamps"]);
+/** Options that are an id or a list of ids; and those that are always a list. */
+const IDS = new Set<string>(["eos_token_id", "forced_eos_token_id"]);
+const LISTS = new Set<string>(["suppress_tokens", "begin_suppress_tokens"]);
 
 /** Options that were given. */
 type Chosen<K extends keyof GenerationOptions> = { [key in K]?: NonNullable<GenerationOptions[key]> };
@@ -140,10 +160,11 @@ export function check_generation_options(
   inputs: GenerateInputs,
   kind: keyof typeof INPUT_KEYS = "text",
 ): GenerateOptions {
-  const choices = kind === "text" ? CHOICE_KEYS : [...CHOICE_KEYS, ...DECODER_CHOICES];
+  const timestamps = kind === "speech" ? TIMESTAMP_CHOICES : [];
+  const choices = kind === "text" ? CHOICE_KEYS : [...CHOICE_KEYS, ...DECODER_CHOICES, ...timestamps];
   check_keys(inputs, [...choices, ...INPUT_KEYS[kind], ...CALL_KEYS], NEUTRAL, REFUSED);
   check_keys(inputs.generation_config ?? {}, choices, NEUTRAL, REFUSED);
-  return chosen(inputs, CHOICE_KEYS);
+  return chosen(inputs, [...CHOICE_KEYS, ...timestamps]);
 }
 
 /** What an encoder-decoder's options say on the first and the last of its ids. */
@@ -156,16 +177,24 @@ function chosen<K extends keyof GenerationOptions>(inputs: GenerateInputs, keys:
   for (const key of keys) {
     const value = inputs[key] ?? inputs.generation_config?.[key];
     if (value == null) continue;
-    const fits = BOOLEANS.has(key) ? typeof value === "boolean" : is_number_or_ids(key, value);
-    if (!fits) refuse_option(key, value, BOOLEANS.has(key) ? "It must be a boolean." : "It must be a number.");
+    const [fits, expected] = BOOLEANS.has(key)
+      ? [typeof value === "boolean", "a boolean"]
+      : LISTS.has(key)
+        ? [is_ids(value), "a list of ids"]
+        : [is_number_or_ids(key, value), "a number"];
+    if (!fits) refuse_option(key, value, `It must be ${expected}.`);
     out[key] = value;
   }
   return out as Chosen<K>;
 }
 
 function is_number_or_ids(key: string, value: unknown): boolean {
-  if (LISTS.has(key) && Array.isArray(value)) return value.every(Number.isInteger);
+  if (IDS.has(key) && Array.isArray(value)) return is_ids(value);
   return typeof value === "number" && Number.isFinite(value);
+}
+
+function is_ids(value: unknown): boolean {
+  return Array.isArray(value) && value.every(Number.isInteger);
 }
 
 /** Whether any criterion says that the sequence ends here. */

@@ -1,3 +1,6 @@
+export type { AsrChunk, AsrText } from "./audio/decode_asr.js";
+export { type AudioFeatures, AutoFeatureExtractor, WhisperFeatureExtractor } from "./audio/feature_extractor.js";
+export { type ReadAudioOptions, read_audio } from "./audio/read_audio.js";
 export {
   AutoModel,
   type AutoModelClass,
@@ -29,7 +32,7 @@ export { ERROR_CODES, type ErrorCode, LayerlineError } from "./errors.js";
 export type { GenerateInputs, GenerationOptions } from "./generation_options.js";
 export type { GridLike } from "./grid.js";
 export type { ImageInputs } from "./image/image_inputs.js";
-export { AutoImageProcessor, AutoProcessor, type ImageFeatures, ImageProcessor } from "./image/image_processor.js";
+export { AutoImageProcessor, type ImageFeatures, ImageProcessor } from "./image/image_processor.js";
 export { type Channels, type ImageInput, RawImage } from "./image/raw_image.js";
 export type { IdsLike } from "./inputs.js";
 export { load_sharded_checkpoint } from "./load_sharded_checkpoint.js";
@@ -57,6 +60,11 @@ export type {
   WithHiddenStates,
   WithLoss,
 } from "./outputs.js";
+export type {
+  AudioInput,
+  AutomaticSpeechRecognitionOptions,
+  AutomaticSpeechRecognitionPipeline,
+} from "./pipelines/automatic_speech_recognition.js";
 export type {
   FeatureExtractionOptions,
   FeatureExtractionPipeline,
@@ -110,6 +118,7 @@ export type {
   ZeroShotImageClassificationPipeline,
   ZeroShotImageClassificationSingle,
 } from "./pipelines/zero_shot_image_classification.js";
+export { AutoProcessor, type Processor } from "./processor.js";
 export { type EncodeOptions, SentenceTransformer } from "./sentence_transformer.js";
 export type { SpeechInputs } from "./seq2seq_inputs.js";
 export type { ModelSource, RepoFiles } from "./source.js";

@@ -369,7 +369,7 @@ test("a pipeline knows its task, model and tokenizer", async () => {
 });
 
 test.each([
-  ["conversational", "org/name", {}, "UNSUPPORTED_TASK", "Tasks: feature-extraction, fill-mask"],
+  ["conversational", "org/name", {}, "UNSUPPORTED_TASK", "Tasks: automatic-speech-recognition, feature-extraction"],
   ["toString", "org/name", {}, "UNSUPPORTED_TASK", "toString"],
   ["fill-mask", undefined, {}, "INVALID_REPO_ID", 'pipeline("fill-mask", …)'],
   ["ner", "org/name", { output_loading_info: true }, "UNSUPPORTED_OPTION", "apart"],

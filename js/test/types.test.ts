@@ -1,5 +1,7 @@
 import { expectTypeOf, test } from "vitest";
 import type {
+  AsrText,
+  AudioFeatures,
   AutoModel,
   AutoModelForCausalLM,
   AutoModelForMaskedLM,
@@ -8,11 +10,13 @@ import type {
   AutoModelForSequenceClassification,
   AutoModelForSpeechSeq2Seq,
   AutoModelForTokenClassification,
+  AutoProcessor,
   AutoTokenizer,
   BaseModelOutput,
   BatchEncoding,
   Chat,
   FillMaskSingle,
+  ImageFeatures,
   LayerInfo,
   LoadingInfo,
   MaskedLMOutput,
@@ -238,6 +242,20 @@ test("a sentence transformer makes vectors", () => {
     expectTypeOf(model.encode(["x"], { normalize_embeddings: true })).resolves.toEqualTypeOf<Tensor<"float32">>();
     // @ts-expect-error: there is no such option
     await model.encode("x", { normalize: true });
+  };
+  expectTypeOf(check).toBeFunction();
+});
+
+test("a processor gives what the model of its repo reads", () => {
+  const check = async (processors: typeof AutoProcessor, open: typeof pipeline, audio: Float32Array) => {
+    const processor = await processors.from_pretrained("a/b");
+    expectTypeOf(await processor(audio)).toEqualTypeOf<AudioFeatures>();
+    expectTypeOf(await processor("a.png")).toEqualTypeOf<ImageFeatures>();
+    const transcribe = await open("automatic-speech-recognition", "a/b");
+    expectTypeOf(await transcribe(audio, { language: "en", return_timestamps: true })).toEqualTypeOf<AsrText>();
+    expectTypeOf(await transcribe([audio, "a.wav"])).toEqualTypeOf<AsrText[]>();
+    // @ts-expect-error: words have no times
+    await transcribe(audio, { return_timestamps: "word" });
   };
   expectTypeOf(check).toBeFunction();
 });

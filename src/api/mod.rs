@@ -1,5 +1,7 @@
 //! The wasm-bindgen classes: thin, no logic.
 
+#[cfg(feature = "engine")]
+pub mod audio;
 pub mod cache;
 pub mod error;
 #[cfg(feature = "engine")]

@@ -34,6 +34,10 @@ pub struct GenerationConfig {
     pub no_repeat_ngram_size: Option<usize>,
     pub suppress_tokens: Vec<u32>,
     pub begin_suppress_tokens: Vec<u32>,
+    /// Whisper's: timestamps are the ids above it.
+    pub no_timestamps_token_id: Option<u32>,
+    /// Whisper's: the latest timestamp that a text may begin with.
+    pub max_initial_timestamp_index: Option<u32>,
     pub forced_bos_token_id: Option<u32>,
     pub forced_eos_token_id: Vec<u32>,
     /// The file's text, unchanged; `None` where the repo has no such file.
@@ -92,6 +96,8 @@ impl GenerationConfig {
             no_repeat_ngram_size: fields.count_or_zero("no_repeat_ngram_size")?,
             suppress_tokens: fields.token_ids("suppress_tokens")?,
             begin_suppress_tokens: fields.token_ids("begin_suppress_tokens")?,
+            no_timestamps_token_id: fields.token_id("no_timestamps_token_id")?,
+            max_initial_timestamp_index: fields.token_id("max_initial_timestamp_index")?,
             forced_bos_token_id: fields.token_id("forced_bos_token_id")?,
             forced_eos_token_id: fields.token_ids("forced_eos_token_id")?,
             text: None,

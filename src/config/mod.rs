@@ -1,7 +1,9 @@
-//! `config.json` and `generation_config.json` as typed configs.
+//! `config.json`, `generation_config.json` and `preprocessor_config.json` as typed configs.
 
 mod activation;
 mod error;
+#[cfg(feature = "engine")]
+mod feature_extractor;
 mod fields;
 mod generation;
 mod model;
@@ -10,6 +12,8 @@ mod transformer;
 
 pub use activation::Activation;
 pub use error::ConfigError;
+#[cfg(feature = "engine")]
+pub use feature_extractor::FeatureExtractorConfig;
 pub use generation::GenerationConfig;
 pub use model::{ModelConfig, SpecialTokenIds};
 pub use rope::{RopeConfig, RopeKeys, RopeScaling};

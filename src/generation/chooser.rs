@@ -2,20 +2,23 @@
 
 use super::processors::{MinLength, RepetitionPenalty};
 use super::sample::Sampler;
-use super::{GenerateOptions, GenerationError};
+use super::{GenerateOptions, GenerationError, WhisperRules};
 use crate::config::GenerationConfig;
 
 /// How many of the likeliest tokens sampling looks at where nothing says how many.
 const DEFAULT_TOP_K: usize = 50;
 
 /// Chooses the tokens of one text, in transformers' order: `repetition_penalty`, `min_length` and `min_new_tokens`,
-/// then either the likeliest token or, with `do_sample`, one drawn after `temperature`, `top_k`, `top_p` and `min_p`.
+/// the rules of what may be said, then either the likeliest token or, with `do_sample`, one drawn after `temperature`, `top_k`, `top_p` and `min_p`.
 #[derive(Debug)]
 pub struct Chooser {
     /// Tokens so far, the prompt's included.
     length: usize,
     repetition_penalty: Option<RepetitionPenalty>,
     min_length: Option<MinLength>,
+    rules: Option<WhisperRules>,
+    /// Tokens after the prompt, where there are rules.
+    new_ids: Vec<u32>,
     sampler: Option<Sampler>,
 }
 
@@ -41,9 +44,10 @@ impl Chooser {
             true => Some(sampler(options, config)?),
             false => None,
         };
-        let chooser = Chooser { length: prompt.len(), repetition_penalty, min_length, sampler };
-        let greedy = chooser.repetition_penalty.is_none() && chooser.min_length.is_none() && chooser.sampler.is_none();
-        Ok((!greedy).then_some(chooser))
+        let rules = options.whisper_rules(config)?;
+        let greedy = repetition_penalty.is_none() && min_length.is_none() && rules.is_none() && sampler.is_none();
+        let (length, new_ids) = (prompt.len(), Vec::new());
+        Ok((!greedy).then_some(Chooser { length, repetition_penalty, min_length, rules, new_ids, sampler }))
     }
 
     /// The next token's id; it is part of the text from now on. `logits` has a score for each id of the vocabulary, and
@@ -63,12 +67,18 @@ impl Chooser {
         if let Some(min_length) = &self.min_length {
             min_length.apply(self.length, logits);
         }
+        if let Some(rules) = &self.rules {
+            rules.apply(&self.new_ids, logits);
+        }
     }
 
     fn record(&mut self, id: u32) {
         self.length += 1;
         if let Some(penalty) = &mut self.repetition_penalty {
             penalty.record(id);
+        }
+        if self.rules.is_some() {
+            self.new_ids.push(id);
         }
     }
 }

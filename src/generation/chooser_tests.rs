@@ -56,6 +56,36 @@ fn cases() -> Vec<Case> {
     cases
 }
 
+#[test]
+fn what_may_be_said_is_as_transformers_has_it() {
+    let golden: Value = serde_json::from_str(include_str!("../../tests/goldens/whisper.json")).unwrap();
+    for case in golden["processors"].as_array().unwrap() {
+        let ids = |key: &str| serde_json::from_value::<Vec<u32>>(case[key].clone()).unwrap();
+        // What a call doesn't say, the repo's file does.
+        let config = GenerationConfig {
+            suppress_tokens: ids("suppress_tokens"),
+            begin_suppress_tokens: ids("begin_suppress_tokens"),
+            no_timestamps_token_id: golden["ids"]["<|notimestamps|>"].as_u64().map(|id| id as u32),
+            max_initial_timestamp_index: case["max_initial_timestamp_index"].as_u64().map(|at| at as u32),
+            eos_token_id: vec![golden["ids"]["<|endoftext|>"].as_u64().unwrap() as u32],
+            ..Default::default()
+        };
+        let options = GenerateOptions { return_timestamps: case["timestamps"].as_bool(), ..Default::default() };
+        let mut logits = row(&case["scores"]);
+        let masked = ids("masked");
+        let Some(mut chooser) = Chooser::new(&options, &config, &[0]).unwrap() else {
+            assert!(masked.is_empty());
+            continue;
+        };
+        ids("new_ids").into_iter().for_each(|id| chooser.record(id));
+        chooser.process(&mut logits);
+        for (id, (score, given)) in logits.iter().zip(row(&case["scores"])).enumerate() {
+            let expected = if masked.contains(&(id as u32)) { f32::NEG_INFINITY } else { given };
+            assert_eq!(*score, expected, "{id} in {case}");
+        }
+    }
+}
+
 fn softmax(scores: &[f32]) -> Vec<f64> {
     let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weights: Vec<f64> = scores.iter().map(|score| f64::from(score - max).exp()).collect();

@@ -4,9 +4,11 @@ mod chooser;
 mod options;
 mod processors;
 mod sample;
+mod whisper;
 
 pub use chooser::{Chooser, likeliest};
 pub use options::GenerateOptions;
+pub use whisper::{TimestampRules, WhisperRules};
 
 /// Why a model can't do what was asked of it.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! What `generate` is asked for, with transformers' names, meanings and defaults.
 
-use super::GenerationError;
+use super::{GenerationError, TimestampRules, WhisperRules};
 use crate::config::GenerationConfig;
 
 /// Options of one call of `generate`; what is `None` comes from the model's generation config, then from the default.
@@ -36,6 +36,17 @@ pub struct GenerateOptions {
     pub min_p: Option<f64>,
     /// For sampling: the same seed, with the same logits, gives the same tokens. Default: another one each time.
     pub seed: Option<u64>,
+    /// Never said.
+    pub suppress_tokens: Option<Vec<u32>>,
+    /// Not said right after the prompt.
+    pub begin_suppress_tokens: Option<Vec<u32>>,
+    /// Whisper's: whether times are said, by its rules. The prompt then doesn't end with `no_timestamps_token_id`. Default
+    /// false.
+    pub return_timestamps: Option<bool>,
+    /// For `return_timestamps`: timestamps are the ids above it.
+    pub no_timestamps_token_id: Option<u32>,
+    /// For `return_timestamps`: the latest timestamp that a text may begin with. Default: any.
+    pub max_initial_timestamp_index: Option<u32>,
 }
 
 /// New tokens where nothing says how many.
@@ -75,6 +86,34 @@ impl GenerateOptions {
     /// Which tokens end the text.
     pub fn eos(&self, config: &GenerationConfig) -> Vec<u32> {
         self.eos_token_id.clone().unwrap_or_else(|| config.eos_token_id.clone())
+    }
+
+    /// What may not be said; `None`: nothing is forbidden.
+    pub(super) fn whisper_rules(&self, config: &GenerationConfig) -> Result<Option<WhisperRules>, GenerationError> {
+        let ids = |own: &Option<Vec<u32>>, otherwise: &Vec<u32>| own.as_ref().unwrap_or(otherwise).clone();
+        let timestamps = match self.return_timestamps {
+            Some(true) => Some(self.timestamp_rules(config)?),
+            _ => None,
+        };
+        let rules = WhisperRules {
+            suppress_tokens: ids(&self.suppress_tokens, &config.suppress_tokens),
+            begin_suppress_tokens: ids(&self.begin_suppress_tokens, &config.begin_suppress_tokens),
+            timestamps,
+        };
+        Ok((rules != WhisperRules::default()).then_some(rules))
+    }
+
+    fn timestamp_rules(&self, config: &GenerationConfig) -> Result<TimestampRules, GenerationError> {
+        let lacks =
+            |expected| GenerationError::Option { option: "return_timestamps", value: "true".to_owned(), expected };
+        let no_timestamps = self.no_timestamps_token_id.or(config.no_timestamps_token_id);
+        let eos = self.eos(config).first().copied().or(config.bos_token_id);
+        Ok(TimestampRules {
+            no_timestamps_token_id: no_timestamps
+                .ok_or_else(|| lacks("it needs a no_timestamps_token_id, which generation_config.json lacks"))?,
+            eos_token_id: eos.ok_or_else(|| lacks("it needs an eos_token_id, which generation_config.json lacks"))?,
+            max_initial_timestamp_index: self.max_initial_timestamp_index.or(config.max_initial_timestamp_index),
+        })
     }
 }
 

@@ -18,9 +18,9 @@ LENGTHS = {"short": (9, 5), "one": (1, 1), "long": (77, 22)}
 
 ABOUT = (
     "torch float32 on these weights, without the batch dimension. The decoder is given decoder_input_ids; of outputs,"
-    " the rows of positions. f16_error: the same numbers by the model in float16. greedy: the new ids of generate, which"
-    " begins with decoder_start_token_id alone; none of them is EOS. min_margin: the least by which one of them beat the"
-    " second best. input_features: [mels][frames]."
+    " the rows of positions. f16_error: the same numbers by the model in float16. greedy: the new ids of generate,"
+    " which begins with decoder_start_token_id alone; none of them is EOS. min_margin: the least by which one of them"
+    " beat the second best. input_features: [mels][frames]."
 )
 
 
@@ -72,7 +72,8 @@ def input_of(config, name, seed):
     one = {"name": name, "decoder_input_ids": ids}
     if config.model_type == "whisper":
         # None the same as that of another length.
-        one["input_features"] = random_features(config.num_mel_bins, 2 * config.max_source_positions, 100 * source + seed)
+        frames = 2 * config.max_source_positions
+        one["input_features"] = random_features(config.num_mel_bins, frames, 100 * source + seed)
     else:
         one["input_ids"] = random_ids(source, config.vocab_size, seed)
     return one
@@ -109,8 +110,8 @@ def random_model(config, seed):
 
 
 def vary(model):
-    """Lets greedy ids follow from the ids before. Where norms follow, as in BART, random weights otherwise give the same
-    id again and again: blocks add more and more that is the same everywhere, and tied embeddings give the last id back.
+    """Lets greedy ids follow from the ids before. Where norms come after, as in BART, random weights otherwise give the
+    same id again and again: blocks add what is the same everywhere, and tied embeddings give the last id back.
     """
     layers = model.model.decoder.layers
     for layer in layers:

@@ -110,6 +110,3 @@ export const AutoImageProcessor = {
     return new ImageProcessor(image_steps(await read_files(source, IMAGE_FILES, options)));
   },
 };
-
-/** The same, as transformers.js' examples load them. */
-export const AutoProcessor = AutoImageProcessor;

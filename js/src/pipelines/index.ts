@@ -1,3 +1,4 @@
+import { AutoFeatureExtractor } from "../audio/feature_extractor.js";
 import {
   AutoModel,
   type AutoModelClass,
@@ -7,6 +8,7 @@ import {
   AutoModelForQuestionAnswering,
   AutoModelForSeq2SeqLM,
   AutoModelForSequenceClassification,
+  AutoModelForSpeechSeq2Seq,
   AutoModelForTokenClassification,
 } from "../auto.js";
 import { LayerlineError } from "../errors.js";
@@ -15,6 +17,7 @@ import { type PretrainedModelOptions, repo_options } from "../options.js";
 import { refuse_option } from "../refuse.js";
 import type { ModelSource } from "../source.js";
 import { AutoTokenizer } from "../tokenizer.js";
+import { AutomaticSpeechRecognitionPipeline } from "./automatic_speech_recognition.js";
 import { FeatureExtractionPipeline } from "./feature_extraction.js";
 import { FillMaskPipeline } from "./fill_mask.js";
 import { ImageClassificationPipeline } from "./image_classification.js";
@@ -30,6 +33,7 @@ import { ZeroShotImageClassificationPipeline } from "./zero_shot_image_classific
 
 /** What each task's pipeline is. */
 export interface Pipelines {
+  "automatic-speech-recognition": AutomaticSpeechRecognitionPipeline;
   "feature-extraction": FeatureExtractionPipeline;
   "fill-mask": FillMaskPipeline;
   "image-classification": ImageClassificationPipeline;
@@ -48,6 +52,7 @@ export interface Pipelines {
 const ALIASES = {
   "sentiment-analysis": "text-classification",
   ner: "token-classification",
+  asr: "automatic-speech-recognition",
   embeddings: "feature-extraction",
 } as const satisfies Record<string, keyof Pipelines>;
 
@@ -85,6 +90,14 @@ function opens<Output, P>(model: AutoModelClass<Output>, Made: new (parts: Pipel
 }
 
 const TASKS: { [T in keyof Pipelines]: Open<Pipelines[T]> } = {
+  "automatic-speech-recognition": async (task, source, options) => {
+    const [model, tokenizer, processor] = await together([
+      AutoModelForSpeechSeq2Seq.from_pretrained(source, options),
+      AutoTokenizer.from_pretrained(source, repo_options(options)),
+      AutoFeatureExtractor.from_pretrained(source, repo_options(options)),
+    ]);
+    return new AutomaticSpeechRecognitionPipeline({ task, model, tokenizer, processor });
+  },
   "feature-extraction": opens(AutoModel, FeatureExtractionPipeline),
   "fill-mask": opens(AutoModelForMaskedLM, FillMaskPipeline),
   "image-classification": async (task, source, options) => {

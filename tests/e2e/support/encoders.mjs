@@ -49,14 +49,16 @@ export function wordTokenizer(vocab_size, { special = {}, config = {} } = {}) {
 }
 
 /**
- * Copies of tiny encoders with files beside them, as repos: `{ repo: { encoder, files: { path: content } } }`; `checkpoint` is
- * another folder than an encoder's. */
+ * Copies of tiny encoders with files beside them, as repos: `{ repo: { encoder, files: { path: content } } }`, or in place of
+ * `encoder` a `seq2seq`; `checkpoint` is another folder.
+ */
 export async function reposWith(wanted) {
   const folder = await mkdtemp(join(tmpdir(), "layerline-encoders-"));
   const repos = {};
-  for (const [id, { encoder, checkpoint = join(ENCODERS, encoder), files }] of Object.entries(wanted)) {
+  for (const [id, { encoder, seq2seq, checkpoint, files }] of Object.entries(wanted)) {
     const path = join(folder, id);
-    await cp(checkpoint, path, { recursive: true });
+    const from = checkpoint ?? (seq2seq ? join(GOLDENS, "seq2seq", seq2seq) : join(ENCODERS, encoder));
+    await cp(from, path, { recursive: true });
     for (const [name, content] of Object.entries(files)) {
       await mkdir(dirname(join(path, name)), { recursive: true });
       await writeFile(join(path, name), JSON.stringify(content));
