@@ -137,6 +137,7 @@ export interface EngineGenerateOptions extends EngineDecoderOptions {
   min_p?: number;
   seed?: number;
   repetition_penalty?: number;
+  no_repeat_ngram_size?: number;
   suppress_tokens?: number[];
   begin_suppress_tokens?: number[];
   return_timestamps?: boolean;

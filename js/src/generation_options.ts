@@ -24,6 +24,8 @@ export interface GenerationOptions {
   /** For sampling: the same seed gives the same tokens; each text of a batch has the next. Without it they always differ. */
   seed?: number | null;
   repetition_penalty?: number | null;
+  /** So many ids in a row that the text already has don't come again. */
+  no_repeat_ngram_size?: number | null;
   /** Ids that are never chosen. */
   suppress_tokens?: number[] | null;
   /** Ids that are not chosen right after the prompt. */
@@ -81,6 +83,7 @@ const CHOICE_KEYS = [
   "min_p",
   "seed",
   "repetition_penalty",
+  "no_repeat_ngram_size",
   "suppress_tokens",
   "begin_suppress_tokens",
 ] as const satisfies readonly (keyof GenerationOptions)[];

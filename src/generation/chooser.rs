@@ -1,6 +1,6 @@
 //! Choosing the next token from a row of logits, on the CPU.
 
-use super::processors::{MinLength, RepetitionPenalty};
+use super::processors::{MinLength, NoRepeatNgram, RepetitionPenalty};
 use super::sample::Sampler;
 use super::{GenerateOptions, GenerationError, WhisperRules};
 use crate::config::GenerationConfig;
@@ -8,13 +8,15 @@ use crate::config::GenerationConfig;
 /// How many of the likeliest tokens sampling looks at where nothing says how many.
 const DEFAULT_TOP_K: usize = 50;
 
-/// Chooses the tokens of one text, in transformers' order: `repetition_penalty`, `min_length` and `min_new_tokens`,
-/// the rules of what may be said, then either the likeliest token or, with `do_sample`, one drawn after `temperature`, `top_k`, `top_p` and `min_p`.
+/// Chooses the tokens of one text, in transformers' order: `repetition_penalty`, `no_repeat_ngram_size`, `min_length` and
+/// `min_new_tokens`, the rules of what may be said, then either the likeliest token or, with `do_sample`, one drawn after
+/// `temperature`, `top_k`, `top_p` and `min_p`.
 #[derive(Debug)]
 pub struct Chooser {
     /// Tokens so far, the prompt's included.
     length: usize,
     repetition_penalty: Option<RepetitionPenalty>,
+    no_repeat: Option<NoRepeatNgram>,
     min_length: Option<MinLength>,
     rules: Option<WhisperRules>,
     /// Tokens after the prompt, where there are rules.
@@ -38,6 +40,8 @@ impl Chooser {
             "give a number above 0; 1 is no penalty",
         )?;
         let repetition_penalty = (penalty != 1.0).then(|| RepetitionPenalty::new(penalty, prompt));
+        let size = options.no_repeat_ngram_size.or(config.no_repeat_ngram_size).filter(|size| *size > 0);
+        let no_repeat = size.map(|size| NoRepeatNgram::new(size, prompt));
         let min_length = MinLength { length: options.min_length(config, prompt.len()), eos: options.eos(config) };
         let min_length = (min_length.length > prompt.len() && !min_length.eos.is_empty()).then_some(min_length);
         let sampler = match options.do_sample.or(config.do_sample).unwrap_or(false) {
@@ -45,9 +49,10 @@ impl Chooser {
             false => None,
         };
         let rules = options.whisper_rules(config)?;
-        let greedy = repetition_penalty.is_none() && min_length.is_none() && rules.is_none() && sampler.is_none();
+        let plain = repetition_penalty.is_none() && no_repeat.is_none() && min_length.is_none() && rules.is_none();
         let (length, new_ids) = (prompt.len(), Vec::new());
-        Ok((!greedy).then_some(Chooser { length, repetition_penalty, min_length, rules, new_ids, sampler }))
+        let chooser = Chooser { length, repetition_penalty, no_repeat, min_length, rules, new_ids, sampler };
+        Ok((!plain || chooser.sampler.is_some()).then_some(chooser))
     }
 
     /// The next token's id; it is part of the text from now on. `logits` has a score for each id of the vocabulary, and
@@ -64,6 +69,9 @@ impl Chooser {
         if let Some(penalty) = &self.repetition_penalty {
             penalty.apply(logits);
         }
+        if let Some(no_repeat) = &self.no_repeat {
+            no_repeat.apply(logits);
+        }
         if let Some(min_length) = &self.min_length {
             min_length.apply(self.length, logits);
         }
@@ -76,6 +84,9 @@ impl Chooser {
         self.length += 1;
         if let Some(penalty) = &mut self.repetition_penalty {
             penalty.record(id);
+        }
+        if let Some(no_repeat) = &mut self.no_repeat {
+            no_repeat.record(id);
         }
         if self.rules.is_some() {
             self.new_ids.push(id);

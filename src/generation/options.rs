@@ -24,6 +24,8 @@ pub struct GenerateOptions {
     pub bos_token_id: Option<u32>,
     /// Above 0. Above 1: tokens that the text already has, the prompt's included, become less likely. Default 1.
     pub repetition_penalty: Option<f64>,
+    /// So many tokens in a row that the text already has, the prompt's included, don't come again. Default 0: any may.
+    pub no_repeat_ngram_size: Option<usize>,
     /// Draw tokens at random, by their probabilities, rather than take the likeliest each time. Default false.
     pub do_sample: Option<bool>,
     /// Above 0, for sampling: below 1 sharpens the probabilities, above 1 evens them out. Default 1.

@@ -32,6 +32,37 @@ impl RepetitionPenalty {
     }
 }
 
+/// Keeps runs of `size` tokens from coming a second time.
+#[derive(Debug)]
+pub(super) struct NoRepeatNgram {
+    size: usize,
+    text: Vec<u32>,
+}
+
+impl NoRepeatNgram {
+    /// `size` is at least 1.
+    pub(super) fn new(size: usize, prompt: &[u32]) -> Self {
+        NoRepeatNgram { size, text: prompt.to_vec() }
+    }
+
+    pub(super) fn apply(&self, logits: &mut [f32]) {
+        // The tokens with which the next one makes a run.
+        let Some(last) = self.text.len().checked_sub(self.size - 1).and_then(|at| self.text.get(at..)) else { return };
+        for run in self.text.windows(self.size) {
+            if let Some((id, before)) = run.split_last()
+                && before == last
+                && let Some(logit) = logits.get_mut(*id as usize)
+            {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+    }
+
+    pub(super) fn record(&mut self, id: u32) {
+        self.text.push(id);
+    }
+}
+
 /// Keeps the text from ending before it has `length` tokens, the prompt's included.
 #[derive(Debug)]
 pub(super) struct MinLength {

@@ -22,6 +22,9 @@ PROMPT = [3, 14, 15, 9, 26, 5, 35, 14]
 CASES = [
     ("repetition penalty, greedy", {"repetition_penalty": 9.5}, {}),
     ("repetition penalty below 1, the model's", {}, {"repetition_penalty": 0.7}),
+    ("no_repeat_ngram_size of 2, greedy", {"no_repeat_ngram_size": 2}, {}),
+    ("no_repeat_ngram_size of 1, the model's", {}, {"no_repeat_ngram_size": 1}),
+    ("no_repeat_ngram_size beyond the text", {"no_repeat_ngram_size": 30}, {}),
     ("min_new_tokens, greedy", {"min_new_tokens": 2, "eos_token_id": [1, 34, 50]}, {}),
     ("min_length, greedy", {"min_length": len(PROMPT) + 1, "eos_token_id": 50}, {}),
     ("min_new_tokens goes before min_length", {"min_new_tokens": 1, "min_length": 100, "eos_token_id": 7}, {}),
