@@ -119,7 +119,6 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
   output_logits: [false],
   output_attentions: [false],
   output_hidden_states: [false],
-  no_repeat_ngram_size: [0],
   typical_p: [1],
   length_penalty: [1],
   diversity_penalty: [0],
