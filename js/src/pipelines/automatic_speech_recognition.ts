@@ -80,14 +80,25 @@ export class AutomaticSpeechRecognitionPipeline extends Callable {
   }
 
   async #text_of(audio: AudioInput, options: AutomaticSpeechRecognitionOptions): Promise<AsrText> {
-    const { language, task, chunk_length_s, stride_length_s, return_timestamps, return_language, ...generation } =
-      options;
+    const {
+      language = null,
+      task = null,
+      chunk_length_s,
+      stride_length_s,
+      return_timestamps,
+      return_language,
+      ...generation
+    } = options;
     for (const [name, value] of Object.entries({ return_timestamps, return_language })) {
       if (value != null && typeof value !== "boolean") refuse_option(name, value, "It must be true or false.");
     }
     const { sampling_rate, chunk_length } = this.processor;
     if (chunk_length_s != null && chunk_length_s > chunk_length) {
       refuse_option("chunk_length_s", chunk_length_s, `The model hears ${chunk_length} s at once.`);
+    }
+    const positions = this.model.config.max_source_positions;
+    if (typeof positions !== "number") {
+      throw new LayerlineError("CONFIG_INVALID", "config.json has no max_source_positions, which Whisper needs.");
     }
     const timed = return_timestamps ?? false;
     const parts = split_audio(await samples_of(audio, sampling_rate, options.signal ?? undefined), {
@@ -97,24 +108,8 @@ export class AutomaticSpeechRecognitionPipeline extends Callable {
     });
     const outputs: AsrOutput[] = [];
     for (const { samples, stride } of parts) {
-      const { input_features } = await this.processor(samples);
-      const heard = language ?? (await this.#language_of(input_features, generation.signal));
-      const prompt = whisper_prompt(own_options(this.model), {
-        ...(heard !== undefined && { language: heard }),
-        ...(task != null && { task }),
-        return_timestamps: timed,
-      });
-      const ids = await this.model.generate({
-        ...generation,
-        input_features,
-        decoder_input_ids: [prompt],
-        ...(timed && { return_timestamps: true }),
-      });
-      outputs.push({ tokens: Array.from(ids.data, Number), stride: chunk_length_s ? stride : null });
-    }
-    const positions = this.model.config.max_source_positions;
-    if (typeof positions !== "number") {
-      throw new LayerlineError("CONFIG_INVALID", "config.json has no max_source_positions, which Whisper needs.");
+      const tokens = await this.#tokens_of(samples, { language, task, return_timestamps: timed }, generation);
+      outputs.push({ tokens, stride: chunk_length_s ? stride : null });
     }
     return decode_asr(this.tokenizer, outputs, {
       time_precision: chunk_length / positions,
@@ -122,6 +117,20 @@ export class AutomaticSpeechRecognitionPipeline extends Callable {
       return_timestamps: timed,
       return_language: return_language ?? false,
     });
+  }
+
+  /** What the model says of one part, the ids with which it begins included. */
+  async #tokens_of(
+    samples: Float32Array,
+    { language, task, return_timestamps }: Required<WhisperTask>,
+    generation: Omit<GenerateInputs, NotOfAudio>,
+  ): Promise<number[]> {
+    const { input_features } = await this.processor(samples);
+    const heard = language ?? (await this.#language_of(input_features, generation.signal));
+    const prompt = whisper_prompt(own_options(this.model), { language: heard ?? null, task, return_timestamps });
+    const decoder_input_ids = [prompt];
+    const ids = await this.model.generate({ ...generation, return_timestamps, input_features, decoder_input_ids });
+    return Array.from(ids.data, Number);
   }
 
   /** What is spoken, as the model hears it; undefined where it knows one language. */

@@ -47,7 +47,7 @@ function made(config = generation_config) {
       forward: () => array_of_logits(),
       generate: (_, options) => {
         const word = options.input_features?.[0] ?? 0;
-        return "return_timestamps" in options ? [NO_TIMES + 1, word, NO_TIMES + 2, END] : [word, END];
+        return options.return_timestamps ? [NO_TIMES + 1, word, NO_TIMES + 2, END] : [word, END];
       },
     },
     {
