@@ -13,7 +13,7 @@ before(async () => {
 });
 after(() => hub.close());
 
-/** What goes into the model and what its ids mean; hearing itself takes minutes where there is no GPU. */
+/** What goes into the model and what its ids mean; hearing itself takes minutes without WebGPU. */
 async function read({ pipeline, read_audio }, { id, endpoint, speech, samples, frames, listed }) {
   const pipe = await pipeline("automatic-speech-recognition", id, { endpoint });
   const url = `${endpoint}/${id}/resolve/main/${speech}`;
@@ -69,5 +69,26 @@ describe("chromium without WebGPU", () => {
       [without_timestamps, with_timestamps].map(({ result }) => result.text),
     );
     assert.deepEqual(found.texts[1].match(time), ["<|0.00|>", "<|8.00|>", "<|8.00|>", "<|11.00|>"]);
+  });
+});
+
+describe("chromium", () => {
+  let environment;
+  before(async () => {
+    environment = await openEnvironment("chromium");
+  });
+  after(() => environment.close());
+
+  test("Whisper tiny.en hears in a speech what transformers hears, and when", async () => {
+    const timed = await environment.run(
+      async ({ pipeline }, { id, endpoint, speech }) => {
+        const pipe = await pipeline("automatic-speech-recognition", id, { endpoint });
+        const timed = await pipe(`${endpoint}/${id}/resolve/main/${speech}`, { return_timestamps: true });
+        await pipe.dispose();
+        return timed;
+      },
+      { id: ID, endpoint: hub.endpoint, speech },
+    );
+    assert.deepEqual(timed, with_timestamps.result);
   });
 });
