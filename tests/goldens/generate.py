@@ -3,7 +3,7 @@
 
     python -m venv /tmp/goldens && /tmp/goldens/bin/pip install -r tests/goldens/requirements.txt
     /tmp/goldens/bin/python tests/goldens/generate.py --models .cache/models [smollm2] [text]
-        [minilm] [gpt2_bin] [tiny] [encoders] [seq2seq] [vision] [families]
+        [minilm] [gpt2_bin] [whisper_tiny] [tiny] [encoders] [seq2seq] [vision] [families]
 
 The models of tools/sample_model.py and tools/packaged_models.py must be in --models; `tiny`, `encoders`, `seq2seq`,
 `vision` and `families` do without them. The scripts beside this one that it doesn't name each write the JSON of their own name, and run alone.
@@ -23,6 +23,7 @@ MODELS = {
     "text": SAMPLE,
     "minilm": "sentence-transformers/all-MiniLM-L6-v2",
     "gpt2_bin": "layerline/microformer-gpt2",
+    "whisper_tiny": "layerline/whisper-tiny.en-ct2",
 }
 PARTS = (*MODELS, "tiny", "encoders", "seq2seq", "vision", "families")
 

