@@ -95,6 +95,7 @@ impl Weights {
             position_ids: &ids,
             position: ran.position,
             angles: ran.angles,
+            memory: ran.read,
             ..Running::default()
         };
         let mut executor = Executor::new(memory, &weights, running);
@@ -112,6 +113,8 @@ struct Ran<'a> {
     ids: &'a [u32],
     position: usize,
     angles: &'a [f32],
+    /// How many tokens an encoder has read.
+    read: usize,
 }
 
 /// Asserts that values are the reference's but for `tolerance` of the largest.
@@ -310,6 +313,66 @@ fn numbered_rows_are_added_and_rows_are_pooled() {
     let y = weights.run(memory, &x, width, ran, |ops, x| ops.pool(x, Pool::Mean).unwrap());
     let mean = |k: usize| x.chunks(width).map(|row| f64::from(row[k])).sum::<f64>() / tokens as f64;
     close(&y, &(0..width).map(mean).collect::<Vec<_>>(), 1e-6, "the mean row");
+    let y = weights.run(memory, &x, width, ran, |ops, x| ops.pool(x, Pool::Last).unwrap());
+    close(&y, &wide(&x[(tokens - 1) * width..]), 0.0, "the last row");
+    let row = weights.vector(&mut random, width);
+    let y = weights.run(memory, &x, width, ran, |ops, x| ops.replace_first(x, row).unwrap());
+    let replaced = (0..width).map(|k| weights.value(row, k)).chain(wide(&x[width..]));
+    close(&y, &replaced.collect::<Vec<_>>(), 0.0, "another first row");
+}
+
+/// x has twice as many rows as tokens run.
+#[test]
+fn windows_of_three_rows_are_unfolded() {
+    let mut random = Random(9);
+    let (tokens, width) = (3, 5);
+    let x = random.values(2 * tokens * width);
+    let mut memory = Memory::default();
+    let input = memory.insert(&x, width, 2 * tokens).unwrap();
+    let none = |_: WeightId| None;
+    let running = Running { ids: &[0; 3], ..Running::default() };
+    let y = Executor::new(&mut memory, &none, running).unfold(input).unwrap();
+    let found: Vec<f32> = (0..tokens).flat_map(|row| memory.row(y, row).to_vec()).collect();
+    let at = |row: usize, c: usize| row.checked_sub(1).map_or(0.0, |row| f64::from(x[row * width + c]));
+    let expected = (0..tokens).flat_map(|token| (0..3 * width).map(move |i| (2 * token + i % 3, i / 3)));
+    close(&found, &expected.map(|(row, c)| at(row, c)).collect::<Vec<_>>(), 0.0, "unfold");
+}
+
+/// Tokens at any position attend to all that an encoder has read.
+#[test]
+fn what_is_remembered_is_attended_to_by_whoever_comes() {
+    let mut random = Random(10);
+    let (heads, kv_heads, head_dim, read) = (4, 2, 8, 7);
+    let kind = AttentionKind::Cross;
+    let (scale, softcap, window, rotary) = (0.5, None, None, None);
+    let attention = Attention { layer: 2, heads, kv_heads, head_dim, scale, softcap, kind, window, rotary };
+    let weights = Weights::default();
+    let mut memory = Memory::default();
+    memory.reserve(2, read, kv_heads * head_dim).unwrap();
+    let kv = random.values(read * 2 * kv_heads * head_dim);
+    weights.run(&mut memory, &kv, 2 * kv_heads * head_dim, Ran::default(), |ops, kv| {
+        ops.remember(kv, &attention).unwrap();
+        kv
+    });
+    let half = |value: f32| f64::from(f16::from_f32(value).to_f32());
+    for tokens in [1, 3] {
+        let q = random.values(tokens * heads * head_dim);
+        let ran = Ran { position: 40, read, ..Ran::default() };
+        let y = weights.run(&mut memory, &q, heads * head_dim, ran, |ops, q| ops.attention(q, &attention).unwrap());
+        let mut expected = Vec::new();
+        for (token, head) in (0..tokens).flat_map(|token| (0..heads).map(move |head| (token, head))) {
+            let of = |key: usize, part: usize, d: usize| {
+                half(kv[(key * 2 + part) * kv_heads * head_dim + head / (heads / kv_heads) * head_dim + d])
+            };
+            let q = |d: usize| f64::from(q[(token * heads + head) * head_dim + d]) * f64::from(scale);
+            let score = |key: usize| (0..head_dim).map(|d| q(d) * of(key, 0, d)).sum::<f64>().exp();
+            let scores: Vec<f64> = (0..read).map(score).collect();
+            let total: f64 = scores.iter().sum();
+            let value = |d: usize| (0..read).map(|key| scores[key] / total * of(key, 1, d)).sum::<f64>();
+            expected.extend((0..head_dim).map(value));
+        }
+        close(&y, &expected, 1e-5, "attention to what is remembered");
+    }
 }
 
 #[test]

@@ -154,8 +154,10 @@ impl Case {
         if !x.is_empty() {
             self.gpu.write(&buffers[0], 0, &encode(&padded, Storage::F32)).unwrap();
         }
-        let mut step: Vec<u8> =
-            [self.tokens as u32, self.position as u32, 0, 0].iter().flat_map(|w| w.to_le_bytes()).collect();
+        let mut step: Vec<u8> = [self.tokens as u32, self.position as u32, self.tokens as u32, 0]
+            .iter()
+            .flat_map(|w| w.to_le_bytes())
+            .collect();
         step.extend(angles.iter().flat_map(|a| a.to_le_bytes()));
         // The binding holds one pair at least.
         step.resize(step.len().max(24), 0);
@@ -604,6 +606,13 @@ async fn numbers_and_pools() {
             let mean: Vec<_> = (0..width).map(|k| (mean(k), 1e-6)).collect();
             let ran = case.run(&x, width, 0, &[], &[], |ops, x| ops.pool(x, Pool::Mean).unwrap()).await;
             close("the mean row", &ran.y, &mean);
+            let last: Vec<_> = x[(tokens - 1) * width..].iter().map(|x| (f64::from(*x), 0.0)).collect();
+            let ran = case.run(&x, width, 0, &[], &[], |ops, x| ops.pool(x, Pool::Last).unwrap()).await;
+            close("the last row", &ran.y, &last);
+            let row = case.weight(random, width, 1, Storage::F32);
+            let ran = case.run(&x, width, 0, &[], &[], |ops, x| ops.replace_first(x, row).unwrap()).await;
+            let replaced = case.weights[row.0].values.iter().chain(&x[width..]);
+            close("another first row", &ran.y, &replaced.map(|x| (f64::from(*x), 0.0)).collect::<Vec<_>>());
         }
     }
 }
@@ -827,6 +836,84 @@ async fn attention_case(mut case: Case, random: &mut Random, attention: Attentio
     }
     close(&format!("{attention:?} of {tokens} at {position}"), &ran.y, &expected);
 }
+
+/// Windows of three rows, every other row: the buffer has twice as many rows as tokens run.
+async fn unfolded() {
+    let random = &mut Random(13);
+    for device in devices().await {
+        for (tokens, width) in [(2, 5), (14, 72)] {
+            let case = Case::new(&device, tokens, Mode::Prefill);
+            let x = random.values(tokens * width);
+            // Half of the tokens are unfolded to, as a run of half as many would do.
+            let ran = case.run(&x, width, 0, &[], &[], |ops, x| ops.unfold(x).unwrap()).await;
+            let at = |row: usize, c: usize| row.checked_sub(1).map_or(0.0, |row| f64::from(x[row * width + c]));
+            let half = (0..tokens / 2).flat_map(|token| (0..3 * width).map(move |i| (2 * token + i % 3, i / 3)));
+            let expected: Vec<_> = half.map(|(row, c)| (at(row, c), 0.0)).collect();
+            close("unfold", &ran.y[..expected.len()], &expected);
+        }
+    }
+}
+device_test!(windows_of_rows_are_exact, unfolded());
+
+/// What is remembered of all tokens is attended to by each of them, whichever come behind it.
+async fn remembered() {
+    let random = &mut Random(14);
+    for device in devices().await {
+        for (tokens, mode) in [(1, Mode::Decode), (1, Mode::Prefill), (9, Mode::Prefill)] {
+            let (heads, kv_heads, head_dim, inputs) = (6, 2, 12, 20);
+            let mut case = Case::new(&device, tokens, mode);
+            let (q, kv) = (heads * head_dim, 2 * kv_heads * head_dim);
+            let [q, kv] = [q, kv].map(|outputs| {
+                let weight = case.weight(random, outputs, inputs, Storage::F32);
+                Linear { weight, bias: None, inputs, outputs }
+            });
+            let kind = AttentionKind::Cross;
+            let (scale, softcap, window, rotary) = (0.4, None, None, None);
+            let attention = Attention { layer: 0, heads, kv_heads, head_dim, scale, softcap, kind, window, rotary };
+            let x = random.values(tokens * inputs);
+            let bytes = tokens * kv_heads * head_dim * 2;
+            let ran = case.run(&x, inputs, bytes, &[], &[], |ops, x| {
+                let kv = ops.linear(x, &kv).unwrap();
+                ops.remember(kv, &attention).unwrap();
+                let q = ops.linear(x, &q).unwrap();
+                ops.attention(q, &attention).unwrap()
+            });
+            let ran = ran.await;
+            let product = |token: usize, row: usize, weight: &Weight| -> f64 {
+                let terms = x[token * inputs..][..inputs].iter().zip(&weight.values[row * inputs..]);
+                terms.map(|(x, w)| f64::from(*x) * f64::from(*w)).sum()
+            };
+            let mut expected = Vec::new();
+            for token in 0..tokens {
+                for head in 0..heads {
+                    let of = |key: usize, d: usize, from: &[f32]| {
+                        f64::from(from[(key * kv_heads + head / (heads / kv_heads)) * head_dim + d])
+                    };
+                    let score = |key: usize| -> f64 {
+                        let q = |d| product(token, head * head_dim + d, &case.weights[0]);
+                        (0..head_dim).map(|d| q(d) * of(key, d, &ran.keys)).sum::<f64>() * f64::from(scale)
+                    };
+                    let scores: Vec<f64> = (0..tokens).map(|key| score(key).exp()).collect();
+                    let sum: f64 = scores.iter().sum();
+                    for d in 0..head_dim {
+                        let value = |key: usize| scores[key] / sum * of(key, d, &ran.values);
+                        expected.push(((0..tokens).map(value).sum(), 2e-5));
+                    }
+                }
+            }
+            close("attention to what is remembered", &ran.y, &expected);
+            let half = kv_heads * head_dim;
+            for token in 0..tokens {
+                for d in 0..half {
+                    let [k, v] = [d, half + d].map(|row| product(token, row, &case.weights[1]));
+                    let off = |kept: f32, value: f64| (f64::from(kept) - value).abs() / value.abs().max(1.0);
+                    assert!(off(ran.keys[token * half + d], k) < 1e-3 && off(ran.values[token * half + d], v) < 1e-3);
+                }
+            }
+        }
+    }
+}
+device_test!(what_is_remembered_is_attended_to, remembered());
 
 async fn next_token() {
     let random = &mut Random(6);
