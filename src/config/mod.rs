@@ -17,6 +17,8 @@ pub use feature_extractor::FeatureExtractorConfig;
 pub use generation::GenerationConfig;
 pub use model::{ModelConfig, SpecialTokenIds};
 pub use rope::{RopeConfig, RopeKeys, RopeScaling};
+#[cfg(feature = "engine")]
+pub(crate) use transformer::MAX_ELEMENTS;
 pub use transformer::{TransformerConfig, TransformerDefaults};
 
 #[cfg(test)]

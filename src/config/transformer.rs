@@ -9,8 +9,8 @@ use crate::tensor::Dtype;
 
 /// Deeper than any model there is, by a factor of ten.
 const MAX_LAYERS: usize = 4096;
-/// Elements of one weight: WGSL indexes them by u32, and so does wasm32.
-const MAX_ELEMENTS: u64 = (1 << 32) - 1;
+/// Elements of one weight, or of what is read: WGSL indexes them by u32, and so does wasm32.
+pub(crate) const MAX_ELEMENTS: u64 = (1 << 32) - 1;
 
 /// What a family's config class has where a file says nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -237,7 +237,13 @@ impl TransformerConfig {
     /// Checks that a table of learned positions isn't too large.
     pub fn positions_fit(&self, raw: &ModelConfig, defaults: &TransformerDefaults) -> Result<(), ConfigError> {
         let fields = raw.fields().with_aliases(defaults.aliases);
-        fits(&fields, "max_position_embeddings", self.max_position_embeddings, self.hidden_size)
+        self.rows_fit(&fields, "max_position_embeddings", self.max_position_embeddings)
+    }
+
+    /// Checks that a weight with a row, or a column, of the residual stream's width for each of `rows`, which are as many as
+    /// `key` says, isn't too large.
+    pub(crate) fn rows_fit(&self, fields: &Fields<'_>, key: &str, rows: usize) -> Result<(), ConfigError> {
+        fits(fields, key, rows, self.hidden_size)
     }
 
     /// `sliding_window`, or what the family has where the config says nothing. A null is none.

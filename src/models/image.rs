@@ -2,13 +2,10 @@
 
 use super::declare::Declare;
 use crate::Result;
-use crate::config::{ConfigError, ModelConfig, TransformerConfig};
+use crate::config::{ConfigError, MAX_ELEMENTS, ModelConfig, TransformerConfig};
 use crate::generation::GenerationError;
 use crate::tensor::ops::{Linear, Number, Ops, Tensor, WeightId};
 use crate::weights::init::Init;
-
-/// Elements of one weight, or of one image's rows: WGSL indexes them by u32.
-const MAX_ELEMENTS: u64 = u32::MAX as u64;
 
 /// The images that a model takes, and how it cuts them into patches. What is left of an image beside its last whole patch
 /// is not read, as a convolution leaves it.
@@ -48,16 +45,9 @@ impl ImageShape {
 
     /// Checks that the weights that read patches aren't too large.
     pub(super) fn fits(&self, raw: &ModelConfig, config: &TransformerConfig) -> Result<(), ConfigError> {
-        let check = |key, rows: usize| match rows.checked_mul(config.hidden_size) {
-            Some(elements) if elements as u64 <= MAX_ELEMENTS => Ok(()),
-            _ => {
-                let expected =
-                    format!("a weight of at most {MAX_ELEMENTS} elements, not {rows} × {}", config.hidden_size);
-                Err(raw.fields().invalid(key, expected))
-            }
-        };
-        check("patch_size", self.row())?;
-        check("image_size", self.tokens())
+        let fields = raw.fields();
+        config.rows_fit(&fields, "patch_size", self.row())?;
+        config.rows_fit(&fields, "image_size", self.tokens())
     }
 
     /// Tokens of an image: one for the whole of it, which comes first, and one for each patch.
