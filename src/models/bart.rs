@@ -93,8 +93,23 @@ pub(super) const KEYS: &[&str] = &[
     "forced_eos_token_id",
 ];
 
+/// What reads and what writes, each with its defaults and names; `as_family` says what sets the family's stacks apart.
+pub(super) fn stacks(
+    raw: &ModelConfig,
+    both: [(TransformerDefaults, Names); 2],
+    as_family: impl Fn(Description) -> Description,
+) -> Result<Description, ConfigError> {
+    let [encoder, decoder] = both.map(|(defaults, names)| {
+        let config = TransformerConfig::parse(raw, &defaults)?;
+        config.positions_fit(raw, &defaults)?;
+        Ok(as_family(stack(raw, config, names)?))
+    });
+    let encoder = Some(Box::new(Description { causal: false, ..encoder? }));
+    Ok(Description { encoder, ..decoder? })
+}
+
 /// One of the stacks: LayerNorms, biases, a plain feed-forward layer, positions that are added.
-pub(super) fn stack(raw: &ModelConfig, config: TransformerConfig, names: Names) -> Result<Description, ConfigError> {
+fn stack(raw: &ModelConfig, config: TransformerConfig, names: Names) -> Result<Description, ConfigError> {
     let scaled = raw.fields().flag("scale_embedding")?.unwrap_or(false);
     Ok(Description {
         qkv_bias: true,
@@ -110,15 +125,9 @@ pub(super) fn stack(raw: &ModelConfig, config: TransformerConfig, names: Names) 
 }
 
 fn describe(raw: &ModelConfig) -> Result<Description, ConfigError> {
-    let both = [(ENCODER, ENCODER_NAMES), (DECODER, DECODER_NAMES)];
-    let [encoder, decoder] = both.map(|(defaults, names)| {
-        let config = TransformerConfig::parse(raw, &defaults)?;
-        config.positions_fit(raw, &defaults)?;
-        // The first two rows are nobody's.
-        Ok(Description { first_position: 2, ..stack(raw, config, names)? })
-    });
-    let encoder = Some(Box::new(Description { causal: false, ..encoder? }));
-    Ok(Description { encoder, ..decoder? })
+    // The first two rows of positions are nobody's.
+    let as_bart = |stack| Description { first_position: 2, ..stack };
+    stacks(raw, [(ENCODER, ENCODER_NAMES), (DECODER, DECODER_NAMES)], as_bart)
 }
 
 /// The head of words, which has a bias that isn't a module's.

@@ -1,7 +1,7 @@
 //! Marian: BART with positions that aren't learned. Semantics: transformers' `modeling_marian.py`.
 
 use super::{Description, Family, Names, Task, bart};
-use crate::config::{ConfigError, ModelConfig, TransformerConfig, TransformerDefaults};
+use crate::config::{ConfigError, ModelConfig, TransformerDefaults};
 
 const ENCODER: TransformerDefaults = TransformerDefaults {
     vocab_size: 58_101,
@@ -26,13 +26,8 @@ fn describe(raw: &ModelConfig) -> Result<Description, ConfigError> {
         return Err(fields.unsupported("share_encoder_decoder_embeddings", "true"));
     }
     let encoder_names = Names { embedding_norm: None, ..bart::ENCODER_NAMES };
-    let [encoder, decoder] = [(ENCODER, encoder_names), (DECODER, DECODER_NAMES)].map(|(defaults, names)| {
-        let config = TransformerConfig::parse(raw, &defaults)?;
-        config.positions_fit(raw, &defaults)?;
-        Ok(Description { sinusoids: true, ..bart::stack(raw, config, names)? })
-    });
-    let encoder = Some(Box::new(Description { causal: false, ..encoder? }));
-    Ok(Description { encoder, ..decoder? })
+    let as_marian = |stack| Description { sinusoids: true, ..stack };
+    bart::stacks(raw, [(ENCODER, encoder_names), (DECODER, DECODER_NAMES)], as_marian)
 }
 
 /// `MarianMTModel` and its base.

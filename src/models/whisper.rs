@@ -65,15 +65,13 @@ const DECODER_NAMES: Names = Names {
 };
 
 fn describe(raw: &ModelConfig) -> Result<Description, ConfigError> {
-    let [encoder, decoder] = [(ENCODER, ENCODER_NAMES), (DECODER, DECODER_NAMES)].map(|(defaults, names)| {
-        let config = TransformerConfig::parse(raw, &defaults)?;
-        config.positions_fit(raw, &defaults)?;
-        Ok(Description { bare_key: true, ..bart::stack(raw, config, names)? })
-    });
+    let as_whisper = |stack| Description { bare_key: true, ..stack };
+    let description = bart::stacks(raw, [(ENCODER, ENCODER_NAMES), (DECODER, DECODER_NAMES)], as_whisper)?;
     let channels = raw.fields().count("num_mel_bins")?.unwrap_or(80);
-    let convolutions = ConvolutionNames { channels, first: "encoder.conv1", second: "encoder.conv2" };
-    let encoder = Description { causal: false, convolutions: Some(convolutions), embedding_scale: 1.0, ..encoder? };
-    Ok(Description { encoder: Some(Box::new(encoder)), ..decoder? })
+    let convolutions = Some(ConvolutionNames { channels, first: "encoder.conv1", second: "encoder.conv2" });
+    let encoder = description.encoder;
+    let encoder = encoder.map(|stack| Box::new(Description { convolutions, embedding_scale: 1.0, ..*stack }));
+    Ok(Description { encoder, ..description })
 }
 
 fn head(_: &ModelConfig, config: &TransformerConfig, task: Task) -> Result<Head, ConfigError> {
