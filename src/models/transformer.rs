@@ -160,6 +160,11 @@ impl Transformer {
         Ok(Outputs { hidden, logits, pooled })
     }
 
+    /// The block that computes a step. Nothing is allocated: the token loop asks for the model's shape.
+    fn block_of(&self, step: Step) -> usize {
+        self.steps.iter().position(|one| *one == step).unwrap_or_default()
+    }
+
     /// The blocks that compute some step.
     fn blocks_of(&self, is: impl Fn(Step) -> bool) -> Vec<usize> {
         self.steps.iter().enumerate().filter(|(_, step)| is(**step)).map(|(block, _)| block).collect()
@@ -172,8 +177,7 @@ impl Model for Transformer {
     }
 
     fn keys(&self) -> ModelKeys {
-        let known = self.specs.tensors().filter(|(name, ..)| !self.specs.is_made_up(name));
-        let mut shapes: BTreeMap<_, _> = known.map(|(name, shape, _)| (name.to_owned(), shape)).collect();
+        let mut shapes: BTreeMap<_, _> = self.specs.stored().map(|(name, shape)| (name.to_owned(), shape)).collect();
         let mut tied = Vec::new();
         for (name, of, shape) in &self.head.tied {
             shapes.insert(name.clone(), shape.clone());
@@ -202,8 +206,8 @@ impl Model for Transformer {
             positions: self.stack.has_positions().then(|| self.description.positions()),
             encoder: self.encoder.as_ref().zip(self.description.encoder.as_ref()).map(|(encoder, description)| {
                 EncoderShape {
-                    blocks: self.blocks_of(|step| step == Step::Embed).first().copied().unwrap_or_default(),
-                    ends: self.blocks_of(|step| step == Step::EncoderNorm).first().copied().unwrap_or_default(),
+                    blocks: self.block_of(Step::Embed),
+                    ends: self.block_of(Step::EncoderNorm),
                     features: encoder.convolutions.as_ref().map_or(0, Convolutions::inputs),
                     positions: encoder.stack.has_positions().then(|| description.positions()),
                 }
@@ -213,10 +217,9 @@ impl Model for Transformer {
 
     fn caches(&self) -> Vec<Cache> {
         let layers = self.stack.len();
-        let block_of = |step| self.blocks_of(|one| one == step);
         let mut caches = Vec::new();
         if self.description.causal {
-            let of = |layer| Cache { index: layer, blocks: block_of(Step::Layer(layer)), of_encoder: false };
+            let of = |layer| Cache { index: layer, blocks: vec![self.block_of(Step::Layer(layer))], of_encoder: false };
             caches.extend((0..layers).map(of));
         } else {
             let blocks = self.blocks_of(|step| matches!(step, Step::Layer(_)));
@@ -224,7 +227,7 @@ impl Model for Transformer {
         }
         if self.encoder.is_some() {
             let of = |layer| {
-                let blocks = [block_of(Step::Remember(layer)), block_of(Step::Layer(layer))].concat();
+                let blocks = [Step::Remember(layer), Step::Layer(layer)].map(|step| self.block_of(step)).to_vec();
                 Cache { index: layers + layer, blocks, of_encoder: true }
             };
             caches.extend((0..layers).map(of));

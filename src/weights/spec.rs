@@ -154,16 +154,19 @@ impl WeightSpecs {
         piece.into_iter().for_each(|piece| piece.made_up = true);
     }
 
-    /// Whether no checkpoint has the tensor of this name.
-    pub fn is_made_up(&self, tensor: &str) -> bool {
-        self.weights.iter().flat_map(|spec| &spec.pieces).any(|piece| piece.made_up && piece.tensor == tensor)
+    /// Every tensor: its name, its shape as torch has it, and what it is where the checkpoint lacks it.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, Vec<usize>, Init)> {
+        self.pieces().map(|(spec, piece)| (piece.tensor.as_str(), spec.shape_of(piece), piece.init))
     }
 
-    /// Every tensor that the checkpoint should have: its name, its shape as torch has it, and what it is without one.
-    pub fn tensors(&self) -> impl Iterator<Item = (&str, Vec<usize>, Init)> {
-        self.weights
-            .iter()
-            .flat_map(|spec| spec.pieces.iter().map(|piece| (piece.tensor.as_str(), spec.shape_of(piece), piece.init)))
+    /// Every tensor that the checkpoint should have: its name, and its shape as torch has it.
+    pub fn stored(&self) -> impl Iterator<Item = (&str, Vec<usize>)> {
+        let stored = self.pieces().filter(|(_, piece)| !piece.made_up);
+        stored.map(|(spec, piece)| (piece.tensor.as_str(), spec.shape_of(piece)))
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = (&WeightSpec, &Piece)> {
+        self.weights.iter().flat_map(|spec| spec.pieces.iter().map(move |piece| (spec, piece)))
     }
 
     /// In the order of their ids.
