@@ -1,8 +1,9 @@
 //! Spectrograms for JavaScript.
 
-use js_sys::{Array, Float32Array, Object, Reflect};
+use js_sys::Object;
 use wasm_bindgen::prelude::*;
 
+use super::array::array;
 use super::error::thrown;
 use crate::audio::LogMel;
 use crate::config::FeatureExtractorConfig;
@@ -41,10 +42,6 @@ impl FeatureExtractor {
     /// Throws `AUDIO` where a sample isn't finite.
     pub fn extract(&mut self, samples: &[f32]) -> Result<Object, JsValue> {
         let spectrogram = self.log_mel.extract(samples).map_err(thrown)?;
-        let dims = Array::of2(&(spectrogram.bands as f64).into(), &(spectrogram.frames as f64).into());
-        let features = Object::new();
-        Reflect::set(&features, &"dims".into(), &dims)?;
-        Reflect::set(&features, &"data".into(), &Float32Array::from(spectrogram.data.as_slice()))?;
-        Ok(features)
+        array(&[spectrogram.bands, spectrogram.frames], &spectrogram.data)
     }
 }

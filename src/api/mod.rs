@@ -1,6 +1,8 @@
 //! The wasm-bindgen classes: thin, no logic.
 
 #[cfg(feature = "engine")]
+mod array;
+#[cfg(feature = "engine")]
 pub mod audio;
 pub mod cache;
 pub mod error;

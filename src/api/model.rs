@@ -7,6 +7,7 @@ use std::rc::Rc;
 use js_sys::{Array, Float32Array, Object, Reflect, Uint32Array};
 use wasm_bindgen::prelude::*;
 
+use super::array::array;
 use super::error::{thrown, with_code};
 use super::load::{Loaded, load};
 use super::options::Options;
@@ -343,9 +344,7 @@ fn outputs(output: ModelOutput) -> Result<Object, JsValue> {
     let states = hidden_states.into_iter().enumerate().map(|(at, state)| (format!("hidden_states.{at}"), state));
     let all = Object::new();
     for (name, EngineArray { dims, data }) in named.chain(states) {
-        let dims: Array = dims.into_iter().map(|dim| JsValue::from(dim as f64)).collect();
-        let array = object(&[("dims", dims.into()), ("data", Float32Array::from(data.as_slice()).into())])?;
-        Reflect::set(&all, &name.into(), &array)?;
+        Reflect::set(&all, &name.into(), &array(&dims, &data)?.into())?;
     }
     Ok(all)
 }

@@ -1,8 +1,8 @@
 //! Single tensors of a checkpoint, for JavaScript.
 
-use js_sys::{Array, Float32Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
 
+use super::array::array;
 use super::error::thrown;
 use super::load::checkpoint;
 use super::options::Options;
@@ -26,9 +26,5 @@ pub async fn read_tensor(source: JsValue, name: &str, options: JsTensorOptions) 
     let Some(found) = read_small(&*repo, &checkpoint(&options)?, name).await.map_err(thrown)? else {
         return Ok(JsValue::UNDEFINED);
     };
-    let dims: Array = found.shape.iter().map(|dim| JsValue::from(*dim as f64)).collect();
-    let tensor = Object::new();
-    Reflect::set(&tensor, &"dims".into(), &dims)?;
-    Reflect::set(&tensor, &"data".into(), &Float32Array::from(found.data.as_slice()))?;
-    Ok(tensor.into())
+    Ok(array(&found.shape, &found.data)?.into())
 }
