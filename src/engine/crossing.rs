@@ -7,7 +7,7 @@ use super::forward::{Output, Run};
 use super::offload::Way;
 use super::on_gpu::OnGpu;
 use super::runner::Runner;
-use super::session::Session;
+use super::session::{GpuSession, Session};
 use crate::Result;
 use crate::models::Cache;
 use crate::tensor::gpu::device::{Encoder, GpuError, Usage};
@@ -101,23 +101,33 @@ impl Runner {
         block: usize,
         left: Option<Output>,
     ) -> Result<Encoder> {
-        let OnGpu { gpu, recorded, .. } = self.on_gpu()?;
+        let gpu = &self.on_gpu()?.gpu;
         let x = match left {
             None => return Ok(gpu.encoder()),
             Some(Output::Gpu(encoder)) => return Ok(encoder),
             Some(Output::Cpu(outputs)) => outputs.hidden,
         };
         let to = self.left_before(run, block)?;
-        let mut bytes = Vec::new();
-        for row in 0..session.carried {
-            let row = session.memory.row(x, row);
-            bytes.extend(row.iter().flat_map(|value| value.to_le_bytes()));
-            bytes.resize(bytes.len() + (stride(to.width) - to.width.min(row.len())) * 4, 0);
-        }
-        let session = session.on_gpu()?;
-        session.allocate(gpu, recorded, [BufferName::Activation(to.id)].iter()).await?;
-        gpu.write(session.activation(to.id)?, 0, &bytes)?;
+        let rows = (0..session.carried).map(|row| session.memory.row(x, row));
+        let bytes = padded(rows, to.width);
+        self.write_activation(session.on_gpu()?, to, &bytes).await?;
         Ok(gpu.encoder())
+    }
+
+    /// Gives the tokens that run their rows, of a model that reads such.
+    pub(super) async fn give(&self, session: &mut Session, rows: &[f32]) -> Result<()> {
+        session.features.clear();
+        session.features.extend_from_slice(rows);
+        let (Some(on), Some(session)) = (&self.gpu, &mut session.gpu) else { return Ok(()) };
+        let Some(to) = on.recorded.features else { return Ok(()) };
+        self.write_activation(session, to, &padded(rows.chunks(to.width.max(1)), to.width)).await
+    }
+
+    /// Writes an activation's first rows, which are padded.
+    async fn write_activation(&self, session: &mut GpuSession, to: Tensor, rows: &[u8]) -> Result<()> {
+        let OnGpu { gpu, recorded, .. } = self.on_gpu()?;
+        session.allocate(gpu, recorded, [BufferName::Activation(to.id)].iter()).await?;
+        Ok(gpu.write(session.activation(to.id)?, 0, rows)?)
     }
 
     fn left_before(&self, run: Run<'_>, block: usize) -> Result<Tensor> {
@@ -169,4 +179,14 @@ impl Runner {
         }
         Ok(())
     }
+}
+
+/// Rows of `width` elements as they lie on the GPU.
+fn padded<'a>(rows: impl Iterator<Item = &'a [f32]>, width: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for row in rows {
+        bytes.extend(row.iter().flat_map(|value| value.to_le_bytes()));
+        bytes.resize(bytes.len() + stride(width).saturating_sub(row.len()) * 4, 0);
+    }
+    bytes
 }

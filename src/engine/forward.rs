@@ -19,7 +19,7 @@ use crate::hub::Abort;
 use crate::models::{HeadRows, Outputs};
 use crate::tensor::cpu;
 use crate::tensor::gpu::device::Encoder;
-use crate::tensor::gpu::dispatch::{BufferName, Running, stride};
+use crate::tensor::gpu::dispatch::Running;
 use crate::tensor::gpu::record::Mode;
 use crate::tensor::ops::Tensor;
 use crate::weights::loader::Home;
@@ -177,22 +177,6 @@ impl Runner {
             let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
             on.gpu.write(buffer, 0, &bytes)?;
         }
-        Ok(())
-    }
-
-    /// Tells the devices the rows of the tokens that run, of a model that reads such.
-    pub(super) async fn give(&self, session: &mut Session, rows: &[f32]) -> Result<()> {
-        session.features.clear();
-        session.features.extend_from_slice(rows);
-        let (Some(on), Some(session)) = (&self.gpu, &mut session.gpu) else { return Ok(()) };
-        let Some(to) = on.recorded.features else { return Ok(()) };
-        let mut bytes = Vec::with_capacity(rows.len() * 4);
-        for row in rows.chunks(to.width.max(1)) {
-            bytes.extend(row.iter().flat_map(|value| value.to_le_bytes()));
-            bytes.resize(bytes.len() + (stride(to.width) - row.len()) * 4, 0);
-        }
-        session.allocate(&on.gpu, &on.recorded, [BufferName::Activation(to.id)].iter()).await?;
-        on.gpu.write(session.activation(to.id)?, 0, &bytes)?;
         Ok(())
     }
 
