@@ -8,7 +8,7 @@ mod native;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use layerline::engine::{Array, Engine, Inputs, LoadOptions, ModelOutput, WeightDtype};
+use layerline::engine::{Array, Engine, Inputs, LoadOptions, ModelOutput};
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::models::Task;
 use layerline::placement::{Device, DeviceMap};
@@ -128,9 +128,7 @@ fn encoders_equal_torch() {
 fn encoders_of_packed_halves_in_small_bindings_equal_torch() {
     for name in names() {
         run(|mut options| async move {
-            options.gpu.without_f16 = true;
-            options.gpu.max_binding = Some(24_000);
-            options.dtype = WeightDtype::Float16;
+            native::in_small_bindings(&mut options);
             equals_torch(&name, options).await;
         });
     }
@@ -140,9 +138,7 @@ fn encoders_of_packed_halves_in_small_bindings_equal_torch() {
 fn encoders_on_the_cpu_alone_equal_torch() {
     for name in names() {
         run(|mut options| async move {
-            let mut map = DeviceMap::default();
-            map.insert("", Device::Cpu);
-            options.placement.device_map = Some(map);
+            options.placement.device_map = Some(DeviceMap::all(Device::Cpu));
             equals_torch(&name, options).await;
         });
     }
@@ -154,8 +150,7 @@ fn encoders_half_on_the_gpu_equal_torch() {
         run(|mut options| async move {
             let whole = open(&name, native::options(options.spawn.clone())).await;
             let blocks = whole.blocks();
-            let mut map = DeviceMap::default();
-            map.insert("", Device::Gpu);
+            let mut map = DeviceMap::all(Device::Gpu);
             // Every other layer: the hidden state goes there and back.
             let layers = &blocks[1..blocks.len() - 1];
             layers.iter().step_by(2).for_each(|block| map.insert(&block.name, Device::Cpu));

@@ -7,7 +7,7 @@ mod native;
 
 use std::rc::Rc;
 
-use layerline::engine::{Engine, Inputs, LoadOptions, Source, WeightDtype};
+use layerline::engine::{Engine, Inputs, LoadOptions, Source};
 use layerline::generation::GenerateOptions;
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::models::Task;
@@ -98,9 +98,7 @@ fn texts_of_texts_and_of_sound_equal_torch() {
 fn packed_halves_in_small_bindings_equal_torch() {
     for name in names() {
         run(|mut options| async move {
-            options.gpu.without_f16 = true;
-            options.gpu.max_binding = Some(24_000);
-            options.dtype = WeightDtype::Float16;
+            native::in_small_bindings(&mut options);
             equals_torch(&name, options).await;
         });
     }
@@ -110,9 +108,7 @@ fn packed_halves_in_small_bindings_equal_torch() {
 fn the_cpu_alone_equals_torch() {
     for name in names() {
         run(|mut options| async move {
-            let mut map = DeviceMap::default();
-            map.insert("", Device::Cpu);
-            options.placement.device_map = Some(map);
+            options.placement.device_map = Some(DeviceMap::all(Device::Cpu));
             equals_torch(&name, options).await;
         });
     }

@@ -8,7 +8,7 @@ mod native;
 use std::rc::Rc;
 
 use layerline::checkpoint::CatalogOptions;
-use layerline::engine::{Array, Engine, Inputs, LoadOptions, ModelOutput, WeightDtype};
+use layerline::engine::{Array, Engine, Inputs, LoadOptions, ModelOutput};
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::models::Task;
 use layerline::placement::{Device, DeviceMap};
@@ -146,9 +146,7 @@ fn images_and_their_texts_equal_torch() {
 fn of_packed_halves_in_small_bindings_they_equal_torch() {
     for (name, task) in cases() {
         run(|mut options| async move {
-            options.gpu.without_f16 = true;
-            options.gpu.max_binding = Some(24_000);
-            options.dtype = WeightDtype::Float16;
+            native::in_small_bindings(&mut options);
             equals_torch(&name, task, options).await;
         });
     }
@@ -158,9 +156,7 @@ fn of_packed_halves_in_small_bindings_they_equal_torch() {
 fn on_the_cpu_alone_they_equal_torch() {
     for (name, task) in cases() {
         run(|mut options| async move {
-            let mut map = DeviceMap::default();
-            map.insert("", Device::Cpu);
-            options.placement.device_map = Some(map);
+            options.placement.device_map = Some(DeviceMap::all(Device::Cpu));
             equals_torch(&name, task, options).await;
         });
     }
@@ -174,8 +170,7 @@ fn half_on_the_gpu_they_equal_torch() {
             let name = name.clone();
             run(|mut options| async move {
                 let whole = open(&name, task, native::options(options.spawn.clone())).await;
-                let mut map = DeviceMap::default();
-                map.insert("", Device::Gpu);
+                let mut map = DeviceMap::all(Device::Gpu);
                 let blocks = whole.blocks();
                 blocks.iter().skip(first).step_by(2).for_each(|block| map.insert(&block.name, Device::Cpu));
                 options.placement.device_map = Some(map);

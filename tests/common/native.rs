@@ -46,6 +46,13 @@ pub fn options(spawn: Spawn) -> LoadOptions {
     }
 }
 
+/// Halves of two to a word, in bindings so small that weights are split.
+pub fn in_small_bindings(options: &mut LoadOptions) {
+    options.gpu.without_f16 = true;
+    options.gpu.max_binding = Some(24_000);
+    options.dtype = WeightDtype::Float16;
+}
+
 /// A repo's model.
 pub async fn load(repo: Rc<dyn Repo>, options: LoadOptions) -> layerline::Result<Engine> {
     load_with(repo, Map::new(), options).await
