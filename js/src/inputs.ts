@@ -27,6 +27,12 @@ export interface Batch {
   sequences: Sequence[];
 }
 
+/** What has no padding and no ids, an image or a spectrogram, as texts of so many tokens. */
+export function whole_batch(count: number, length: number): Batch {
+  const ids = new Uint32Array(length);
+  return { length, sequences: Array.from({ length: count }, () => ({ given: ids, start: 0, end: length, ids })) };
+}
+
 const UNSIGNED_32 = 0xffff_ffff;
 
 interface Integers {

@@ -28,6 +28,11 @@ type ForwardInputs<Hidden, Labels> = (ModelInputs | ImageInputs | SpeechInputs) 
     | { start_positions?: Labels }
   );
 
+type AnyOutput = ReturnType<typeof model_output>;
+
+/** What the engine is called with for one text, image or spectrogram. */
+type EngineCall = { ids: Uint32Array } & Parameters<Backend["forward"]>[1];
+
 // The call signature of PreTrainedModel; see Callable.
 export interface PreTrainedModel<Output = CausalLMOutput> {
   // biome-ignore lint/style/useShorthandFunctionType: a type can't be merged with a class
@@ -90,7 +95,7 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     return output as ForwardOutput<Output, Hidden, Labels>;
   }
 
-  #forward_any(inputs: ModelInputs | ImageInputs | SpeechInputs): Promise<ReturnType<typeof model_output>> {
+  #forward_any(inputs: ModelInputs | ImageInputs | SpeechInputs): Promise<AnyOutput> {
     if (this.input_names.includes("pixel_values")) return this.#forward_images(inputs as ImageInputs);
     if (this.#has_encoder) return this.#forward_seq2seq(inputs as ModelInputs | SpeechInputs);
     return this.#forward_texts(inputs as ModelInputs);
@@ -105,60 +110,49 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     return this.input_names.includes("input_features");
   }
 
-  async #forward_images(inputs: ImageInputs): Promise<ReturnType<typeof model_output>> {
+  async #forward_images(inputs: ImageInputs): Promise<AnyOutput> {
     const { images, output_hidden_states, signal } = check_image_inputs(inputs);
     const loss = loss_function(this.#task, inputs, image_batch(images.length), this.config);
-    const options = output_hidden_states ? { output_hidden_states } : {};
-    const outputs = await this.#in_turn(signal, async () => {
-      const done: EngineOutput[] = [];
-      for (const pixel_values of images) {
-        done.push(await this.#backend.forward(new Uint32Array(), { ...options, pixel_values }, signal));
-      }
-      return done;
-    });
-    const output = model_output(this.#task, image_batch(images.length, outputs), outputs, false);
-    if (loss) output.loss = new Tensor("float32", [loss(output)], []);
-    return output;
+    const hidden_states = output_hidden_states ? { output_hidden_states } : {};
+    const calls = images.map((pixel_values) => ({ ids: new Uint32Array(), pixel_values, ...hidden_states }));
+    const outputs = await this.#run_each(calls, signal);
+    return with_loss(model_output(this.#task, image_batch(images.length, outputs), outputs, false), loss);
   }
 
-  async #forward_seq2seq(inputs: ModelInputs | SpeechInputs): Promise<ReturnType<typeof model_output>> {
+  async #forward_seq2seq(inputs: ModelInputs | SpeechInputs): Promise<AnyOutput> {
     const { sources, written } = check_seq2seq_inputs(inputs, this.config, this.#reads_sound);
     const loss = loss_function(this.#task, inputs, written, this.config);
     const unmasked = (inputs as ModelInputs).attention_mask == null;
     if (sources.batch && unmasked) this.#warn_once(padding_warning(this.config, sources.batch));
-    const signal = inputs.signal ?? undefined;
-    const outputs = await this.#in_turn(signal, async () => {
-      const done: EngineOutput[] = [];
-      for (const [row, { ids, ...read }] of sources.rows.entries()) {
-        const decoder_input_ids = written.sequences[row]?.ids ?? new Uint32Array();
-        done.push(await this.#backend.forward(ids, { ...read, decoder_input_ids }, signal));
-      }
-      return done;
-    });
-    const output = seq2seq_output(this.#task, sources.batch, written, outputs);
-    if (loss) output.loss = new Tensor("float32", [loss(output)], []);
-    return output;
+    const calls = sources.rows.map((read, row) => ({
+      ...read,
+      decoder_input_ids: written.sequences[row]?.ids ?? new Uint32Array(),
+    }));
+    const outputs = await this.#run_each(calls, inputs.signal ?? undefined);
+    return with_loss(seq2seq_output(this.#task, sources.batch, written, outputs), loss);
   }
 
-  async #forward_texts(inputs: ModelInputs): Promise<ReturnType<typeof model_output>> {
+  async #forward_texts(inputs: ModelInputs): Promise<AnyOutput> {
     const { batch, last_only, output_hidden_states, signal } = check_model_inputs(inputs, this.#task, this.input_names);
     const loss = loss_function(this.#task, inputs, batch, this.config);
     if (inputs.attention_mask == null) this.#warn_once(padding_warning(this.config, batch));
-    const outputs = await this.#in_turn(signal, async () => {
+    const calls = batch.sequences.map(({ ids, token_type_ids }) => ({
+      ids,
+      ...(token_type_ids && { token_type_ids }),
+      ...(this.#task === "causal-lm" && { all_logits: !last_only }),
+      ...(output_hidden_states && { output_hidden_states }),
+    }));
+    const outputs = await this.#run_each(calls, signal);
+    return with_loss(model_output(this.#task, batch, outputs, last_only), loss);
+  }
+
+  /** The engine's output of each, one after the other and with nothing of another call's between them. */
+  #run_each(calls: readonly EngineCall[], signal: AbortSignal | undefined): Promise<EngineOutput[]> {
+    return this.#in_turn(signal, async () => {
       const done: EngineOutput[] = [];
-      for (const { ids, token_type_ids } of batch.sequences) {
-        const options = {
-          ...(token_type_ids && { token_type_ids }),
-          ...(this.#task === "causal-lm" && { all_logits: !last_only }),
-          ...(output_hidden_states && { output_hidden_states }),
-        };
-        done.push(await this.#backend.forward(ids, options, signal));
-      }
+      for (const { ids, ...options } of calls) done.push(await this.#backend.forward(ids, options, signal));
       return done;
     });
-    const output = model_output(this.#task, batch, outputs, last_only);
-    if (loss) output.loss = new Tensor("float32", [loss(output)], []);
-    return output;
   }
 
   /**
@@ -262,4 +256,8 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     this.#turn = mine.catch(() => undefined);
     return mine;
   }
+}
+
+function with_loss(output: AnyOutput, loss: ((output: AnyOutput) => number) | undefined): AnyOutput {
+  return loss === undefined ? output : { ...output, loss: new Tensor("float32", [loss(output)], []) };
 }

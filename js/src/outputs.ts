@@ -1,6 +1,6 @@
 import type { EngineArray, EngineOutput, Task } from "./engine.js";
 import { LayerlineError } from "./errors.js";
-import type { Batch } from "./inputs.js";
+import { type Batch, whole_batch } from "./inputs.js";
 import { Tensor } from "./tensor.js";
 
 type Floats = Tensor<"float32">;
@@ -137,17 +137,11 @@ export function seq2seq_output(
   const name = "encoder_last_hidden_state";
   const states = outputs.map((output) => ({ [name]: array(output, name) }));
   const of_decoder = outputs.map(({ [name]: _, ...output }) => output);
+  const sound = () => whole_batch(states.length, states[0]?.[name].dims[0] ?? 0);
   return {
     ...model_output(task, written, of_decoder, false),
-    ...model_output(task, read ?? sound_batch(states.map((state) => state[name].dims[0] ?? 0)), states, false),
+    ...model_output(task, read ?? sound(), states, false),
   };
-}
-
-/** Sound that has no padding, as texts of so many tokens. */
-function sound_batch(lengths: readonly number[]): Batch {
-  const [length = 0] = lengths;
-  const ids = new Uint32Array(length);
-  return { length, sequences: lengths.map(() => ({ given: ids, start: 0, end: length, ids })) };
 }
 
 /** Arrays of one text each as one of all: rows of tokens where the padding leaves them, vectors one below the other. */

@@ -1,7 +1,7 @@
 import type { EngineImage, EngineOutput } from "../engine.js";
 import { LayerlineError } from "../errors.js";
 import type { GridLike } from "../grid.js";
-import type { Batch } from "../inputs.js";
+import { type Batch, whole_batch } from "../inputs.js";
 import { check_keys } from "../options.js";
 import { refuse_option } from "../refuse.js";
 import { Tensor } from "../tensor.js";
@@ -68,10 +68,5 @@ export function check_image_inputs(inputs: ImageInputs): CheckedImages {
 export function image_batch(count: number, outputs: readonly EngineOutput[] = []): Batch {
   const [first = {}] = outputs;
   const rows = first.last_hidden_state ?? first["hidden_states.0"];
-  const [tokens = 0] = rows?.dims ?? [];
-  const ids = new Uint32Array(tokens);
-  return {
-    length: tokens,
-    sequences: Array.from({ length: count }, () => ({ given: ids, start: 0, end: tokens, ids })),
-  };
+  return whole_batch(count, rows?.dims[0] ?? 0);
 }

@@ -1,12 +1,10 @@
 import { Callable } from "../callable.js";
 import type { ImageProcessor } from "../image/image_processor.js";
 import type { ImageInput } from "../image/raw_image.js";
-import { labels_of } from "../labels.js";
 import type { PreTrainedModel } from "../model.js";
 import { check_keys } from "../options.js";
 import type { ImageClassifierOutput } from "../outputs.js";
-import { top_k } from "./scores.js";
-import { scores_of } from "./text_classification.js";
+import { type ClassScore, classes_of } from "./classes.js";
 
 /** What the pipeline is made of. */
 export interface ImagePipelineParts<Output> {
@@ -16,10 +14,7 @@ export interface ImagePipelineParts<Output> {
 }
 
 /** A class and how sure the model is of it. */
-export interface ImageClassificationSingle {
-  label: string;
-  score: number;
-}
+export type ImageClassificationSingle = ClassScore;
 
 export interface ImageClassificationOptions {
   /** How many classes; null: all of them. Default 5. */
@@ -56,14 +51,7 @@ export class ImageClassificationPipeline extends Callable {
     const k = options.top_k === undefined ? 5 : options.top_k;
     const { pixel_values } = await this.processor(images);
     const { logits } = await this.model({ pixel_values });
-    const labels = labels_of(this.model.config);
-    const scores = scores_of(this.model.config);
-    const classes = Array.from({ length: logits.dims[0] ?? 0 }, (_, i) =>
-      top_k(scores(logits.at(i).data), k).map(({ index, score }) => ({
-        label: labels[index] ?? `LABEL_${index}`,
-        score,
-      })),
-    );
+    const classes = classes_of(logits, this.model.config, k);
     return Array.isArray(images) ? classes : (classes[0] ?? []);
   }
 

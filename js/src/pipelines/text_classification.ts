@@ -1,15 +1,10 @@
-import type { PretrainedConfig } from "../config.js";
-import { labels_of } from "../labels.js";
 import { check_keys } from "../options.js";
 import type { SequenceClassifierOutput } from "../outputs.js";
+import { type ClassScore, classes_of } from "./classes.js";
 import { list_of, Pipeline } from "./pipeline.js";
-import { sigmoid, softmax, top_k } from "./scores.js";
 
 /** A class and how sure the model is of it. */
-export interface TextClassificationSingle {
-  label: string;
-  score: number;
-}
+export type TextClassificationSingle = ClassScore;
 
 export interface TextClassificationOptions<K extends number | null = number | null> {
   /** How many classes; null: all of them. Default 1. */
@@ -40,24 +35,8 @@ export class TextClassificationPipeline extends Pipeline<SequenceClassifierOutpu
     check_keys(options, ["top_k"], {}, {});
     const k = options.top_k === undefined ? 1 : options.top_k;
     const { logits } = await this.model(this.encode(list_of(texts, this.task)));
-    const labels = labels_of(this.model.config);
-    const scores = scores_of(this.model.config);
-    const classes = Array.from({ length: logits.dims[0] ?? 0 }, (_, i) =>
-      top_k(scores(logits.at(i).data), k).map(({ index, score }) => ({
-        label: labels[index] ?? `LABEL_${index}`,
-        score,
-      })),
-    );
+    const classes = classes_of(logits, this.model.config, k);
     if (k === 1) return classes.flat();
     return typeof texts === "string" ? (classes[0] ?? []) : classes;
   }
-}
-
-/** What a model's logits mean. */
-export function scores_of(config: PretrainedConfig): (logits: Float32Array) => number[] {
-  const { problem_type } = config;
-  if (problem_type === "regression") return (logits) => [...logits];
-  // A single class has nothing to be compared with.
-  const apart = problem_type === "multi_label_classification" || labels_of(config).length === 1;
-  return apart ? sigmoid : softmax;
 }
