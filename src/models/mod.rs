@@ -17,6 +17,8 @@ mod llama;
 mod marian;
 mod mistral;
 mod modernbert;
+mod mpnet;
+mod mt5;
 mod olmo2;
 mod phi3;
 mod qwen2;
@@ -24,6 +26,7 @@ mod qwen3;
 mod roberta;
 mod smollm3;
 mod stack;
+mod t5;
 mod transformer;
 mod vit;
 mod whisper;
@@ -38,11 +41,11 @@ use image::ImageShape;
 use transformer::Transformer;
 
 pub use convolution::windows;
-pub use description::{Description, Names};
+pub use description::{Description, Names, RelativeBias};
 pub use head::{Dense, Head, Logits};
 
 /// Every family that there is.
-const FAMILIES: [Family; 23] = [
+const FAMILIES: [Family; 26] = [
     bart::FAMILY,
     bert::FAMILY,
     clip::FAMILY,
@@ -57,12 +60,15 @@ const FAMILIES: [Family; 23] = [
     marian::FAMILY,
     mistral::FAMILY,
     modernbert::FAMILY,
+    mpnet::FAMILY,
+    mt5::FAMILY,
     olmo2::FAMILY,
     phi3::FAMILY,
     qwen2::FAMILY,
     qwen3::FAMILY,
     roberta::FAMILY,
     smollm3::FAMILY,
+    t5::FAMILY,
     vit::FAMILY,
     whisper::FAMILY,
     xlm_roberta::FAMILY,

@@ -62,6 +62,7 @@ pub enum Source {
     Argmax,
     Attention,
     AttentionAppend,
+    AttentionRelative,
     AttentionSplit,
     AttentionMerge,
     Cast,
@@ -88,6 +89,7 @@ impl Source {
             Source::Argmax => "argmax",
             Source::Attention => "attention",
             Source::AttentionAppend => "attention_append",
+            Source::AttentionRelative => "attention_relative",
             Source::AttentionSplit => "attention_split",
             Source::AttentionMerge => "attention_merge",
             Source::Cast => "cast",
@@ -111,7 +113,7 @@ impl Source {
     const fn body(self) -> &'static str {
         match self {
             Source::Argmax => include_str!("../../../shaders/argmax.wgsl"),
-            Source::Attention | Source::AttentionAppend | Source::AttentionSplit => {
+            Source::Attention | Source::AttentionAppend | Source::AttentionRelative | Source::AttentionSplit => {
                 include_str!("../../../shaders/attention.wgsl")
             }
             Source::AttentionMerge => include_str!("../../../shaders/attention_merge.wgsl"),
@@ -155,15 +157,26 @@ impl Source {
     /// What this form has of its own before the body that it shares with others.
     const fn form(self) -> &'static [&'static str] {
         match self {
-            Source::Attention => {
-                &[include_str!("../../../shaders/cache_read.wgsl"), include_str!("../../../shaders/tokens_many.wgsl")]
-            }
-            Source::AttentionAppend => {
-                &[include_str!("../../../shaders/cache_write.wgsl"), include_str!("../../../shaders/tokens_one.wgsl")]
-            }
-            Source::AttentionSplit => {
-                &[include_str!("../../../shaders/cache_read.wgsl"), include_str!("../../../shaders/tokens_one.wgsl")]
-            }
+            Source::Attention => &[
+                include_str!("../../../shaders/cache_read.wgsl"),
+                include_str!("../../../shaders/tokens_many.wgsl"),
+                include_str!("../../../shaders/bias_none.wgsl"),
+            ],
+            Source::AttentionRelative => &[
+                include_str!("../../../shaders/cache_read.wgsl"),
+                include_str!("../../../shaders/tokens_many.wgsl"),
+                include_str!("../../../shaders/bias_relative.wgsl"),
+            ],
+            Source::AttentionAppend => &[
+                include_str!("../../../shaders/cache_write.wgsl"),
+                include_str!("../../../shaders/tokens_one.wgsl"),
+                include_str!("../../../shaders/bias_none.wgsl"),
+            ],
+            Source::AttentionSplit => &[
+                include_str!("../../../shaders/cache_read.wgsl"),
+                include_str!("../../../shaders/tokens_one.wgsl"),
+                include_str!("../../../shaders/bias_none.wgsl"),
+            ],
             Source::LinearMat | Source::LinearMatDirect => &[include_str!("../../../shaders/linear_mat_io.wgsl")],
             Source::LinearVec => &[include_str!("../../../shaders/pieces_quad.wgsl")],
             Source::LinearVecOctets => &[include_str!("../../../shaders/pieces_octet.wgsl")],

@@ -11,7 +11,8 @@ use super::kernel::{Constant, Kernel, MANY_ROWS, Reduction, Source, Storage, Til
 use crate::Result;
 use crate::config::Activation;
 use crate::tensor::ops::{
-    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId,
+    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, Relative, RmsNorm, Rotary, Rows, Tensor,
+    WeightId,
 };
 use crate::weights::layout::Layout;
 
@@ -75,6 +76,17 @@ struct VecArgs<'a> {
     gate: Option<Activation>,
     activate: Option<Activation>,
     add_to: Option<Tensor>,
+}
+
+/// What is done to each element.
+#[derive(Clone, Copy)]
+enum Change {
+    /// It is capped: `cap · tanh(x / cap)`.
+    Cap(f32),
+    /// It is multiplied.
+    Scale(f32),
+    /// It is activated.
+    Activate(Activation),
 }
 
 /// Which of its forms attention takes.
@@ -272,15 +284,23 @@ impl<'a> Recorder<'a> {
         y
     }
 
-    /// Changes each element of x: caps it, or else activates it.
-    fn in_place(&mut self, x: Tensor, cap: Option<f32>, activation: u32) {
+    /// Changes each element of x.
+    fn in_place(&mut self, x: Tensor, change: Change) {
         let rows = if x.rows == Rows::One { 1 } else { u32::MAX };
         let groups = (x.width as u32).div_ceil(self.tuning.workgroup);
-        let constants =
-            vec![self.workgroup(), Constant::Bool("SOFTCAP", cap.is_some()), Constant::U32("ACTIVATION", activation)];
+        let (number, activation) = match change {
+            Change::Cap(number) | Change::Scale(number) => (number, 0),
+            Change::Activate(f) => (0.0, activation_number(f)),
+        };
+        let constants = vec![
+            self.workgroup(),
+            Constant::Bool("SOFTCAP", matches!(change, Change::Cap(_))),
+            Constant::Bool("SCALE", matches!(change, Change::Scale(_))),
+            Constant::U32("ACTIVATION", activation),
+        ];
         self.push(
             Kernel { source: Source::InPlace, storage: None, reduction: None, constants },
-            vec![x.width as u32, stride(x.width) as u32, rows, cap.unwrap_or(0.0).to_bits()],
+            vec![x.width as u32, stride(x.width) as u32, rows, number.to_bits()],
             vec![BufferName::Activation(x.id), BufferName::Step],
             if self.one_row(x) { Grid::Fixed(groups) } else { self.per_token(groups) },
         );
@@ -453,9 +473,22 @@ impl<'a> Recorder<'a> {
             BufferName::Activation(y.id),
             BufferName::Step,
         ];
-        if source != Source::Attention {
-            let unused = BufferName::Activation(qkv.id);
-            buffers.extend(norm.map_or([unused; 2], |norm| [norm.q, norm.k].map(|n| BufferName::Weight(n.weight, 0))));
+        match (source, attention.relative) {
+            (Source::Attention, _) => {}
+            (Source::AttentionRelative, Some(Relative { table, buckets })) => {
+                constants.extend([
+                    Constant::Bool("SIDES", attention.kind == AttentionKind::Bidirectional),
+                    Constant::U32("BUCKETS", buckets.count as u32),
+                    Constant::U32("EXACT", buckets.exact() as u32),
+                    Constant::U32("BUCKET_FACTOR", buckets.factor().to_bits()),
+                ]);
+                buffers.push(BufferName::Weight(table, 0));
+            }
+            _ => {
+                let unused = BufferName::Activation(qkv.id);
+                let norms = norm.map_or([unused; 2], |norm| [norm.q, norm.k].map(|n| BufferName::Weight(n.weight, 0)));
+                buffers.extend(norms);
+            }
         }
         self.push(
             Kernel { source, storage: None, reduction: None, constants },
@@ -499,7 +532,7 @@ impl<'a> Recorder<'a> {
     /// Whether one token runs, and its kernel can rotate: whole quads, each with its partners half of what is rotated away.
     fn alone(&self, attention: &Attention) -> bool {
         let causal = attention.kind == AttentionKind::Causal;
-        self.mode == Mode::Decode && causal && rotated(attention).is_multiple_of(8)
+        self.mode == Mode::Decode && causal && attention.relative.is_none() && rotated(attention).is_multiple_of(8)
     }
 
     /// One token's attention, which normalises, rotates and appends too: by a workgroup for each four query heads that share a key
@@ -644,12 +677,17 @@ impl Ops for Recorder<'_> {
     }
 
     fn activate(&mut self, x: Tensor, f: Activation) -> Result<Tensor> {
-        self.in_place(x, None, activation_number(f));
+        self.in_place(x, Change::Activate(f));
         Ok(x)
     }
 
     fn softcap(&mut self, x: Tensor, cap: f32) -> Result<Tensor> {
-        self.in_place(x, Some(cap), 0);
+        self.in_place(x, Change::Cap(cap));
+        Ok(x)
+    }
+
+    fn scale(&mut self, x: Tensor, by: f32) -> Result<Tensor> {
+        self.in_place(x, Change::Scale(by));
         Ok(x)
     }
 
@@ -702,7 +740,8 @@ impl Ops for Recorder<'_> {
         }
         let y = self.allocate(heads * head_dim, qkv.rows);
         let grid = Grid::PerRows { x: kv_heads as u32, rows: (heads / kv_heads) as u32, per_group: ATTENTION_ROWS };
-        self.attend(Form { source: Source::Attention, split: false, norm: None }, qkv, y, attention, grid);
+        let source = if attention.relative.is_some() { Source::AttentionRelative } else { Source::Attention };
+        self.attend(Form { source, split: false, norm: None }, qkv, y, attention, grid);
         Ok(y)
     }
 
