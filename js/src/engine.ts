@@ -181,6 +181,8 @@ export interface EngineModel {
   class_name(): string;
   /** What a forward pass takes. */
   input_names(): string[];
+  /** How many tokens of a text it can read, if there is a limit. */
+  max_positions(): number | undefined;
   loading_info(): LoadingInfo;
   load_sharded_checkpoint(
     source: string | object,

@@ -77,6 +77,11 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     return this.#backend.facts.input_names;
   }
 
+  /** How many tokens of a text it can read: it has learned no more positions. Infinity where it knows any. */
+  get max_positions(): number {
+    return this.#backend.facts.max_positions ?? Number.POSITIVE_INFINITY;
+  }
+
   /** @internal */
   override _call(inputs: ModelInputs | ImageInputs | SpeechInputs): Promise<unknown> {
     return this.forward(inputs);

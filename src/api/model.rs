@@ -210,6 +210,12 @@ impl Model {
         self.engine()?.ready().await.map_err(thrown)
     }
 
+    /// How many tokens of a text it can read: it knows no more positions. Undefined where it knows any.
+    pub fn max_positions(&self) -> Result<Option<usize>, JsValue> {
+        let shape = self.engine()?.shape();
+        Ok(shape.encoder.as_ref().map_or(shape.positions, |encoder| encoder.positions))
+    }
+
     /// The inputs that a forward pass takes, by transformers' names.
     pub fn input_names(&self) -> Result<Array, JsValue> {
         let shape = self.engine()?.shape();

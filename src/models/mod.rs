@@ -23,6 +23,7 @@ mod olmo2;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod registered;
 mod roberta;
 mod smollm3;
 mod stack;
@@ -43,6 +44,7 @@ use transformer::Transformer;
 pub use convolution::windows;
 pub use description::{Description, Names, RelativeBias};
 pub use head::{Dense, Head, Logits};
+pub use registered::{Architecture, Registered};
 
 /// Every family that there is.
 const FAMILIES: [Family; 26] = [

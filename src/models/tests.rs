@@ -302,6 +302,38 @@ fn depths_and_heads_of_two_stacks_are_each_its_own() {
 }
 
 #[test]
+fn what_a_caller_describes_wrongly_is_said_by_its_key() {
+    for (described, expected) in [
+        (json!({"like": "mamba"}), "model_type \"mamba\" is not supported. Supported: bart, "),
+        (json!({"like": "bart"}), "`like` is \"bart\", which is not supported. Supported: decoders"),
+        (
+            json!({"like": "llama", "description": {"gated": 1}}),
+            "the architecture \"mine\": `gated` is 1, expected true or false",
+        ),
+        (json!({"like": "llama", "description": {"scale": true}}), "`scale` is true, expected a finite number"),
+        (json!({"like": "llama", "description": {"scale": "width"}}), "`width` is \"wide\", expected a finite number"),
+        (json!({"like": "llama", "description": {"bias": true}}), "`bias` is true, which is not supported"),
+        (json!({"like": "llama", "names": {"norm": "ln"}}), "Supported: the keys attended_norm, base, down, "),
+        (
+            json!({"like": "llama", "names": {"qkv": ["q", "kv"]}}),
+            "`qkv` is [\"q\",\"kv\"], expected a list of 3 strings",
+        ),
+        (json!({"like": "llama", "names": {"gate_up": 3}}), "`gate_up` is 3, expected a list of 2 strings"),
+        (json!({"like": "llama", "names": {"input_norm": 3}}), "`input_norm` is 3, expected a string"),
+        (json!({"like": "llama", "names": {"layers": null, "qk_norm": ["q"]}}), "expected a list of 2 strings"),
+    ] {
+        let mut registered: Registered = serde_json::from_value(described).unwrap();
+        registered.model_type = "mine".to_owned();
+        let registered = [registered];
+        let config = json!({"model_type": "mine", "num_hidden_layers": 2, "width": "wide"}).to_string();
+        let config = ModelConfig::from_json("a/b: config.json", config.as_bytes()).unwrap();
+        let built = Architecture::of(&config, &registered).map_err(crate::Error::from);
+        let message = built.and_then(|one| one.build(&config, Task::Base)).err().unwrap().to_string();
+        assert!(message.contains(expected), "{message}\n{expected}");
+    }
+}
+
+#[test]
 fn an_architecture_without_a_head_for_a_task_says_which_it_has() {
     for (model_type, task, expected) in [
         (

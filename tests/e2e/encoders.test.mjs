@@ -12,6 +12,7 @@ const ONE_A_FAMILY = [
   "distilbert-question-answering",
   "modernbert-masked-lm",
   "modernbert-sequence-classification-mean",
+  "mpnet-masked-lm",
   "roberta-sequence-classification",
   "roberta-token-classification",
   "xlm-roberta-base",
