@@ -96,6 +96,8 @@ export type Task =
 
 export interface EngineLoadOptions extends HubOptions {
   task?: Task;
+  /** A JSON array of architectures besides those that are known. */
+  architectures?: string;
   /** A config.json's text, to be taken instead of the repo's. */
   config_json?: string;
   /** Another source, whose config is to be taken. */
