@@ -13,6 +13,7 @@ mod rates;
 mod recorded;
 mod recover;
 mod replace;
+mod routing;
 mod runner;
 mod session;
 mod wishes;

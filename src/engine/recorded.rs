@@ -44,6 +44,8 @@ struct Blocks {
     dispatches: Vec<Vec<Dispatch>>,
     /// The hidden state that each block leaves.
     hidden: HashMap<usize, Tensor>,
+    /// The logits of those that route to experts.
+    routing: HashMap<usize, Tensor>,
     /// Where the first one reads what its caller gives.
     features: Option<Tensor>,
 }
@@ -81,6 +83,11 @@ impl Recorded {
     /// The hidden state that a block leaves, unless it is the last one.
     pub fn left_by(&self, mode: Mode, block: usize) -> Option<Tensor> {
         self.blocks(mode).hidden.get(&block).copied()
+    }
+
+    /// The logits of the router of a block that has one.
+    pub fn routing_of(&self, mode: Mode, block: usize) -> Option<Tensor> {
+        self.blocks(mode).routing.get(&block).copied()
     }
 
     fn blocks(&self, mode: Mode) -> &Blocks {
@@ -139,6 +146,7 @@ fn run(
         }
         blocks.dispatches.push(recorder.take());
         blocks.hidden.insert(index, outputs.hidden);
+        blocks.routing.extend(outputs.routing.map(|routing| (index, routing)));
         left = Some(outputs);
     }
     blocks.features = recorder.features_read();

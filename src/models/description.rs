@@ -2,6 +2,7 @@
 
 use super::convolution::ConvolutionNames;
 use super::image::Patches;
+use super::mixture::Mixture;
 use crate::config::TransformerConfig;
 
 /// What sets a family's models apart.
@@ -76,6 +77,8 @@ pub struct Description {
     pub padding_row: Option<usize>,
     /// Of attention's output and down, initialised anew: their standard deviation in units of the others'.
     pub output_std: f32,
+    /// Experts in the place of some layers' feed-forward layers.
+    pub mixture: Option<Mixture>,
 }
 
 impl Description {
@@ -114,6 +117,7 @@ impl Description {
             qk_norm_over_all: false,
             padding_row: config.special.pad.map(|id| id as usize),
             output_std: 1.0,
+            mixture: None,
             config,
         }
     }
