@@ -5,8 +5,8 @@ use std::ops::Range;
 use crate::config::{ConfigError, ModelConfig, TransformerConfig};
 use crate::tensor::ops::Route;
 
-/// Experts of all layers together: twice as many as the largest models have, and few enough to list.
-const MAX_EXPERTS: usize = 1 << 16;
+/// Experts of all layers together: more than the largest models have (61 · 384), and few enough to list.
+const MAX_EXPERTS: usize = 1 << 15;
 
 /// Experts in the place of layers' feed-forward layers.
 #[derive(Debug, Clone, PartialEq)]

@@ -150,9 +150,9 @@ fn what_a_family_cant_be_is_said_by_its_key() {
         (
             "mixtral",
             json!({"num_local_experts": 4_000_000_000_u32}),
-            "`num_local_experts` is 4000000000, expected at most 65536 in all layers together, not 8000000000",
+            "`num_local_experts` is 4000000000, expected at most 32768 in all layers together, not 8000000000",
         ),
-        ("qwen3_moe", json!({"num_experts": 40_000}), "expected at most 65536 in all layers together, not 80000"),
+        ("qwen3_moe", json!({"num_experts": 40_000}), "expected at most 32768 in all layers together, not 80000"),
         (
             "qwen3_moe",
             json!({"moe_intermediate_size": 4_000_000_000_u32}),

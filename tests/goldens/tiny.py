@@ -10,6 +10,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
 from measure import error, greedy, line, logits_of, number, numbers, write_json
 
 NEW_TOKENS = 16
+HIDDEN_STATES = (
+    " hidden_states: of the last token, the embeddings and what each layer gives, the last one's after the norm behind it;"
+    " hidden_states_f16_error: how far each is off by model.half() at most."
+)
 
 COMMON = dict(initializer_range=0.2, max_position_embeddings=256)
 VARIANTS = {
@@ -298,7 +302,8 @@ def write_variant(folder, variant):
             "seed": seed,
             "about": "torch float32 on these weights: logits at `positions` of each input, and its greedy new ids, none"
             " of them EOS. f16_error: the same logits by model.half(). min_margin: the least by which a greedy token"
-            " beat the second best.",
+            " beat the second best."
+            + (HIDDEN_STATES if routes(config) else ""),
             "inputs": [
                 {
                     "name": name,
@@ -306,6 +311,7 @@ def write_variant(folder, variant):
                     "positions": line(positions(ids)),
                     "logits": [line(numbers(row)) for row in cases[name]["logits"]],
                     "f16_error": cases[name]["f16_error"],
+                    **(hidden_states(model, half, ids) if routes(config) else {}),
                     "greedy": line(cases[name]["greedy"]),
                     "min_margin": number(cases[name]["min_margin"]),
                 }
@@ -368,9 +374,25 @@ def is_telling(case, eos):
     return varied and eos not in case["greedy"] and case["min_margin"] > 3 * case["f16_error"]["max_abs"]
 
 
+def hidden_states(model, half, ids):
+    """The last token's, and how far f16 is off in each of them."""
+    exact, rounded = ([state[0, -1].float() for state in states_of(one, ids)] for one in (model, half))
+    off = [error(got, expected)["max_abs"] for got, expected in zip(rounded, exact)]
+    return {"hidden_states": [line(numbers(state)) for state in exact], "hidden_states_f16_error": line(off)}
+
+
+def states_of(model, ids):
+    return fresh(model)(torch.tensor([ids]), output_hidden_states=True).hidden_states
+
+
+def routes(config):
+    """Whether it is a mixture of experts."""
+    return hasattr(config, "num_experts_per_tok")
+
+
 def routes_alike(model, half, ids):
     """Whether f16 can't send a token to other experts, which would compute something else altogether."""
-    if not hasattr(model.config, "num_experts_per_tok"):
+    if not routes(model.config):
         return True
     routed, most = model.config.num_experts_per_tok, 0
     least = math.inf

@@ -5,7 +5,7 @@ use super::*;
 
 /// Some of the tokens in no order, each with a weight.
 fn routes(random: &mut Random, tokens: usize, routed: usize) -> Vec<Route> {
-    let step = (1..).map(|step| 2 * step + 1).find(|step| tokens % step != 0).unwrap();
+    let step = (1..).map(|step| 2 * step + 1).find(|step| !tokens.is_multiple_of(*step)).unwrap();
     let token = |nth: usize| ((nth * step + 1) % tokens) as u32;
     (0..routed).map(|nth| Route { token: token(nth), weight: random.next() as f32 }).collect()
 }
