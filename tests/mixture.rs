@@ -26,7 +26,7 @@ fn repo(name: &str) -> Rc<DirectoryRepo> {
     Rc::new(DirectoryRepo::new(format!("{}/tests/goldens/tiny/{name}", env!("CARGO_MANIFEST_DIR"))))
 }
 
-fn options(count: usize) -> GenerateOptions {
+fn greedy(count: usize) -> GenerateOptions {
     GenerateOptions { max_new_tokens: Some(count), do_sample: Some(false), ..Default::default() }
 }
 
@@ -34,7 +34,7 @@ fn options(count: usize) -> GenerateOptions {
 async fn tokens_are_torchs(engine: &Engine, name: &str, what: &str) {
     for input in golden(&format!("tiny/{name}/golden.json"))["inputs"].as_array().unwrap() {
         let (prompt, expected) = (ids(&input["input_ids"]), ids(&input["greedy"]));
-        let new = engine.generate(&prompt, &options(expected.len()), &mut |_| true, &Abort::new()).await.unwrap();
+        let new = engine.generate(&prompt, &greedy(expected.len()), &mut |_| true, &Abort::new()).await.unwrap();
         assert_eq!(new, expected, "{name}: {what}");
     }
 }
@@ -274,6 +274,30 @@ fn a_gpu_that_is_full_when_an_expert_comes_gets_less_of_the_model() {
         tokens_are_torchs(&engine, "mixtral", "with less room").await;
         assert!(engine.blocks().iter().any(|block| block.device == Device::Cpu));
     });
+}
+
+/// On a software device, which normalises queries and keys apart from attention, and with heads of 12 appends them so too.
+#[test]
+fn a_decoded_token_costs_its_own_experts_and_makes_nothing_new_once_they_have_run() {
+    // Layers with experts, two of those in each, layers without; embeddings, norm, head, the choice.
+    for (name, expected) in [("mixtral", 2 * (9 + 2 * 4) + 5), ("qwen3_moe", 2 * (9 + 2 * 4) + 2 * 6 + 5)] {
+        run(|options| async move {
+            let engine = load(repo(name), options).await.unwrap();
+            let usages = engine.gpu().unwrap().usages().clone();
+            let mut counts = Vec::new();
+            for _ in 0..2 {
+                counts.clear();
+                let mut count = |_| {
+                    counts.push(usages.buffers());
+                    true
+                };
+                engine.generate(&[1, 2, 3], &greedy(12), &mut count, &Abort::new()).await.unwrap();
+            }
+            // What logits are read back by comes with the first token.
+            assert!(counts[1..].iter().all(|buffers| *buffers == counts[1]), "{name}: {counts:?}");
+            assert_eq!(engine.timings().dispatches.get(), expected, "{name}");
+        });
+    }
 }
 
 /// Prompts of more tokens than run at a time, whose chunks have experts of their own.

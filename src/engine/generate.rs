@@ -133,14 +133,16 @@ impl Runner {
                 self.note_streaming(&reading, ids.len(), now_ms() - start);
             }
         }
-        // A step that is chosen as it goes can't be encoded ahead.
-        let on_gpu = writing.iter().all(|way| *way == Way::Gpu) && !self.offload.has_experts();
+        let on_gpu = writing.iter().all(|way| *way == Way::Gpu);
         if on_gpu {
             self.link_decode(&mut session).await?;
-            self.timings.dispatches.set(self.on_gpu()?.recorded.dispatches_per_token() as u32);
+            self.timings.dispatches.set(self.on_gpu()?.recorded.dispatches_per_token(&*self.model) as u32);
         }
         match (chooser, prompt) {
-            (None, Output::Gpu(prompt)) if on_gpu => self.run_ahead(&mut session, prompt, text, &writing).await,
+            // What is chosen as it goes can't be encoded ahead.
+            (None, Output::Gpu(prompt)) if on_gpu && !self.offload.has_experts() => {
+                self.run_ahead(&mut session, prompt, text, &writing).await
+            }
             (chooser, prompt) => self.step_by_step(&mut session, prompt, text, chooser, &writing).await,
         }
     }

@@ -103,9 +103,12 @@ impl Recorded {
         blocks.chain(&self.all_rows).map(|dispatch| &dispatch.kernel)
     }
 
-    /// Dispatches of one decoded token.
-    pub fn dispatches_per_token(&self) -> usize {
-        self.decode.dispatches.iter().map(Vec::len).sum()
+    /// Dispatches of one decoded token: of a layer's experts, those to which it is routed.
+    pub fn dispatches_per_token(&self, model: &dyn Model) -> usize {
+        let of = |block: usize| self.decode.dispatches.get(block).map_or(0, Vec::len);
+        let passed = (0..self.decode.dispatches.len()).filter(|block| !model.is_expert(*block));
+        let routed = |block| model.experts(block).map_or(0, |experts| experts.per_token * of(experts.blocks.start));
+        passed.map(|block| of(block) + routed(block)).sum()
     }
 }
 
