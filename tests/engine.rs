@@ -20,7 +20,7 @@ use native::{TOLERANCE, golden, ids, load, run};
 use serde_json::{Value, json};
 
 /// Every one that there is.
-const TINY: [&str; 19] = [
+const TINY: [&str; 22] = [
     "gemma2",
     "gemma3",
     "gpt2",
@@ -33,12 +33,15 @@ const TINY: [&str; 19] = [
     "llama-f32",
     "llama-yarn",
     "mistral",
+    "mixtral",
     "olmo2",
     "phi3",
     "phi3-partial",
     "qwen2",
     "qwen2-windows",
     "qwen3",
+    "qwen3_moe",
+    "qwen3_moe-plain",
     "smollm3",
 ];
 

@@ -313,7 +313,7 @@ proptest! {
 }
 
 /// Tiny checkpoints whose configs have different keys.
-const CONFIGS: [&str; 11] = [
+const CONFIGS: [&str; 13] = [
     "gemma2",
     "gemma3",
     "gpt2",
@@ -321,9 +321,11 @@ const CONFIGS: [&str; 11] = [
     "llama-dynamic",
     "llama-yarn",
     "mistral",
+    "mixtral",
     "phi3-partial",
     "qwen2-windows",
     "qwen3",
+    "qwen3_moe",
     "smollm3",
 ];
 

@@ -106,6 +106,13 @@ export interface ConfigOverrides {
   pooler_act?: string;
   pooler_output_size?: number;
   projection_dim?: number;
+  num_experts?: number;
+  num_local_experts?: number;
+  num_experts_per_tok?: number;
+  moe_intermediate_size?: number;
+  norm_topk_prob?: boolean;
+  decoder_sparse_step?: number;
+  mlp_only_layers?: number[];
   text_config?: Record<string, unknown>;
   vision_config?: Record<string, unknown>;
 }
@@ -218,6 +225,13 @@ export const OVERRIDES: Record<keyof ConfigOverrides, true> = {
   pooler_act: true,
   pooler_output_size: true,
   projection_dim: true,
+  num_experts: true,
+  num_local_experts: true,
+  num_experts_per_tok: true,
+  moe_intermediate_size: true,
+  norm_topk_prob: true,
+  decoder_sparse_step: true,
+  mlp_only_layers: true,
   text_config: true,
   vision_config: true,
 };

@@ -192,7 +192,7 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     return ids_tensor(texts, filler(options, this));
   }
 
-  /** Resolves when every weight is on its device. */
+  /** Resolves when every weight is on its device, those of experts included, which come by themselves only when they are needed. */
   async ready(): Promise<void> {
     this.#check_alive();
     await this.#backend.ready();

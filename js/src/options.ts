@@ -67,7 +67,7 @@ export interface ModelOptions {
   attn_implementation?: "eager" | "sdpa" | null;
   /** Decides the values of weights that are initialised anew: the same seed, the same values. */
   seed?: number | null;
-  /** Whether weights stream in before they are needed. Default true. */
+  /** Whether weights stream in before they are needed: all but those of experts. Default true. */
   prefetch?: boolean | null;
   /** Whether the engine runs in a worker of its own. Default: true on a page, false in a worker or in Node. */
   worker?: boolean | null;

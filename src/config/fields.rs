@@ -72,6 +72,15 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Integers of at least 0.
+    #[cfg(feature = "engine")]
+    pub(crate) fn counts_or_zero(&self, key: &str) -> Result<Option<Vec<usize>>, ConfigError> {
+        self.typed(key, "a list of integers of 0 or more", |value| {
+            let count = |value| integer(value).filter(|n| *n <= MAX_COUNT).and_then(|n| usize::try_from(n).ok());
+            value.as_array()?.iter().map(count).collect()
+        })
+    }
+
     /// A finite number.
     pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, ConfigError> {
         self.typed(key, "a finite number", finite)

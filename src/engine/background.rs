@@ -55,7 +55,9 @@ impl Background {
         })
         .await?;
         if self.prefetch {
-            offload.staying().into_iter().for_each(|block| loader.request(block));
+            // An expert comes when a token is first routed to it.
+            let passed_by_all = |block: &usize| !model.is_expert(*block);
+            offload.staying().into_iter().filter(passed_by_all).for_each(|block| loader.request(block));
         }
         Ok(loader)
     }

@@ -38,11 +38,7 @@ impl Runner {
         let mut read = Vec::new();
         for one in from {
             let (own, behind) = rest.split_at(size(one).min(rest.len()));
-            let rows = own.chunks_exact(stride(one.0.width).max(1) * 4);
-            let values = |row: &[u8]| -> Vec<f32> {
-                row.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).take(one.0.width).collect()
-            };
-            read.push(rows.flat_map(values).collect());
+            read.push(values(own, one.0.width));
             rest = behind;
         }
         Ok(read)
@@ -179,6 +175,12 @@ impl Runner {
         }
         Ok(())
     }
+}
+
+/// Rows of `width` elements, without the padding that they have on the GPU.
+pub(super) fn values(bytes: &[u8], width: usize) -> Vec<f32> {
+    let rows = bytes.chunks_exact(stride(width).max(1) * 4);
+    rows.flat_map(|row| row.as_chunks::<4>().0.iter().take(width).map(|word| f32::from_le_bytes(*word))).collect()
 }
 
 /// Rows of `width` elements as they lie on the GPU.

@@ -16,12 +16,12 @@ use crate::Result;
 use crate::clock::{breathe, now_ms};
 use crate::generation::{GenerationError, check_ids, check_length};
 use crate::hub::Abort;
-use crate::models::{HeadRows, Outputs};
+use crate::models::{Experts, HeadRows, Outputs};
 use crate::tensor::cpu;
 use crate::tensor::gpu::device::Encoder;
 use crate::tensor::gpu::dispatch::Running;
 use crate::tensor::gpu::record::Mode;
-use crate::tensor::ops::Tensor;
+use crate::tensor::ops::{Route, Tensor};
 use crate::weights::loader::Home;
 use crate::weights::store::State;
 
@@ -47,6 +47,8 @@ pub(super) struct Run<'a> {
     pub ending: Ending,
     /// The blocks: from the first of these up to the second.
     pub blocks: (usize, usize),
+    /// The tokens that are routed to the expert that runs, if one does: else all run.
+    pub routes: &'a [Route],
 }
 
 /// Tokens that run.
@@ -139,7 +141,7 @@ impl Runner {
             let head = position == ids.len();
             let (first, last) = self.writing_blocks();
             let blocks = (first, if head { last } else { last - 1 });
-            let run = Run { ways, mode: Mode::Prefill, ending: Ending::Greedy, blocks };
+            let run = Run { ways, mode: Mode::Prefill, ending: Ending::Greedy, blocks, routes: &[] };
             output = Some(self.run(session, run, None, None, abort).await?);
         }
         output.ok_or_else(|| GenerationError::EmptyInput.into())
@@ -191,12 +193,14 @@ impl Runner {
         mut states: Option<&mut Vec<Vec<f32>>>,
         abort: &Abort,
     ) -> Result<Output> {
-        let blocks = self.model.blocks().len();
         let mut output = left;
         let loader = self.loader();
-        let kept = blocks.saturating_sub(if self.model.shape().bare_states { 1 } else { 2 });
         let (first, end) = run.blocks;
-        for block in first..end {
+        // Experts are a part of the layer that routes to them.
+        let all = || (first..end).filter(|block| !self.model.is_expert(*block));
+        let last = if self.model.shape().bare_states { 1 } else { 2 };
+        let kept = states.as_ref().map_or(0, |_| all().count().saturating_sub(last));
+        for (at, block) in all().enumerate() {
             self.offload.soon(block).filter(|soon| *soon < end).for_each(|soon| loader.request(soon));
             output = Some(match run.ways.get(block) {
                 Some(Way::Cpu) => {
@@ -209,18 +213,28 @@ impl Runner {
                 }
             });
             session.carried = session.ids.len();
-            if let (Some(states), true) = (states.as_mut(), block < kept) {
-                states.resize(states.len().max(block - first + 1), Vec::new());
+            let experts = self.model.experts(block);
+            if let (Some(experts), Some(left)) = (&experts, output.take_if(|_| experts.is_some())) {
+                output = Some(self.run_experts(session, run, (block, experts), left, abort).await?);
+            }
+            if let (Some(states), true) = (states.as_mut(), at < kept) {
+                states.resize(states.len().max(at + 1), Vec::new());
                 let rows;
                 (output, rows) = self.read_state(session, run, block, output).await?;
-                states.get_mut(block - first).into_iter().for_each(|state| state.extend_from_slice(&rows));
+                states.get_mut(at).into_iter().for_each(|state| match &experts {
+                    None => state.extend_from_slice(&rows),
+                    // Without what its experts have read.
+                    Some(Experts { hidden_size, .. }) => {
+                        rows.chunks_exact(2 * hidden_size).for_each(|row| state.extend(row.iter().take(*hidden_size)));
+                    }
+                });
             }
         }
         output.ok_or_else(|| GenerationError::EmptyInput.into())
     }
 
     /// Encodes a block. Where it must be waited for, what comes before it is submitted first.
-    async fn run_on_gpu(
+    pub(super) async fn run_on_gpu(
         &self,
         session: &mut Session,
         run: Run<'_>,
@@ -246,7 +260,10 @@ impl Runner {
             encoder = gpu.encoder();
         }
         let session = session.on_gpu()?;
-        let running = session.running;
+        let mut running = session.running;
+        if !run.routes.is_empty() {
+            running.tokens = run.routes.len() as u32;
+        }
         let program = session.program(on, &loader, run.mode, run.ending, block).await?;
         program.encode(&mut encoder.pass(), running);
         let passing = || reads.iter().filter(|block| self.offload.is_offloaded(**block));
@@ -266,7 +283,7 @@ impl Runner {
     }
 
     /// Computes a block on the CPU; `x` is in its memory.
-    async fn run_on_cpu(
+    pub(super) async fn run_on_cpu(
         &self,
         session: &mut Session,
         run: Run<'_>,
@@ -291,6 +308,8 @@ impl Runner {
         let head = if run.ending == Ending::Output { HeadRows::All } else { HeadRows::Last };
         let start = now_ms();
         let Session { memory, ids, types, position_ids, features, position, angles, read, .. } = session;
+        let is_expert = !run.routes.is_empty();
+        let ids = if is_expert { ids.get(..run.routes.len()).unwrap_or_default() } else { ids.as_slice() };
         let x = match x {
             Some(x) => Some(memory.carry(x)),
             None => {
@@ -301,12 +320,12 @@ impl Runner {
         let left = {
             let store = loader.store();
             let weights = |id| store.matrix(id);
-            let running =
-                cpu::Running { ids, types, position_ids, features, position: *position, memory: *read, angles };
+            let (position, read, routes) = (*position, *read, run.routes);
+            let running = cpu::Running { ids, types, position_ids, features, position, memory: read, angles, routes };
             let mut executor = cpu::Executor::new(memory, &weights, running);
             self.model.block(&mut executor, block, x, head)?
         };
-        if ids.len() > 1 && self.is_layer(block) {
+        if ids.len() > 1 && (is_expert || self.is_layer(block)) {
             self.rates.note_cpu(self.offload.bytes(block), ids.len(), now_ms() - start);
         }
         reads.iter().filter(|block| self.offload.passes(**block)).for_each(|block| loader.evict(*block));

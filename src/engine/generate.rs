@@ -2,8 +2,8 @@
 //!
 //! In greedy generation the next token's id stays on the GPU, so the loop submits tokens ahead of the ids that it has
 //! read: the GPU never waits for the page, and a browser that reports completion only now and then (Firefox: every
-//! 100 ms) doesn't slow it down. Steps past the end of the text are dropped. Where a [`Chooser`] has a say, or the CPU
-//! computes a part of the model, it goes one step at a time.
+//! 100 ms) doesn't slow it down. Steps past the end of the text are dropped. Where a [`Chooser`] has a say, the CPU
+//! computes a part of the model, or tokens are routed to experts, it goes one step at a time.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -136,10 +136,13 @@ impl Runner {
         let on_gpu = writing.iter().all(|way| *way == Way::Gpu);
         if on_gpu {
             self.link_decode(&mut session).await?;
-            self.timings.dispatches.set(self.on_gpu()?.recorded.dispatches_per_token() as u32);
+            self.timings.dispatches.set(self.on_gpu()?.recorded.dispatches_per_token(&*self.model) as u32);
         }
         match (chooser, prompt) {
-            (None, Output::Gpu(prompt)) if on_gpu => self.run_ahead(&mut session, prompt, text, &writing).await,
+            // What is chosen as it goes can't be encoded ahead.
+            (None, Output::Gpu(prompt)) if on_gpu && !self.offload.has_experts() => {
+                self.run_ahead(&mut session, prompt, text, &writing).await
+            }
             (chooser, prompt) => self.step_by_step(&mut session, prompt, text, chooser, &writing).await,
         }
     }
@@ -258,9 +261,9 @@ impl Runner {
 
     /// One token through all blocks: one encoder, one pass, where all blocks stay on the GPU.
     async fn decode(&self, session: &mut Session, ways: &[Way], abort: &Abort) -> Result<Output> {
-        if !self.offload.is_none() {
+        if !self.is_one_pass() {
             let blocks = self.writing_blocks();
-            let run = Run { ways, mode: Mode::Decode, ending: Ending::Greedy, blocks };
+            let run = Run { ways, mode: Mode::Decode, ending: Ending::Greedy, blocks, routes: &[] };
             return self.run(session, run, None, None, abort).await;
         }
         let gpu = &self.on_gpu()?.gpu;
@@ -277,7 +280,7 @@ impl Runner {
 
     /// Links every block's decode program, so that the token loop creates nothing.
     async fn link_decode(&self, session: &mut Session) -> Result<()> {
-        if !self.offload.is_none() {
+        if !self.is_one_pass() {
             return Ok(());
         }
         let (on, loader) = (self.on_gpu()?, self.loader());

@@ -45,7 +45,8 @@ pub struct LoadOptions {
     pub seed: u64,
     /// Precision of matrices on the device; vectors are always float32.
     pub dtype: WeightDtype,
-    /// Stream all weights in at once, in the background, rather than each layer when an input first reaches it.
+    /// Stream all weights in at once, in the background, rather than each layer when an input first reaches it. Experts come
+    /// when a token is first routed to them all the same.
     pub prefetch: bool,
     /// Where weights live.
     pub placement: Placement,

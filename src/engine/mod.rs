@@ -13,6 +13,7 @@ mod rates;
 mod recorded;
 mod recover;
 mod replace;
+mod routing;
 mod runner;
 mod session;
 mod wishes;
@@ -96,7 +97,7 @@ pub struct BlockState {
 }
 
 impl Engine {
-    /// Waits until every weight that stays where it is computed is there.
+    /// Waits until every weight that stays where it is computed is there, those of experts included.
     pub async fn ready(&self) -> Result<()> {
         self.on_some_device(async |runner| runner.ready().await).await
     }

@@ -1,11 +1,12 @@
 //! Where each block's weights live, and on which device it is computed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::wishes::Placement;
 use crate::Result;
-use crate::models::Model;
+use crate::models::{Experts, Model};
 use crate::placement::{Device, DeviceMap, MaxMemory, ModuleTree, PlacementError, infer_device_map, is_within};
+use crate::tensor::ops::WeightId;
 use crate::weights::layout::Layout;
 use crate::weights::loader::Home;
 use crate::weights::spec::{BlockSpec, Piece};
@@ -29,6 +30,10 @@ pub(super) struct Offload {
     light: Vec<usize>,
     /// How many of the blocks that come and go are asked for before their turn.
     ahead: usize,
+    /// Of each block, the experts to which it routes its tokens, if it does.
+    experts: Vec<Option<Experts>>,
+    /// Of each block, whether it is an expert.
+    is_expert: Vec<bool>,
 }
 
 /// The most blocks that are asked for before their turn.
@@ -50,7 +55,7 @@ impl Offload {
     /// [`PlacementError`] where a map doesn't fit the model, or the device's share is too small for what must be there.
     pub fn plan(model: &dyn Model, layouts: &[Layout], placement: &Placement, has_gpu: bool) -> Result<Offload> {
         let (specs, blocks) = (model.weights(), model.blocks());
-        let bytes = |id: crate::tensor::ops::WeightId| layouts.get(id.0).map_or(0, Layout::total_bytes);
+        let bytes = |id: WeightId| layouts.get(id.0).map_or(0, Layout::total_bytes);
         let keys = model.keys();
         let mut tensors: Vec<(&str, u64)> = Vec::new();
         let mut seen = BTreeSet::new();
@@ -74,7 +79,7 @@ impl Offload {
             None => infer_device_map(&tree, &budgets(placement, has_gpu)),
         };
         let mut devices = Vec::new();
-        for block in blocks {
+        for (index, block) in blocks.iter().enumerate() {
             // A layer may have its own copy of what lies elsewhere.
             let is_own = |piece: &&Piece| !whole.contains(&block.name) || is_within(&piece.tensor, &block.name);
             let pieces = block.weights.iter().filter_map(|id| specs.get(*id)).flat_map(|spec| &spec.pieces);
@@ -82,7 +87,7 @@ impl Offload {
             let mut of: Vec<Device> = pieces.filter_map(|piece| map.device_of(&piece.tensor)).collect();
             of.sort_unstable();
             of.dedup();
-            if of.len() > 1 && whole.contains(&block.name) {
+            if of.len() > 1 && (model.is_layer(index) || model.is_expert(index)) {
                 return Err(PlacementError::Split { block: block.name.clone() }.into());
             }
             // What lies in two places comes from the farther one.
@@ -90,7 +95,10 @@ impl Offload {
             // Where there are no weights, the work goes on where it is.
             devices.push(of.last().copied().or(before).unwrap_or(Device::Gpu));
         }
-        let owner = |id| blocks.iter().position(|block| block.weights.contains(&id));
+        let owned =
+            blocks.iter().enumerate().flat_map(|(index, block)| block.weights.iter().map(move |id| (*id, index)));
+        let owners: HashMap<WeightId, usize> = owned.collect();
+        let owner = |id: WeightId| owners.get(&id).copied();
         let reads = blocks.iter().map(|block| {
             let mut reads: Vec<usize> = block.reads.iter().filter_map(|id| owner(*id)).collect();
             reads.sort_unstable();
@@ -108,6 +116,8 @@ impl Offload {
             has_gpu,
             light: light(model),
             ahead: 0,
+            experts: (0..blocks.len()).map(|block| model.experts(block)).collect(),
+            is_expert: (0..blocks.len()).map(|block| model.is_expert(block)).collect(),
         };
         offload.join_tied();
         let budget = budget(placement, has_gpu);
@@ -126,21 +136,38 @@ impl Offload {
     /// Bytes of what stays where blocks come and go, and of the most that comes for one block and so many after it.
     fn needed(&self, ahead: usize) -> u64 {
         let staying = if self.has_gpu { self.bytes_on_gpu() } else { self.bytes_of(&self.staying()) };
-        let coming: Vec<u64> = (0..self.len()).map(|block| self.coming_bytes(block)).collect();
-        let window = (ahead + 1).min(self.len()).max(1);
+        let coming: Vec<u64> = self.unchosen(0).map(|block| self.coming_bytes(block)).collect();
+        let window = (ahead + 1).min(coming.len()).max(1);
         let most = coming.windows(window).map(|blocks| blocks.iter().sum::<u64>()).max();
         staying + most.unwrap_or(0)
     }
 
-    /// Bytes that may come for a block and go again, those lent to the GPU included.
+    /// Bytes that may come for a block and go again, those lent to the GPU included; of one that routes to experts, for all of
+    /// those too.
     fn coming_bytes(&self, block: usize) -> u64 {
         let comes = |block: usize| if self.has_gpu { self.is_offloaded(block) } else { self.passes(block) };
-        self.reads_of(block).iter().filter(|read| comes(**read)).map(|read| self.bytes(*read)).sum()
+        let experts = self.experts_of(block).map_or(0..0, |experts| experts.blocks.clone());
+        let reads = self.reads_of(block).iter().copied().chain(experts);
+        reads.filter(|read| comes(*read)).map(|read| self.bytes(read)).sum()
     }
 
-    /// The blocks that come and go of which some are read soon after `block`.
+    /// The blocks from `first` on that every token passes: all but experts.
+    fn unchosen(&self, first: usize) -> impl Iterator<Item = usize> {
+        (first..self.len()).filter(|block| self.is_expert.get(*block) != Some(&true))
+    }
+
+    fn experts_of(&self, block: usize) -> Option<&Experts> {
+        self.experts.get(block).and_then(Option::as_ref)
+    }
+
+    /// Whether some blocks are experts.
+    pub fn has_experts(&self) -> bool {
+        self.experts.iter().any(Option::is_some)
+    }
+
+    /// The blocks that come and go of which some are read soon after `block`, whatever experts are chosen.
     pub fn soon(&self, block: usize) -> impl Iterator<Item = usize> {
-        let next = (block + 1..self.len()).take(self.ahead);
+        let next = self.unchosen(block + 1).take(self.ahead);
         next.flat_map(|next| self.reads_of(next).iter().copied()).filter(|read| self.passes(*read))
     }
 
@@ -198,11 +225,18 @@ impl Offload {
 
     /// The device that computes each block when so many tokens run together, as `streams` chooses for blocks that could be
     /// computed on either; the first block and the last one, which has a row to compute, never come to the GPU for it.
-    pub fn ways(&self, tokens: usize, streams: impl Fn(u64) -> bool) -> Vec<Way> {
+    pub fn ways(&self, tokens: usize, streams: impl Fn(u64, usize) -> bool) -> Vec<Way> {
+        // Of a layer's tokens, an expert has its share.
+        let experts = self.experts.iter().flatten().next();
+        let routed = experts.map_or(tokens, |one| (tokens * one.per_token).div_ceil(one.blocks.len().max(1)));
         let of = |block: usize| {
-            let rows = if self.light.contains(&block) { 1 } else { tokens };
+            let rows = match self.is_expert.get(block) {
+                _ if self.light.contains(&block) => 1,
+                Some(true) => routed,
+                _ => tokens,
+            };
             match self.is_computed_on_cpu(block) {
-                true if self.streams && rows > 1 && streams(self.bytes(block)) => Way::Gpu,
+                true if self.streams && rows > 1 && streams(self.bytes(block), rows) => Way::Gpu,
                 true => Way::Cpu,
                 false => Way::Gpu,
             }

@@ -132,7 +132,7 @@ impl Runner {
         let mut all = Collected::default();
         let mut left = None;
         let blocks = self.writing_blocks();
-        let run = Run { ways: &ways, mode: Mode::Prefill, ending: Ending::Output, blocks };
+        let run = Run { ways: &ways, mode: Mode::Prefill, ending: Ending::Output, blocks, routes: &[] };
         for (position, chunk) in (0..).step_by(most.min(ids.len())).zip(ids.chunks(most)) {
             let types = types.get(position..position + chunk.len()).unwrap_or_default();
             let from = position * shape.features;

@@ -44,6 +44,8 @@ struct Blocks {
     dispatches: Vec<Vec<Dispatch>>,
     /// The hidden state that each block leaves.
     hidden: HashMap<usize, Tensor>,
+    /// The logits of those that route to experts.
+    routing: HashMap<usize, Tensor>,
     /// Where the first one reads what its caller gives.
     features: Option<Tensor>,
 }
@@ -83,6 +85,11 @@ impl Recorded {
         self.blocks(mode).hidden.get(&block).copied()
     }
 
+    /// The logits of the router of a block that has one.
+    pub fn routing_of(&self, mode: Mode, block: usize) -> Option<Tensor> {
+        self.blocks(mode).routing.get(&block).copied()
+    }
+
     fn blocks(&self, mode: Mode) -> &Blocks {
         match mode {
             Mode::Decode => &self.decode,
@@ -96,9 +103,12 @@ impl Recorded {
         blocks.chain(&self.all_rows).map(|dispatch| &dispatch.kernel)
     }
 
-    /// Dispatches of one decoded token.
-    pub fn dispatches_per_token(&self) -> usize {
-        self.decode.dispatches.iter().map(Vec::len).sum()
+    /// Dispatches of one decoded token: of a layer's experts, those to which it is routed.
+    pub fn dispatches_per_token(&self, model: &dyn Model) -> usize {
+        let of = |block: usize| self.decode.dispatches.get(block).map_or(0, Vec::len);
+        let passed = (0..self.decode.dispatches.len()).filter(|block| !model.is_expert(*block));
+        let routed = |block| model.experts(block).map_or(0, |experts| experts.per_token * of(experts.blocks.start));
+        passed.map(|block| of(block) + routed(block)).sum()
     }
 }
 
@@ -139,6 +149,7 @@ fn run(
         }
         blocks.dispatches.push(recorder.take());
         blocks.hidden.insert(index, outputs.hidden);
+        blocks.routing.extend(outputs.routing.map(|routing| (index, routing)));
         left = Some(outputs);
     }
     blocks.features = recorder.features_read();

@@ -51,7 +51,7 @@ impl Runner {
         let record = |gpu: &Gpu| Recorded::new(&*model, &Tuning::of(gpu.capabilities()), &layouts);
         let recorded = gpu.as_ref().map(record).transpose()?;
         let gpu = gpu.zip(recorded);
-        let session = gpu.as_ref().map(|(gpu, recorded)| Session::new(gpu, &model.shape(), recorded)).transpose()?;
+        let session = gpu.as_ref().map(|(gpu, recorded)| Session::new(gpu, &*model, recorded)).transpose()?;
         let session = Mutex::new(session.unwrap_or_default());
         let device = gpu.as_ref().map(|(gpu, _)| gpu);
         let loader = background.loader(device, &*model, &layouts, &offload, sources).await?;
@@ -86,11 +86,14 @@ impl Runner {
 
     /// The device that computes each block when so many tokens run together.
     pub fn ways(&self, tokens: usize) -> Vec<Way> {
-        self.offload.ways(tokens, |bytes| self.rates.favour_streaming(bytes, tokens))
+        self.offload.ways(tokens, |bytes, rows| self.rates.favour_streaming(bytes, rows))
     }
 
-    /// Notes that so many tokens took `ms`, where the GPU has computed all the layers.
+    /// Notes that so many tokens took `ms`, where the GPU has computed all the layers, and each over all tokens.
     pub fn note_streaming(&self, ways: &[Way], tokens: usize, ms: f64) {
+        if self.offload.has_experts() {
+            return;
+        }
         let layers: Vec<usize> = (0..ways.len()).filter(|block| self.is_layer(*block)).collect();
         if layers.iter().all(|block| ways.get(*block) == Some(&Way::Gpu)) {
             let streamed: Vec<usize> =
@@ -98,6 +101,12 @@ impl Runner {
             let [all, streamed] = [&layers, &streamed].map(|blocks| self.offload.bytes_of(blocks));
             self.rates.note_gpu(all, streamed, tokens, ms);
         }
+    }
+
+    /// Whether one pass through all blocks is a step of the token loop: all stay on the GPU, and none is chosen by what others
+    /// have left.
+    pub fn is_one_pass(&self) -> bool {
+        self.offload.is_none() && !self.offload.has_experts()
     }
 
     /// Whether every weight that stays is there.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::offload::Way;
 use super::on_gpu::{OnGpu, no_gpu};
 use super::recorded::{Ending, PREFILL_TOKENS, Recorded};
+use super::routing::Routing;
 use crate::Result;
 use crate::models::{Cache, Model, ModelShape};
 use crate::tensor::cpu::Memory;
@@ -62,8 +63,8 @@ pub(super) struct Session {
 
 impl Session {
     /// One with a GPU.
-    pub fn new(gpu: &Gpu, shape: &ModelShape, recorded: &Recorded) -> Result<Session, GpuError> {
-        Ok(Session { gpu: Some(GpuSession::new(gpu, shape, recorded)?), ..Session::default() })
+    pub fn new(gpu: &Gpu, model: &dyn Model, recorded: &Recorded) -> Result<Session, GpuError> {
+        Ok(Session { gpu: Some(GpuSession::new(gpu, model, recorded)?), ..Session::default() })
     }
 
     /// Makes room in the caches, from the first position on, for blocks that are computed by any of these ways; what was there
@@ -113,6 +114,8 @@ pub(super) struct GpuSession {
     /// By their numbers: keys and values of what the GPU has computed, and how many positions they have room for.
     cache: HashMap<usize, ([Rc<Buffer>; 2], usize)>,
     programs: HashMap<Key, Program>,
+    /// Where the model has experts.
+    pub routing: Option<Routing>,
     /// Four-byte buffers in which chosen ids come back, free ones.
     pub readbacks: Vec<Rc<Buffer>>,
     /// What runs, as `step` says it to the kernels.
@@ -123,7 +126,8 @@ pub(super) struct GpuSession {
 
 impl GpuSession {
     /// The small buffers. Activations and the cache come when they are first needed.
-    fn new(gpu: &Gpu, shape: &ModelShape, recorded: &Recorded) -> Result<GpuSession, GpuError> {
+    fn new(gpu: &Gpu, model: &dyn Model, recorded: &Recorded) -> Result<GpuSession, GpuError> {
+        let shape = &model.shape();
         let storage = |label, bytes: usize| gpu.create_buffer(label, bytes as u64, Usage::Storage).map(Rc::new);
         let [step, ids, types, position_ids] = per_token(gpu, shape, PREFILL_TOKENS)?;
         Ok(GpuSession {
@@ -136,6 +140,7 @@ impl GpuSession {
             activations: HashMap::with_capacity(recorded.activations.shapes().len()),
             cache: HashMap::new(),
             programs: HashMap::new(),
+            routing: Routing::new(gpu, model)?,
             readbacks: Vec::new(),
             running: Running::default(),
             step_bytes: Vec::new(),
@@ -204,7 +209,11 @@ impl GpuSession {
 
     /// Forgets a block's linked programs.
     pub fn unlink_block(&mut self, block: usize) {
-        self.programs.retain(|(_, _, linked), _| *linked != block);
+        for mode in [Mode::Decode, Mode::Prefill] {
+            for output in [false, true] {
+                self.programs.remove(&(mode, output, block));
+            }
+        }
     }
 
     /// A block's program, linked when its weights are there for the first time.
@@ -286,6 +295,7 @@ impl GpuSession {
             BufferName::Keys(layer) => self.cache(layer).map(|[keys, _]| keys.clone()),
             BufferName::Values(layer) => self.cache(layer).map(|[_, values]| values.clone()),
             BufferName::Candidates => Some(self.candidates.clone()),
+            BufferName::Routes => self.routing.as_ref().map(|routing| routing.routes.clone()),
         };
         found.ok_or_else(|| GpuError::Refused { what: "a program", message: format!("there is no {name:?}") })
     }

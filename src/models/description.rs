@@ -2,6 +2,7 @@
 
 use super::convolution::ConvolutionNames;
 use super::image::Patches;
+use super::mixture::Mixture;
 use crate::config::TransformerConfig;
 use crate::tensor::relative::Buckets;
 
@@ -84,6 +85,8 @@ pub struct Description {
     /// Whether the standard deviation of a layer's weights that are initialised anew is divided by the root of their inputs, and
     /// that of queries by the root of a head's width too, for which the scores then have no scale.
     pub std_by_inputs: bool,
+    /// Experts in the place of some layers' feed-forward layers.
+    pub mixture: Option<Mixture>,
 }
 
 /// A bias of scores by distance, the same in all layers.
@@ -134,6 +137,7 @@ impl Description {
             padding_row: config.special.pad.map(|id| id as usize),
             output_std: 1.0,
             std_by_inputs: false,
+            mixture: None,
             config,
         }
     }

@@ -16,6 +16,8 @@ pub mod image;
 mod llama;
 mod marian;
 mod mistral;
+mod mixtral;
+mod mixture;
 mod modernbert;
 mod mpnet;
 mod mt5;
@@ -23,6 +25,7 @@ mod olmo2;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen3_moe;
 mod registered;
 mod roberta;
 mod smollm3;
@@ -44,10 +47,11 @@ use transformer::Transformer;
 pub use convolution::windows;
 pub use description::{Description, Names, RelativeBias};
 pub use head::{Dense, Head, Logits};
+pub use mixture::{Chosen, Experts, Mixture, MixtureNames};
 pub use registered::{Architecture, Registered};
 
 /// Every family that there is.
-const FAMILIES: [Family; 26] = [
+const FAMILIES: [Family; 28] = [
     bart::FAMILY,
     bert::FAMILY,
     clip::FAMILY,
@@ -61,6 +65,7 @@ const FAMILIES: [Family; 26] = [
     llama::FAMILY,
     marian::FAMILY,
     mistral::FAMILY,
+    mixtral::FAMILY,
     modernbert::FAMILY,
     mpnet::FAMILY,
     mt5::FAMILY,
@@ -68,6 +73,7 @@ const FAMILIES: [Family; 26] = [
     phi3::FAMILY,
     qwen2::FAMILY,
     qwen3::FAMILY,
+    qwen3_moe::FAMILY,
     roberta::FAMILY,
     smollm3::FAMILY,
     t5::FAMILY,
@@ -285,6 +291,13 @@ pub trait Model {
     /// Whether a block is a layer, rather than what comes before or behind those.
     fn is_layer(&self, block: usize) -> bool;
 
+    /// The experts that a block routes its tokens to, if it does. Their blocks run over those tokens alone: each adds to what
+    /// that block has left.
+    fn experts(&self, block: usize) -> Option<Experts>;
+
+    /// Whether a block is an expert.
+    fn is_expert(&self, block: usize) -> bool;
+
     /// The caches that blocks keep keys and values in.
     fn caches(&self) -> Vec<Cache>;
 
@@ -301,18 +314,21 @@ pub trait Model {
 /// What a block leaves.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs {
-    /// The hidden state, which the next block reads; of the last block, after the last norm.
+    /// The hidden state, which the next block reads; of the last block, after the last norm. Of a block that routes to experts,
+    /// and of those, with what they read behind it in each row.
     pub hidden: Tensor,
     /// The last block's logits, where the model has a head.
     pub logits: Option<Tensor>,
     /// What the last block makes of all tokens, where the model has no head but a pooler.
     pub pooled: Option<Tensor>,
+    /// Of a block that routes its tokens to experts, a logit for each of those.
+    pub routing: Option<Tensor>,
 }
 
 impl Outputs {
     /// A hidden state alone.
     pub fn hidden(hidden: Tensor) -> Outputs {
-        Outputs { hidden, logits: None, pooled: None }
+        Outputs { hidden, logits: None, pooled: None, routing: None }
     }
 
     /// Logits, or the hidden state of a model without a head.

@@ -1,9 +1,11 @@
 //! A stack: what makes a row of each token, layers of attention and a feed-forward layer with norms before them, after them, or
 //! both, and a norm behind. How a layer computes is here, once.
 
+use super::Outputs;
 use super::declare::{Declare, Modules, Norm};
 use super::description::{Description, Names, RelativeBias};
 use super::image::PatchEmbedding;
+use super::mixture::Mixture;
 use crate::Result;
 use crate::config::{Activation, TransformerConfig};
 use crate::tensor::ops::{
@@ -22,10 +24,23 @@ struct Layer {
     attended_norm: Option<Norm>,
     cross: Option<Cross>,
     mlp_norm: Option<Norm>,
-    gate_up: Linear,
-    down: Linear,
+    feed: Feed,
     down_norm: Option<RmsNorm>,
     fed_norm: Option<Norm>,
+}
+
+/// What comes behind a layer's attention.
+enum Feed {
+    /// A feed-forward layer.
+    Dense(Mlp),
+    /// A choice of such layers.
+    Experts { router: Linear, experts: Vec<Mlp> },
+}
+
+/// A feed-forward layer.
+struct Mlp {
+    gate_up: Linear,
+    down: Linear,
 }
 
 /// A layer's attention to what an encoder has read.
@@ -140,8 +155,16 @@ impl Stack {
         let mut layers = Vec::new();
         for layer in 0..config.num_hidden_layers {
             let name = format!("{prefix}{}.{layer}", names.layers);
-            layers.push(declare_layer(description, place, layer, &format!("{name}."), declare));
-            blocks.push(declare.finish(name, &[]));
+            let mut declared = declare_layer(description, place, layer, &format!("{name}."), declare);
+            blocks.push(declare.finish(name.clone(), &[]));
+            if let (Feed::Experts { experts, .. }, Some(mixture)) = (&mut declared.feed, &description.mixture) {
+                for expert in 0..mixture.experts {
+                    let name = format!("{name}.{}.{expert}", mixture.names.experts);
+                    experts.push(declare_expert(description, mixture, &format!("{name}."), declare));
+                    blocks.push(declare.finish(name, &[]));
+                }
+            }
+            layers.push(declared);
         }
         Stack {
             hidden_size: hidden,
@@ -195,6 +218,14 @@ impl Stack {
         self.layers.len()
     }
 
+    /// How many experts a layer has; 0: it has a feed-forward layer.
+    pub fn experts(&self, layer: usize) -> usize {
+        match self.layers.get(layer).map(|layer| &layer.feed) {
+            Some(Feed::Experts { experts, .. }) => experts.len(),
+            _ => 0,
+        }
+    }
+
     /// Whether it has a table of types of tokens.
     pub fn has_types(&self) -> bool {
         self.token_types.is_some()
@@ -226,9 +257,24 @@ impl Stack {
         normed(ops, x, self.embedding_norm.as_ref())
     }
 
+    /// What an expert of a layer adds to the rows of tokens that are routed to it.
+    pub fn expert(&self, ops: &mut dyn Ops, x: Tensor, layer: usize, expert: usize) -> Result<Tensor> {
+        let Some(Feed::Experts { experts, .. }) = self.layers.get(layer).map(|layer| &layer.feed) else { return Ok(x) };
+        let Some(Mlp { gate_up, down }) = experts.get(expert) else { return Ok(x) };
+        let input = ops.routed(x, self.hidden_size, self.hidden_size)?;
+        let wide = ops.gated_linear(input, gate_up, self.hidden_act)?;
+        let y = ops.linear(wide, down)?;
+        ops.add_routed(x, y)
+    }
+
+    /// The residual stream alone: a layer with experts leaves what those read beside it.
+    pub fn alone(&self, ops: &mut dyn Ops, x: Tensor) -> Result<Tensor> {
+        if x.width == self.hidden_size { Ok(x) } else { ops.columns(x, 0, self.hidden_size) }
+    }
+
     /// What a layer makes of rows.
-    pub fn layer(&self, ops: &mut dyn Ops, x: Tensor, layer: usize) -> Result<Tensor> {
-        let Some(layer) = self.layers.get(layer) else { return Ok(x) };
+    pub fn layer(&self, ops: &mut dyn Ops, x: Tensor, layer: usize) -> Result<Outputs> {
+        let Some(layer) = self.layers.get(layer) else { return Ok(Outputs::hidden(x)) };
         let qkv = match &layer.input_norm {
             Some(Norm::Rms(norm)) => ops.norm_linear(x, norm, &layer.qkv)?,
             norm => {
@@ -242,31 +288,44 @@ impl Stack {
         };
         let add_attended = |ops: &mut dyn Ops| add_normed(ops, x, attended, &layer.output, layer.output_norm.as_ref());
         // Adding to x uses it up, so what is parallel reads it before.
-        let (x, wide) = if self.parallel {
-            let wide = self.widen(ops, x, layer)?;
-            (add_attended(ops)?, wide)
-        } else {
-            let x = add_attended(ops)?;
-            let x = normed(ops, x, layer.attended_norm.as_ref())?;
-            let x = layer.cross.as_ref().map_or(Ok(x), |cross| cross.add(ops, x))?;
-            (x, self.widen(ops, x, layer)?)
+        let (x, wide, down) = match &layer.feed {
+            Feed::Dense(mlp) if self.parallel => {
+                let wide = self.widen(ops, x, layer, mlp)?;
+                (add_attended(ops)?, wide, &mlp.down)
+            }
+            feed => {
+                let x = add_attended(ops)?;
+                let x = normed(ops, x, layer.attended_norm.as_ref())?;
+                let x = layer.cross.as_ref().map_or(Ok(x), |cross| cross.add(ops, x))?;
+                match feed {
+                    Feed::Dense(mlp) => (x, self.widen(ops, x, layer, mlp)?, &mlp.down),
+                    Feed::Experts { router, .. } => return route(ops, x, layer, router),
+                }
+            }
         };
-        let x = add_normed(ops, x, wide, &layer.down, layer.down_norm.as_ref())?;
-        normed(ops, x, layer.fed_norm.as_ref())
+        let x = add_normed(ops, x, wide, down, layer.down_norm.as_ref())?;
+        Ok(Outputs::hidden(normed(ops, x, layer.fed_norm.as_ref())?))
     }
 
     /// The feed-forward layer up to its output's projection.
-    fn widen(&self, ops: &mut dyn Ops, x: Tensor, layer: &Layer) -> Result<Tensor> {
+    fn widen(&self, ops: &mut dyn Ops, x: Tensor, layer: &Layer, mlp: &Mlp) -> Result<Tensor> {
         let act = self.hidden_act;
         if let (Some(Norm::Rms(norm)), true) = (&layer.mlp_norm, self.gated) {
-            return ops.norm_gated_linear(x, norm, &layer.gate_up, act);
+            return ops.norm_gated_linear(x, norm, &mlp.gate_up, act);
         }
         let x = normed(ops, x, layer.mlp_norm.as_ref())?;
         match self.gated {
-            true => ops.gated_linear(x, &layer.gate_up, act),
-            false => ops.activated_linear(x, &layer.gate_up, act),
+            true => ops.gated_linear(x, &mlp.gate_up, act),
+            false => ops.activated_linear(x, &mlp.gate_up, act),
         }
     }
+}
+
+/// By which experts each row goes on, and what they read beside it.
+fn route(ops: &mut dyn Ops, x: Tensor, layer: &Layer, router: &Linear) -> Result<Outputs> {
+    let read = normed(ops, x, layer.mlp_norm.as_ref())?;
+    let logits = ops.linear(read, router)?;
+    Ok(Outputs { routing: Some(logits), ..Outputs::hidden(ops.beside(x, read)?) })
 }
 
 impl Cross {
@@ -421,10 +480,34 @@ fn declare_layer(
             attended_norm: norm(declare, names.attended_norm),
         }),
         mlp_norm: norm(declare, names.mlp_norm),
-        gate_up: declare.linear(Modules { names: names.gate_up, rows: gate_up_rows, bias: *mlp_bias, ..plain }),
-        down: declare.linear(output(down_names, wide, *mlp_bias)),
+        feed: match description.mixture.as_ref().filter(|mixture| mixture.layers.get(layer) == Some(&true)) {
+            None => Feed::Dense(Mlp {
+                gate_up: declare.linear(Modules { names: names.gate_up, rows: gate_up_rows, bias: *mlp_bias, ..plain }),
+                down: declare.linear(output(down_names, wide, *mlp_bias)),
+            }),
+            Some(Mixture { experts, names, .. }) => Feed::Experts {
+                router: declare.linear(Modules { names: &[names.router], rows: &[*experts], ..plain }),
+                experts: Vec::new(),
+            },
+        },
         down_norm: output_norm(declare, names.down_norm),
         fed_norm: norm(declare, names.fed_norm),
+    }
+}
+
+/// An expert of a layer: a feed-forward layer with a gate.
+fn declare_expert(description: &Description, mixture: &Mixture, module: &str, declare: &mut Declare) -> Mlp {
+    let Mixture { width, names, .. } = mixture;
+    let plain = modules(description, module, names.gate_up, &[], false);
+    Mlp {
+        gate_up: declare.linear(Modules { rows: &[*width, *width], ..plain }),
+        down: declare.linear(Modules {
+            names: &[names.down],
+            rows: &[description.config.hidden_size],
+            inputs: *width,
+            std: plain.std * description.output_std,
+            ..plain
+        }),
     }
 }
 

@@ -31,6 +31,13 @@ fn configs_are_read_with_their_familys_defaults() {
         let ratio = if description.scale_by_layer { description.config.num_hidden_layers as f64 } else { 1.0 };
         let expected_ratio = expected["scale_ratio"].as_f64().unwrap();
         assert!((ratio - expected_ratio).abs() < 1e-9, "{name}: {ratio} instead of {expected_ratio}");
+        let mixture = description.mixture.as_ref().map(|mixture| {
+            let Mixture { experts, per_token, width, normalised, layers, .. } = mixture;
+            json!({
+                "experts": experts, "per_token": per_token, "width": width, "normalised": normalised, "layers": layers,
+            })
+        });
+        assert_eq!(mixture.unwrap_or_default(), expected["mixture"], "{name}");
         let Description { config: found, qkv_bias, output_bias, mlp_bias, windows, ropes: layer_ropes, .. } =
             description;
         assert_eq!(found.hidden_act, Activation::from_name(expected["hidden_act"].as_str().unwrap()).unwrap());
@@ -131,6 +138,31 @@ fn what_a_family_cant_be_is_said_by_its_key() {
         ("gpt_neox", json!({"rotary_pct": 0.01}), "`rotary_pct` is 0.01, expected a factor that makes a multiple of 4"),
         ("gpt_neox", json!({"rotary_emb_base": 0}), "`rotary_emb_base` is 0, expected a finite number above 0"),
         ("gpt_neox", json!({"layer_norm_eps": -1}), "`layer_norm_eps` is -1, expected a number from 0 to 1"),
+        ("qwen3_moe", json!({"num_experts": 0}), "`num_experts` is 0, expected a positive integer"),
+        ("qwen3_moe", json!({"num_local_experts": 0}), "`num_local_experts` is 0, expected a positive integer"),
+        ("qwen3_moe", json!({"num_experts_per_tok": 0}), "`num_experts_per_tok` is 0, expected a positive integer"),
+        (
+            "qwen3_moe",
+            json!({"num_experts": 4, "num_experts_per_tok": 5}),
+            "`num_experts_per_tok` is 5, expected at most num_experts (4)",
+        ),
+        ("mixtral", json!({"num_local_experts": 1}), "expected at most num_local_experts (1)"),
+        (
+            "mixtral",
+            json!({"num_local_experts": 4_000_000_000_u32}),
+            "`num_local_experts` is 4000000000, expected at most 32768 in all layers together, not 8000000000",
+        ),
+        ("qwen3_moe", json!({"num_experts": 40_000}), "expected at most 32768 in all layers together, not 80000"),
+        (
+            "qwen3_moe",
+            json!({"moe_intermediate_size": 4_000_000_000_u32}),
+            "`moe_intermediate_size` is 4000000000, expected a weight of at most",
+        ),
+        ("qwen3_moe", json!({"moe_intermediate_size": "wide"}), "expected a positive integer"),
+        ("qwen3_moe", json!({"norm_topk_prob": 1}), "`norm_topk_prob` is 1, expected true or false"),
+        ("qwen3_moe", json!({"decoder_sparse_step": 0}), "`decoder_sparse_step` is 0, expected a positive integer"),
+        ("qwen3_moe", json!({"mlp_only_layers": [-1]}), "expected a list of integers of 0 or more"),
+        ("qwen3_moe", json!({"mlp_only_layers": 3}), "expected a list of integers of 0 or more"),
         ("gpt_neox", json!({"use_parallel_residual": "yes"}), "expected true or false"),
         ("gpt_neox", json!({"attention_bias": 2}), "expected true or false"),
     ] {
@@ -186,6 +218,9 @@ fn new_weights_are_initialised_as_the_family_does() {
             vec![32, 8],
             normal(1.0 / 512f32.sqrt(), None),
         ),
+        ("qwen3_moe", "model.layers.1.mlp.gate.weight", vec![128, 2048], normal(0.02, None)),
+        ("qwen3_moe", "model.layers.1.mlp.experts.127.down_proj.weight", vec![2048, 768], normal(0.02, None)),
+        ("mixtral", "model.layers.1.block_sparse_moe.experts.7.w3.weight", vec![14_336, 4096], normal(0.02, None)),
     ] {
         assert_eq!(init_of(model_type, tensor), (shape, init), "{tensor}");
     }
@@ -204,7 +239,7 @@ fn what_is_not_there_is_said_with_what_is() {
     let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
     let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
     assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
-    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma2, gemma3_text, gpt2, gpt_neox, llama, marian, mistral, modernbert, mpnet, mt5, olmo2, phi3, qwen2, qwen3, roberta, smollm3, t5, vit, whisper, xlm-roberta";
+    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma2, gemma3_text, gpt2, gpt_neox, llama, marian, mistral, mixtral, modernbert, mpnet, mt5, olmo2, phi3, qwen2, qwen3, qwen3_moe, roberta, smollm3, t5, vit, whisper, xlm-roberta";
     assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
     let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");

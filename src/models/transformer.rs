@@ -11,6 +11,7 @@ use super::convolution::Convolutions;
 use super::declare::{Declare, Norm};
 use super::description::{Description, Names};
 use super::head::{Base, Head, HeadWeights};
+use super::mixture::{Experts, Mixture};
 use super::stack::{Embedding, Memory, Place, Stack, normed};
 use super::{Cache, EncoderShape, HeadRows, Model, ModelShape, Outputs, Task};
 use crate::Result;
@@ -57,8 +58,10 @@ enum Step {
     Remember(usize),
     /// Rows of tokens.
     Embed,
-    /// A layer.
+    /// A layer, up to its experts, if it has some.
     Layer(usize),
+    /// An expert of a layer, by its number.
+    Expert(usize, usize),
     /// The norm behind the layers, and the head.
     Finish,
 }
@@ -126,7 +129,10 @@ impl Transformer {
         };
         let stack = Stack::declare(&description, &place, &mut declare, &mut blocks);
         steps.push(Step::Embed);
-        steps.extend((0..layers).map(Step::Layer));
+        for layer in 0..layers {
+            steps.push(Step::Layer(layer));
+            steps.extend((0..stack.experts(layer)).map(|expert| Step::Expert(layer, expert)));
+        }
 
         let config = &description.config;
         let norm_name = description.names.last_norm.map(|norm| format!("{prefix}{norm}"));
@@ -165,7 +171,7 @@ impl Transformer {
             (Some(logits), scale) if scale != 1.0 => Some(ops.scale(logits, scale)?),
             (logits, _) => logits,
         };
-        Ok(Outputs { hidden, logits, pooled })
+        Ok(Outputs { hidden, logits, pooled, routing: None })
     }
 
     /// The block that computes a step. Nothing is allocated: the token loop asks for the model's shape.
@@ -257,18 +263,35 @@ impl Model for Transformer {
         matches!(self.steps.get(block), Some(Step::Layer(_) | Step::EncoderLayer(_)))
     }
 
+    fn experts(&self, block: usize) -> Option<Experts> {
+        let Some(Step::Layer(layer)) = self.steps.get(block) else { return None };
+        let Description { config, mixture, .. } = &self.description;
+        let Mixture { per_token, normalised, .. } = *mixture.as_ref().filter(|_| self.stack.experts(*layer) > 0)?;
+        let blocks = block + 1..block + 1 + self.stack.experts(*layer);
+        Some(Experts { blocks, per_token, normalised, hidden_size: config.hidden_size })
+    }
+
+    fn is_expert(&self, block: usize) -> bool {
+        matches!(self.steps.get(block), Some(Step::Expert(..)))
+    }
+
     fn block(&self, ops: &mut dyn Ops, index: usize, input: Option<Tensor>, rows: HeadRows) -> Result<Outputs> {
         let step = self.steps.get(index).copied().unwrap_or(Step::Finish);
+        let input = match (step, input) {
+            (Step::Layer(_) | Step::Finish, Some(x)) => Some(self.stack.alone(ops, x)?),
+            (_, input) => input,
+        };
         let x = match (step, &self.encoder, input) {
             (Step::Embed, _, _) => self.stack.embed(ops)?,
-            (Step::Layer(layer), _, Some(x)) => self.stack.layer(ops, x, layer)?,
+            (Step::Layer(layer), _, Some(x)) => return self.stack.layer(ops, x, layer),
+            (Step::Expert(layer, expert), _, Some(x)) => self.stack.expert(ops, x, layer, expert)?,
             (Step::Convolve, Some(Encoder { convolutions: Some(convolutions), .. }), _) => convolutions.first(ops)?,
             (Step::EncoderEmbed, Some(Encoder { convolutions: Some(convolutions), stack, .. }), Some(x)) => {
                 let x = convolutions.second(ops, x)?;
                 stack.place(ops, x)?
             }
             (Step::EncoderEmbed, Some(encoder), _) => encoder.stack.embed(ops)?,
-            (Step::EncoderLayer(layer), Some(encoder), Some(x)) => encoder.stack.layer(ops, x, layer)?,
+            (Step::EncoderLayer(layer), Some(encoder), Some(x)) => encoder.stack.layer(ops, x, layer)?.hidden,
             (Step::EncoderNorm, Some(encoder), Some(x)) => normed(ops, x, encoder.norm.as_ref())?,
             (Step::Remember(layer), Some(encoder), Some(x)) => {
                 encoder.memories.get(layer).map_or(Ok(()), |memory| memory.take(ops, x))?;

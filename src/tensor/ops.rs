@@ -153,6 +153,15 @@ pub enum Pool {
     Mean,
 }
 
+/// A token that is routed to an expert.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Route {
+    /// Its place among the tokens that run.
+    pub token: u32,
+    /// By what the expert's output is multiplied for it.
+    pub weight: f32,
+}
+
 /// The ops. Every method fails only where the call itself is wrong for the device.
 pub trait Ops {
     /// Rows of `table` (`[vocabulary, width]`) by the ids of the tokens that run, times `scale`.
@@ -189,6 +198,20 @@ pub trait Ops {
 
     /// One row from those of all tokens: `[1, width]` from `[rows, width]`.
     fn pool(&mut self, x: Tensor, pool: Pool) -> Result<Tensor>;
+
+    /// `[rows, a.width + b.width]`: each row of a, and behind it that of b.
+    fn beside(&mut self, a: Tensor, b: Tensor) -> Result<Tensor>;
+
+    /// The elements from `first` on of each row: `[rows, width]` from `[rows, first + width or more]`.
+    fn columns(&mut self, x: Tensor, first: usize, width: usize) -> Result<Tensor>;
+
+    /// The same of a row for each token that is routed to the expert that runs, in their order: `[routed, width]`. Ops on what
+    /// comes of it run over these rows alone.
+    fn routed(&mut self, x: Tensor, first: usize, width: usize) -> Result<Tensor>;
+
+    /// `y[t] + weight of t · x[n]` where t is the nth token that is routed to the expert: of y, which has a row for each token
+    /// that ran before, the first elements of a row, as many as x has. `y` is used up.
+    fn add_routed(&mut self, y: Tensor, x: Tensor) -> Result<Tensor>;
 
     /// A projection.
     fn linear(&mut self, x: Tensor, linear: &Linear) -> Result<Tensor>;

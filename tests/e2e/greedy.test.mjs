@@ -8,7 +8,17 @@ import { golden, SAMPLE, sampleFile, startTestHub, TINY_NAMES } from "./support/
 const NEW_TOKENS = 64;
 const LONG = 512;
 /** Tiny checkpoints that have every kernel between them. Natively and in Chromium all of them run. */
-const EVERY_KERNEL = ["gemma2", "gemma3", "gpt2", "gpt_neox", "llama-bf16-bias", "llama-f32", "olmo2", "qwen3"];
+const EVERY_KERNEL = [
+  "gemma2",
+  "gemma3",
+  "gpt2",
+  "gpt_neox",
+  "llama-bf16-bias",
+  "llama-f32",
+  "olmo2",
+  "qwen3",
+  "qwen3_moe",
+];
 /** Prompts besides the long one. */
 const SHORT_PROMPTS = 4;
 /** So many of them where a software GPU needs half a minute for each; Node has Firefox's driver. */

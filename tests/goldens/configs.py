@@ -238,6 +238,70 @@ CASES = {
         "torch_dtype": "bfloat16",
         "vocab_size": 262144,
     },
+    "qwen3_moe and nothing else": {"model_type": "qwen3_moe"},
+    "Qwen3-30B-A3B, as v4 saved it": {
+        "model_type": "qwen3_moe",
+        "attention_bias": False,
+        "bos_token_id": 151643,
+        "decoder_sparse_step": 1,
+        "eos_token_id": 151645,
+        "head_dim": 128,
+        "hidden_act": "silu",
+        "hidden_size": 2048,
+        "intermediate_size": 6144,
+        "max_position_embeddings": 40960,
+        "max_window_layers": 48,
+        "mlp_only_layers": [],
+        "moe_intermediate_size": 768,
+        "norm_topk_prob": True,
+        "num_attention_heads": 32,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
+        "num_hidden_layers": 48,
+        "num_key_value_heads": 4,
+        "rms_norm_eps": 1e-06,
+        "rope_scaling": None,
+        "rope_theta": 1000000.0,
+        "sliding_window": None,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "use_sliding_window": False,
+        "vocab_size": 151936,
+    },
+    "qwen3_moe with experts here and there, by their count's other name, with windows": {
+        "model_type": "qwen3_moe",
+        "num_hidden_layers": 7,
+        "decoder_sparse_step": 2,
+        "mlp_only_layers": [3, 9],
+        "num_local_experts": 6,
+        "num_experts_per_tok": 6,
+        "use_sliding_window": True,
+        "sliding_window": 64,
+        "attention_bias": True,
+    },
+    "mixtral and nothing else": {"model_type": "mixtral"},
+    "Mixtral-8x7B, as v4 saved it": {
+        "model_type": "mixtral",
+        "attention_dropout": 0.0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "hidden_act": "silu",
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "max_position_embeddings": 32768,
+        "num_attention_heads": 32,
+        "num_experts_per_tok": 2,
+        "num_hidden_layers": 32,
+        "num_key_value_heads": 8,
+        "num_local_experts": 8,
+        "rms_norm_eps": 1e-05,
+        "rope_theta": 1000000.0,
+        "sliding_window": None,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "vocab_size": 32000,
+    },
+    "mixtral with a window": {"model_type": "mixtral", "sliding_window": 4096, "num_hidden_layers": 2},
     "generation keys of old": {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": 20, "max_length": 4096},
 }
 
@@ -336,6 +400,17 @@ def scales(model):
     }
 
 
+def mixture(model):
+    """How many experts there are, to how many a token is routed, how wide they are, whether their weights sum up to one, and
+    which layers have them; null: none has."""
+    layers = [hasattr(getattr(layer, "mlp", None), "experts") for layer in getattr(model.base_model, "layers", [])]
+    if not any(layers):
+        return None
+    block = model.base_model.layers[layers.index(True)].mlp
+    widths = {"width": block.experts.intermediate_dim, "normalised": getattr(block.gate, "norm_topk_prob", True)}
+    return {"experts": block.gate.num_experts, "per_token": block.gate.top_k} | widths | {"layers": line(layers)}
+
+
 def main():
     cases = []
     for name, keys in CASES.items():
@@ -358,6 +433,7 @@ def main():
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
         expected["biases"] = biases(model)
+        expected["mixture"] = mixture(model)
         expected |= scales(model)
         expected["hidden_act"] = expected["hidden_act"] or config.hidden_activation
         expected["ropes"] = ropes(config)

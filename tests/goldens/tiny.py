@@ -1,6 +1,7 @@
 """Tiny checkpoints of each family, each with what torch computes from it."""
 
 import json
+import math
 import shutil
 
 import torch
@@ -9,6 +10,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
 from measure import error, greedy, line, logits_of, number, numbers, write_json
 
 NEW_TOKENS = 16
+HIDDEN_STATES = (
+    " hidden_states: of the last token, the embeddings and what each layer gives, the last one's after the norm behind it;"
+    " hidden_states_f16_error: how far each is off by model.half() at most."
+)
 
 COMMON = dict(initializer_range=0.2, max_position_embeddings=256)
 VARIANTS = {
@@ -182,6 +187,42 @@ VARIANTS = {
         ),
         dtype=torch.bfloat16,
     ),
+    # Experts in every other layer, two of five for each token, whose weights sum up to one; each head of q and k normalised;
+    # shards.
+    "qwen3_moe": dict(
+        model_type="qwen3_moe",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, moe_intermediate_size=52, num_hidden_layers=4,
+            num_attention_heads=6, num_key_value_heads=2, head_dim=16, num_experts=5, num_experts_per_tok=2,
+            norm_topk_prob=True, decoder_sparse_step=2, tie_word_embeddings=True,
+        ),
+        rope=dict(rope_type="default", rope_theta=1_000_000.0),
+        dtype=torch.bfloat16,
+        max_shard_size="100KB",
+    ),
+    # Experts in all layers but one that is named, whose weights are as the router has them; biases; rows of 75 halves.
+    "qwen3_moe-plain": dict(
+        model_type="qwen3_moe",
+        config=dict(
+            vocab_size=97, hidden_size=50, intermediate_size=75, moe_intermediate_size=75, num_hidden_layers=3,
+            num_attention_heads=5, num_key_value_heads=1, head_dim=12, num_experts=3, num_experts_per_tok=1,
+            norm_topk_prob=False, mlp_only_layers=[1], attention_bias=True, tie_word_embeddings=False,
+            use_sliding_window=True, sliding_window=16,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.float16,
+    ),
+    # Experts in all layers, by names of their own.
+    "mixtral": dict(
+        model_type="mixtral",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=60, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, num_local_experts=5, num_experts_per_tok=2, tie_word_embeddings=False,
+        ),
+        rope=dict(rope_type="default", rope_theta=1_000_000.0),
+        dtype=torch.float16,
+        max_shard_size="150KB",
+    ),
     # Learned positions, of which there are few; LayerNorm with biases; weights that are stored transposed; no gate; tied.
     "gpt2": dict(
         model_type="gpt2",
@@ -245,7 +286,8 @@ def write_variant(folder, variant):
         model = reloaded(stored, torch.float32)
         half = reloaded(stored, torch.float16)
         cases = {name: measure(model, half, ids) for name, ids in inputs.items()}
-        if all(is_telling(case, config.eos_token_id) for case in cases.values()):
+        telling = all(is_telling(case, config.eos_token_id) for case in cases.values())
+        if telling and all(routes_alike(model, half, ids + cases[name]["greedy"]) for name, ids in inputs.items()):
             break
     else:
         raise SystemExit(f"{folder.name}: no seed gives tokens that f16 can't change")
@@ -260,7 +302,8 @@ def write_variant(folder, variant):
             "seed": seed,
             "about": "torch float32 on these weights: logits at `positions` of each input, and its greedy new ids, none"
             " of them EOS. f16_error: the same logits by model.half(). min_margin: the least by which a greedy token"
-            " beat the second best.",
+            " beat the second best."
+            + (HIDDEN_STATES if routes(config) else ""),
             "inputs": [
                 {
                     "name": name,
@@ -268,6 +311,7 @@ def write_variant(folder, variant):
                     "positions": line(positions(ids)),
                     "logits": [line(numbers(row)) for row in cases[name]["logits"]],
                     "f16_error": cases[name]["f16_error"],
+                    **(hidden_states(model, half, ids) if routes(config) else {}),
                     "greedy": line(cases[name]["greedy"]),
                     "min_margin": number(cases[name]["min_margin"]),
                 }
@@ -301,7 +345,9 @@ def reloaded(stored, dtype):
 
 def fresh(model):
     """The model as if just loaded: rotary frequencies in float32 whatever the weights' dtype, and, since the dynamic
-    kind remembers the longest input so far, none remembered."""
+    kind remembers the longest input so far, none remembered. Experts one after the other: all at once want wider rows."""
+    if model._can_set_experts_implementation():
+        model.set_experts_implementation("eager")
     base = model.base_model
     if hasattr(base, "rotary_emb"):
         base.rotary_emb = type(base.rotary_emb)(model.config)
@@ -326,6 +372,40 @@ def measure(model, half, ids):
 def is_telling(case, eos):
     varied = len(set(case["greedy"])) >= NEW_TOKENS // 2
     return varied and eos not in case["greedy"] and case["min_margin"] > 3 * case["f16_error"]["max_abs"]
+
+
+def hidden_states(model, half, ids):
+    """The last token's, and how far f16 is off in each of them."""
+    exact, rounded = ([state[0, -1].float() for state in states_of(one, ids)] for one in (model, half))
+    off = [error(got, expected)["max_abs"] for got, expected in zip(rounded, exact)]
+    return {"hidden_states": [line(numbers(state)) for state in exact], "hidden_states_f16_error": line(off)}
+
+
+def states_of(model, ids):
+    return fresh(model)(torch.tensor([ids]), output_hidden_states=True).hidden_states
+
+
+def routes(config):
+    """Whether it is a mixture of experts."""
+    return hasattr(config, "num_experts_per_tok")
+
+
+def routes_alike(model, half, ids):
+    """Whether f16 can't send a token to other experts, which would compute something else altogether."""
+    if not routes(model.config):
+        return True
+    routed, most = model.config.num_experts_per_tok, 0
+    least = math.inf
+    for exact, rounded in zip(*(router_logits(one, ids) for one in (model, half))):
+        best = exact.topk(routed + 1, dim=-1).values
+        least = min(least, (best[:, -2] - best[:, -1]).min().item())
+        most = max(most, (exact - rounded).abs().max().item())
+    return least > most
+
+
+def router_logits(model, ids):
+    """Of each layer with experts, [len(ids), experts] in float32."""
+    return [logits.float() for logits in fresh(model)(torch.tensor([ids]), output_router_logits=True).router_logits]
 
 
 def write_v4_config(folder):

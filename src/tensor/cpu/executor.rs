@@ -8,7 +8,7 @@ use super::{CpuError, Matrix};
 use crate::Result;
 use crate::config::Activation;
 use crate::tensor::ops::{
-    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rows, Tensor, WeightId,
+    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Route, Rows, Tensor, WeightId,
 };
 
 /// The tokens that run together.
@@ -28,6 +28,8 @@ pub struct Running<'a> {
     pub memory: usize,
     /// Of each token, (cosine, sine) pairs of every table.
     pub angles: &'a [f32],
+    /// The tokens that are routed to the expert that runs, if one does: then there are as many ids.
+    pub routes: &'a [Route],
 }
 
 /// Runs a block over weights that are there.
@@ -93,6 +95,21 @@ impl<'a> Executor<'a> {
         let stride = stride(x.width).max(1);
         for (x_row, y_row) in from.chunks_exact(stride).zip(values.chunks_exact_mut(stride)) {
             layer_norm_row(x_row.get(..x.width).unwrap_or_default(), y_row, weight, bias, norm.eps);
+        }
+        self.memory.put(y, values);
+        Ok(y)
+    }
+
+    /// Copies elements of x's rows, from `first` on, to a new tensor's: of the rows of all tokens, or of those in `tokens`.
+    fn copy_columns(&mut self, x: Tensor, first: usize, width: usize, tokens: Option<&[Route]>) -> Result<Tensor> {
+        let (y, mut values) = self.make(width, x.rows)?;
+        let from = self.memory.values(x);
+        for (row, y) in values.chunks_exact_mut(stride(width).max(1)).enumerate() {
+            let row = tokens.map_or(Some(row), |routes| Some(routes.get(row)?.token as usize));
+            let at = row.map(|row| row * stride(x.width) + first);
+            let x = at.and_then(|at| from.get(at..at + width));
+            let x = x.ok_or_else(|| CpuError::refused(format!("a row of {width} that isn't there")))?;
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
         }
         self.memory.put(y, values);
         Ok(y)
@@ -248,6 +265,37 @@ impl Ops for Executor<'_> {
 
     fn layer_norm_last(&mut self, x: Tensor, norm: &LayerNorm) -> Result<Tensor> {
         self.layer_norm_of(x, norm, Rows::One)
+    }
+
+    fn beside(&mut self, a: Tensor, b: Tensor) -> Result<Tensor> {
+        let (y, mut values) = self.make(a.width + b.width, a.rows)?;
+        let rows = |x: Tensor| self.memory.values(x).chunks_exact(stride(x.width).max(1));
+        for ((y, a_row), b_row) in values.chunks_exact_mut(stride(y.width).max(1)).zip(rows(a)).zip(rows(b)) {
+            let both = a_row.iter().take(a.width).chain(b_row.iter().take(b.width));
+            y.iter_mut().zip(both).for_each(|(y, x)| *y = *x);
+        }
+        self.memory.put(y, values);
+        Ok(y)
+    }
+
+    fn columns(&mut self, x: Tensor, first: usize, width: usize) -> Result<Tensor> {
+        self.copy_columns(x, first, width, None)
+    }
+
+    fn routed(&mut self, x: Tensor, first: usize, width: usize) -> Result<Tensor> {
+        self.copy_columns(x, first, width, Some(self.running.routes))
+    }
+
+    fn add_routed(&mut self, y: Tensor, x: Tensor) -> Result<Tensor> {
+        let mut values = self.memory.take(y);
+        let rows = self.memory.values(x).chunks_exact(stride(x.width).max(1));
+        for (route, x_row) in self.running.routes.iter().zip(rows) {
+            let at = route.token as usize * stride(y.width);
+            let to = values.get_mut(at..at + x.width).unwrap_or_default();
+            to.iter_mut().zip(x_row).for_each(|(y, x)| *y += route.weight * x);
+        }
+        self.memory.put(y, values);
+        Ok(y)
     }
 
     fn linear(&mut self, x: Tensor, linear: &Linear) -> Result<Tensor> {

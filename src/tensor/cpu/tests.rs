@@ -1,5 +1,7 @@
 //! Every op against a float64 reference, on shapes that fit no tile, in every storage, natively and in browsers.
 
+mod routed;
+
 use half::{bf16, f16};
 
 use super::matrix::Incoming;

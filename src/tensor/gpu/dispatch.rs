@@ -26,6 +26,8 @@ pub enum BufferName {
     Values(usize),
     /// The best logits of each workgroup.
     Candidates,
+    /// The tokens that are routed to the expert that runs, with their weights.
+    Routes,
 }
 
 /// What runs at a time.

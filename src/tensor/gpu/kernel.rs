@@ -59,6 +59,7 @@ pub enum Constant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Source {
+    AddRouted,
     Argmax,
     Attention,
     AttentionAppend,
@@ -66,6 +67,7 @@ pub enum Source {
     AttentionSplit,
     AttentionMerge,
     Cast,
+    Columns,
     Embed,
     Glu,
     InPlace,
@@ -86,6 +88,7 @@ impl Source {
     /// The file's name without its ending.
     pub const fn name(self) -> &'static str {
         match self {
+            Source::AddRouted => "add_routed",
             Source::Argmax => "argmax",
             Source::Attention => "attention",
             Source::AttentionAppend => "attention_append",
@@ -93,6 +96,7 @@ impl Source {
             Source::AttentionSplit => "attention_split",
             Source::AttentionMerge => "attention_merge",
             Source::Cast => "cast",
+            Source::Columns => "columns",
             Source::Embed => "embed",
             Source::Glu => "glu",
             Source::LayerNorm => "layer_norm",
@@ -112,12 +116,14 @@ impl Source {
 
     const fn body(self) -> &'static str {
         match self {
+            Source::AddRouted => include_str!("../../../shaders/add_routed.wgsl"),
             Source::Argmax => include_str!("../../../shaders/argmax.wgsl"),
             Source::Attention | Source::AttentionAppend | Source::AttentionRelative | Source::AttentionSplit => {
                 include_str!("../../../shaders/attention.wgsl")
             }
             Source::AttentionMerge => include_str!("../../../shaders/attention_merge.wgsl"),
             Source::Cast => include_str!("../../../shaders/cast.wgsl"),
+            Source::Columns => include_str!("../../../shaders/columns.wgsl"),
             Source::Embed => include_str!("../../../shaders/embed.wgsl"),
             Source::Glu => include_str!("../../../shaders/glu.wgsl"),
             Source::LayerNorm => include_str!("../../../shaders/layer_norm.wgsl"),
@@ -148,6 +154,10 @@ impl Source {
 
     const fn packs_halves(self) -> bool {
         matches!(self, Source::RopeAppend) || self.rotates()
+    }
+
+    const fn routes(self) -> bool {
+        matches!(self, Source::AddRouted | Source::Columns)
     }
 
     const fn rotates(self) -> bool {
@@ -244,6 +254,9 @@ impl Kernel {
         }
         if self.source.reads_step() {
             text.push_str(include_str!("../../../shaders/step.wgsl"));
+        }
+        if self.source.routes() {
+            text.push_str(include_str!("../../../shaders/route.wgsl"));
         }
         if self.source.rotates() {
             text.push_str(include_str!("../../../shaders/rotate.wgsl"));

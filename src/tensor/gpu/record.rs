@@ -256,6 +256,23 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
+    /// Elements of x's rows, `width` of them from `first` on, are written to y's from `to` on: of all rows, or of those of the
+    /// tokens that are routed to the expert that runs.
+    fn copy_columns(&mut self, [x, y]: [Tensor; 2], [first, to, width]: [usize; 3], routed: bool) {
+        let constants = vec![self.workgroup(), Constant::Bool("ROUTED", routed)];
+        self.push(
+            Kernel { source: Source::Columns, storage: None, reduction: None, constants },
+            vec![width as u32, stride(x.width) as u32, stride(y.width) as u32, first as u32, to as u32],
+            vec![
+                BufferName::Activation(x.id),
+                BufferName::Activation(y.id),
+                BufferName::Step,
+                if routed { BufferName::Routes } else { BufferName::Step },
+            ],
+            self.per_token((width as u32).div_ceil(self.tuning.workgroup)),
+        );
+    }
+
     fn layer_norm_of(&mut self, x: Tensor, norm: &LayerNorm, last: bool) -> Tensor {
         let y = self.allocate(x.width, if last { Rows::One } else { x.rows });
         let kernel = Kernel {
@@ -649,6 +666,35 @@ impl Ops for Recorder<'_> {
 
     fn layer_norm_last(&mut self, x: Tensor, norm: &LayerNorm) -> Result<Tensor> {
         Ok(self.layer_norm_of(x, norm, true))
+    }
+
+    fn beside(&mut self, a: Tensor, b: Tensor) -> Result<Tensor> {
+        let y = self.allocate(a.width + b.width, a.rows);
+        self.copy_columns([a, y], [0, 0, a.width], false);
+        self.copy_columns([b, y], [0, a.width, b.width], false);
+        Ok(y)
+    }
+
+    fn columns(&mut self, x: Tensor, first: usize, width: usize) -> Result<Tensor> {
+        let y = self.allocate(width, x.rows);
+        self.copy_columns([x, y], [first, 0, width], false);
+        Ok(y)
+    }
+
+    fn routed(&mut self, x: Tensor, first: usize, width: usize) -> Result<Tensor> {
+        let y = self.allocate(width, x.rows);
+        self.copy_columns([x, y], [first, 0, width], true);
+        Ok(y)
+    }
+
+    fn add_routed(&mut self, y: Tensor, x: Tensor) -> Result<Tensor> {
+        self.push(
+            Kernel { source: Source::AddRouted, storage: None, reduction: None, constants: vec![self.workgroup()] },
+            vec![x.width as u32, stride(x.width) as u32, stride(y.width) as u32],
+            vec![BufferName::Activation(x.id), BufferName::Activation(y.id), BufferName::Step, BufferName::Routes],
+            self.per_token((x.width as u32).div_ceil(self.tuning.workgroup)),
+        );
+        Ok(y)
     }
 
     fn linear(&mut self, x: Tensor, linear: &Linear) -> Result<Tensor> {

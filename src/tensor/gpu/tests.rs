@@ -2,6 +2,8 @@
 //!
 //! The same tests run natively (`cargo test`) and in browsers (`wasm-pack test --headless`).
 
+mod routed;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -14,7 +16,8 @@ use super::program::{Pipelines, Program};
 use super::record::{Mode, Recorder};
 use crate::config::Activation;
 use crate::tensor::ops::{
-    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId,
+    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Route, Rows, Tensor,
+    WeightId,
 };
 use crate::weights::init::Init;
 use crate::weights::layout::Layout;
@@ -94,16 +97,20 @@ struct Case {
     cache: [Vec<f32>; 2],
     /// Instead of what suits the device.
     tuning: Option<Tuning>,
+    /// Those of the tokens that are routed to an expert; where there are some, they are what runs.
+    routes: Vec<Route>,
 }
 
 impl Case {
     fn new(device: &Device, tokens: usize, mode: Mode) -> Case {
         let (gpu, pipelines) = device.clone();
-        Case { gpu, pipelines, weights: Vec::new(), tokens, mode, position: 0, cache: Default::default(), tuning: None }
+        let (cache, routes) = Default::default();
+        Case { gpu, pipelines, weights: Vec::new(), tokens, mode, position: 0, cache, tuning: None, routes }
     }
 
     fn running(&self) -> Running {
-        Running { tokens: self.tokens as u32, keys: (self.position + self.tokens) as u32 }
+        let tokens = if self.routes.is_empty() { self.tokens } else { self.routes.len() };
+        Running { tokens: tokens as u32, keys: (self.position + self.tokens) as u32 }
     }
 
     fn weight(&mut self, random: &mut Random, rows: usize, cols: usize, storage: Storage) -> WeightId {
@@ -156,7 +163,7 @@ impl Case {
         if !x.is_empty() {
             self.gpu.write(&buffers[0], 0, &encode(&padded, Storage::F32)).unwrap();
         }
-        let mut step: Vec<u8> = [self.tokens as u32, self.position as u32, self.tokens as u32, 0]
+        let mut step: Vec<u8> = [self.running().tokens, self.position as u32, self.tokens as u32, 0]
             .iter()
             .flat_map(|w| w.to_le_bytes())
             .collect();
@@ -172,6 +179,8 @@ impl Case {
             self.buffer(&bytes)
         });
         let candidates = self.buffer(&[0; 4096]);
+        let routes = self.routes.iter().flat_map(|route| [route.token, route.weight.to_bits()]);
+        let routes = self.buffer(&routes.flat_map(u32::to_le_bytes).chain([0; 8]).collect::<Vec<u8>>());
         let weights: Vec<Vec<Rc<Buffer>>> = self.weights.iter().map(|weight| self.upload(weight)).collect();
         let program = Program::link(&self.gpu, &pipelines, &dispatches, |name| {
             Ok(match name {
@@ -182,6 +191,7 @@ impl Case {
                 BufferName::Keys(_) => keys.clone(),
                 BufferName::Values(_) => values.clone(),
                 BufferName::Candidates => candidates.clone(),
+                BufferName::Routes => routes.clone(),
             })
         })
         .unwrap();
