@@ -8,7 +8,7 @@ mod native;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use layerline::engine::{BlockState, Engine, Inputs, LoadOptions, Placement};
+use layerline::engine::{BlockState, Engine, Inputs, LoadOptions, More, Placement};
 use layerline::generation::GenerateOptions;
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::placement::{Device, DeviceMap, MaxMemory};
@@ -213,7 +213,8 @@ fn hidden_states_equal_torchs() {
                 let engine = load(repo(name), LoadOptions { placement, ..options }).await.unwrap();
                 for input in golden(&format!("tiny/{name}/golden.json"))["inputs"].as_array().unwrap() {
                     let ids = ids(&input["input_ids"]);
-                    let inputs = Inputs { ids: &ids, hidden_states: true, ..Inputs::default() };
+                    let more = More { hidden_states: true, ..More::default() };
+                    let inputs = Inputs { ids: &ids, more, ..Inputs::default() };
                     let output = engine.forward(inputs, &Abort::new()).await.unwrap();
                     let expected = input["hidden_states"].as_array().unwrap();
                     assert_eq!(output.hidden_states.len(), expected.len(), "{name}");

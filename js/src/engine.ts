@@ -164,6 +164,7 @@ export interface EngineForwardOptions extends EngineDecoderOptions {
   token_type_ids?: Uint32Array;
   all_logits?: boolean;
   output_hidden_states?: boolean;
+  output_attentions?: boolean;
   signal?: AbortSignal;
 }
 

@@ -63,6 +63,7 @@ export type {
   Seq2SeqLMOutput,
   SequenceClassifierOutput,
   TokenClassifierOutput,
+  WithAttentions,
   WithHiddenStates,
   WithLoss,
 } from "./outputs.js";

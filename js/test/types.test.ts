@@ -129,6 +129,7 @@ test("each class has its own output, with what the inputs ask for", () => {
       SequenceClassifierOutput & WithHiddenStates
     >();
     expectTypeOf(await model({ ...inputs, output_hidden_states: false })).toEqualTypeOf<SequenceClassifierOutput>();
+    expectTypeOf((await model({ ...inputs, output_attentions: true })).attentions).toEqualTypeOf<Tensor<"float32">[]>();
 
     const masked_output = await (await masked.from_pretrained("a/b"))({
       ...inputs,

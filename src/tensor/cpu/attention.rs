@@ -23,6 +23,8 @@ pub struct Scratch {
     query: Vec<f32>,
     scores: Vec<f32>,
     biases: Biases,
+    /// The weights, `[tokens][heads][keys]`, where they are wanted.
+    pub shown: Option<Vec<f32>>,
 }
 
 /// The tokens that run.
@@ -120,6 +122,12 @@ pub fn attend(
     let first = floor_of(tokens.position);
     resize(&mut scratch.scores, positions - first, "attention")?;
     let shared_by = heads / kv_heads.max(1);
+    // Those of what an encoder has read aren't a layer's own.
+    let shows = kind != AttentionKind::Cross;
+    if let (Some(shown), true) = (&mut scratch.shown, shows) {
+        shown.clear();
+        resize(shown, tokens.count * heads * positions, "attention weights")?;
+    }
     if let Some(Relative { buckets, .. }) = attention.relative {
         let behind = if is_causal { 0 } else { tokens.count.saturating_sub(1) };
         scratch.biases.measure(buckets, (positions - first).saturating_sub(1), behind, !is_causal)?;
@@ -149,6 +157,11 @@ pub fn attend(
                     scratch.biases.add(query_head % shared_by, position - floor_of(position), scores);
                 }
                 softmax(scores);
+                if let (Some(shown), true) = (&mut scratch.shown, shows) {
+                    let row = (token * heads + query_head) * positions;
+                    let to = shown.get_mut(row + first + seen.start..row + first + seen.end);
+                    to.unwrap_or_default().iter_mut().zip(&*scores).for_each(|(to, weight)| *to = *weight);
+                }
                 let at = token * y_stride + query_head * head_dim;
                 let y = y.get_mut(at..at + head_dim).unwrap_or_default();
                 y.fill(0.0);

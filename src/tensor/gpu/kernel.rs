@@ -66,6 +66,8 @@ pub enum Source {
     AttentionRelative,
     AttentionSplit,
     AttentionMerge,
+    AttentionWeights,
+    AttentionWeightsRelative,
     Cast,
     Columns,
     Embed,
@@ -95,6 +97,8 @@ impl Source {
             Source::AttentionRelative => "attention_relative",
             Source::AttentionSplit => "attention_split",
             Source::AttentionMerge => "attention_merge",
+            Source::AttentionWeights => "attention_weights",
+            Source::AttentionWeightsRelative => "attention_weights_relative",
             Source::Cast => "cast",
             Source::Columns => "columns",
             Source::Embed => "embed",
@@ -122,6 +126,9 @@ impl Source {
                 include_str!("../../../shaders/attention.wgsl")
             }
             Source::AttentionMerge => include_str!("../../../shaders/attention_merge.wgsl"),
+            Source::AttentionWeights | Source::AttentionWeightsRelative => {
+                include_str!("../../../shaders/attention_weights.wgsl")
+            }
             Source::Cast => include_str!("../../../shaders/cast.wgsl"),
             Source::Columns => include_str!("../../../shaders/columns.wgsl"),
             Source::Embed => include_str!("../../../shaders/embed.wgsl"),
@@ -187,6 +194,12 @@ impl Source {
                 include_str!("../../../shaders/tokens_one.wgsl"),
                 include_str!("../../../shaders/bias_none.wgsl"),
             ],
+            Source::AttentionWeights => {
+                &[include_str!("../../../shaders/cache_read.wgsl"), include_str!("../../../shaders/bias_none.wgsl")]
+            }
+            Source::AttentionWeightsRelative => {
+                &[include_str!("../../../shaders/cache_read.wgsl"), include_str!("../../../shaders/bias_relative.wgsl")]
+            }
             Source::LinearMat | Source::LinearMatDirect => &[include_str!("../../../shaders/linear_mat_io.wgsl")],
             Source::LinearVec => &[include_str!("../../../shaders/pieces_quad.wgsl")],
             Source::LinearVecOctets => &[include_str!("../../../shaders/pieces_octet.wgsl")],

@@ -66,6 +66,8 @@ pub struct Recorder<'a> {
     most_rows: Option<usize>,
     /// Where the rows that the caller gives are to be.
     features: Option<Tensor>,
+    /// What shows the weights of the attention that was recorded last.
+    shown: Option<Dispatch>,
     dispatches: Vec<Dispatch>,
 }
 
@@ -101,6 +103,16 @@ fn norm_constants(norm: Option<&QkNorm>) -> [Constant; 2] {
     let kind = norm.map_or(0, |norm| if norm.each { 1 } else { 2 });
     let eps = norm.map_or(0, |norm| norm.q.eps.to_bits());
     [Constant::U32("QK_NORM", kind), Constant::U32("QK_EPS", eps)]
+}
+
+/// How the kernels that know distances find a distance's bucket.
+fn relative_constants(attention: &Attention, Relative { buckets, .. }: Relative) -> [Constant; 4] {
+    [
+        Constant::Bool("SIDES", attention.kind == AttentionKind::Bidirectional),
+        Constant::U32("BUCKETS", buckets.count as u32),
+        Constant::U32("EXACT", buckets.exact() as u32),
+        Constant::U32("BUCKET_FACTOR", buckets.factor().to_bits()),
+    ]
 }
 
 /// How many elements of a head are rotated.
@@ -142,6 +154,7 @@ impl<'a> Recorder<'a> {
             used: HashSet::new(),
             most_rows: None,
             features: None,
+            shown: None,
             dispatches: Vec::new(),
         }
     }
@@ -156,6 +169,12 @@ impl<'a> Recorder<'a> {
     /// Where what has been recorded reads the rows that its caller gives, if it does.
     pub fn features_read(&self) -> Option<Tensor> {
         self.features
+    }
+
+    /// What shows the weights of the block's attention when the block has run, where many tokens run and attend to each other:
+    /// `[tokens][heads][keys]` go to [`BufferName::AttentionWeights`].
+    pub fn take_shown(&mut self) -> Option<Dispatch> {
+        self.shown.take()
     }
 
     /// The hidden state that block `index - 1` left, as the next block's input.
@@ -492,14 +511,9 @@ impl<'a> Recorder<'a> {
         ];
         match (source, attention.relative) {
             (Source::Attention, _) => {}
-            (Source::AttentionRelative, Some(Relative { table, buckets })) => {
-                constants.extend([
-                    Constant::Bool("SIDES", attention.kind == AttentionKind::Bidirectional),
-                    Constant::U32("BUCKETS", buckets.count as u32),
-                    Constant::U32("EXACT", buckets.exact() as u32),
-                    Constant::U32("BUCKET_FACTOR", buckets.factor().to_bits()),
-                ]);
-                buffers.push(BufferName::Weight(table, 0));
+            (Source::AttentionRelative, Some(relative)) => {
+                constants.extend(relative_constants(attention, relative));
+                buffers.push(BufferName::Weight(relative.table, 0));
             }
             _ => {
                 let unused = BufferName::Activation(qkv.id);
@@ -522,6 +536,42 @@ impl<'a> Recorder<'a> {
             buffers,
             grid,
         );
+    }
+
+    /// What shows the weights of an attention whose queries have been rotated and whose cache has been written.
+    fn show(&self, qkv: Tensor, attention: &Attention) -> Dispatch {
+        let Attention { layer, heads, kv_heads, head_dim, scale, softcap, .. } = *attention;
+        let mut constants = vec![
+            self.workgroup(),
+            Constant::U32("HEAD_DIM", head_dim as u32),
+            Constant::Bool("SOFTCAP", softcap.is_some()),
+            Constant::U32("KIND", kind_number(attention.kind)),
+        ];
+        let mut buffers = vec![
+            BufferName::Activation(qkv.id),
+            BufferName::Keys(layer),
+            BufferName::Values(layer),
+            BufferName::AttentionWeights,
+            BufferName::Step,
+        ];
+        let source = match attention.relative {
+            None => Source::AttentionWeights,
+            Some(relative) => {
+                constants.extend(relative_constants(attention, relative));
+                buffers.push(BufferName::Weight(relative.table, 0));
+                Source::AttentionWeightsRelative
+            }
+        };
+        let params = vec![
+            heads as u32,
+            kv_heads as u32,
+            stride(qkv.width) as u32,
+            scale.to_bits(),
+            window(attention),
+            softcap.unwrap_or_default().to_bits(),
+        ];
+        let kernel = Kernel { source, storage: None, reduction: None, constants };
+        Dispatch { kernel, params, buffers, grid: self.per_token(heads as u32) }
     }
 
     /// Rotates the queries, of which there are so many heads, in place and the keys on their way into the cache.
@@ -788,6 +838,7 @@ impl Ops for Recorder<'_> {
         let grid = Grid::PerRows { x: kv_heads as u32, rows: (heads / kv_heads) as u32, per_group: ATTENTION_ROWS };
         let source = if attention.relative.is_some() { Source::AttentionRelative } else { Source::Attention };
         self.attend(Form { source, split: false, norm: None }, qkv, y, attention, grid);
+        self.shown = (attention.kind != AttentionKind::Cross).then(|| self.show(qkv, attention));
         Ok(y)
     }
 

@@ -190,7 +190,8 @@ impl Case {
                 BufferName::Ids | BufferName::TokenTypes | BufferName::PositionIds => ids.clone(),
                 BufferName::Keys(_) => keys.clone(),
                 BufferName::Values(_) => values.clone(),
-                BufferName::Candidates => candidates.clone(),
+                // What shows attention weights is never part of a block.
+                BufferName::Candidates | BufferName::AttentionWeights => candidates.clone(),
                 BufferName::Routes => routes.clone(),
             })
         })
