@@ -146,6 +146,64 @@ fn architectures_that_a_caller_describes_equal_torch() {
     }
 }
 
+/// A conversation: each text begins as the one before it went on. What has been read is not read again, and what is written is
+/// what a model writes that reads all of it, also where the caches have grown in between.
+async fn converse(name: &str, options: impl Fn() -> LoadOptions, goes_on: bool) {
+    let open = || async { load(Rc::new(DirectoryRepo::new(folder(name))), options()).await.unwrap() };
+    let (engine, count) = (open().await, 12);
+    let mut text: Vec<u32> = (0..20).map(|i| 3 + i * 7 % 89).collect();
+    let mut read = 0;
+    for turn in 0..3 {
+        let before = engine.timings().prefilled.get() as usize;
+        let new = engine.generate(&text, &greedy(count), &mut |_| true, &Abort::new()).await.unwrap();
+        let other = open().await.generate(&text, &greedy(count), &mut |_| true, &Abort::new()).await.unwrap();
+        assert_eq!(new, other, "{name}, turn {turn}");
+        let expected = if goes_on { text.len() - read } else { text.len() };
+        assert_eq!(engine.timings().prefilled.get() as usize - before, expected, "{name}, turn {turn}");
+        // The last token was written and not read.
+        read = text.len() + new.len() - 1;
+        text.extend(new);
+        text.extend((0..130).map(|i| 3 + (i + turn) * 11 % 89));
+    }
+    // The same text again: its last token alone runs. Another text: what both begin with.
+    for (other, same) in [(text.clone(), read), (text.clone(), text.len() - 1), ([&text[..9], &[5, 6]].concat(), 9)] {
+        let before = engine.timings().prefilled.get() as usize;
+        let logits = engine.next_logits(&other, &Abort::new()).await.unwrap();
+        let alone = open().await.next_logits(&other, &Abort::new()).await.unwrap();
+        let off = logits.iter().zip(&alone).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 0.02, "{name}: {off}");
+        let expected = other.len() - if goes_on { same } else { 0 };
+        assert_eq!(engine.timings().prefilled.get() as usize - before, expected, "{name}");
+    }
+    // A pass over a whole text leaves nothing to go on from.
+    native::forward(&engine, &text[..5], &Abort::new()).await.unwrap();
+    let before = engine.timings().prefilled.get() as usize;
+    engine.next_logits(&text[..7], &Abort::new()).await.unwrap();
+    assert_eq!(engine.timings().prefilled.get() as usize - before, 7, "{name}");
+}
+
+#[test]
+fn a_text_goes_on_from_what_has_been_read() {
+    // Of the last one the angles of a long text are others in all places.
+    for (name, goes_on) in [("llama-f32", true), ("gemma2", true), ("qwen3_moe", true), ("llama-dynamic", false)] {
+        run(|options| async move {
+            converse(name, || native::options(options.spawn.clone()), goes_on).await;
+        });
+    }
+}
+
+#[test]
+fn a_text_goes_on_from_what_has_been_read_on_the_cpu() {
+    run(|options| async move {
+        let on_cpu = || {
+            let mut own = native::options(options.spawn.clone());
+            own.placement.device_map = Some(DeviceMap::all(Device::Cpu));
+            own
+        };
+        converse("llama-f16", on_cpu, true).await;
+    });
+}
+
 #[test]
 fn packed_halves_equal_torch() {
     for name in TINY {

@@ -68,6 +68,8 @@ export interface ModelStats {
   /** The engine's WebAssembly memory, which never shrinks. */
   wasm_memory_bytes: number;
   dispatches_per_token: number;
+  /** Tokens of prompts that have run: not those that the text before had begun with, whose keys and values were still there. */
+  prefilled_tokens: number;
   encode_us_per_token: number;
 }
 

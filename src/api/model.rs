@@ -195,6 +195,7 @@ impl Model {
             ("cache_written_bytes", (self.cache.written_bytes() as f64).into()),
             ("peak_staging_bytes", (engine.loader().peak_staging() as f64).into()),
             ("dispatches_per_token", timings.dispatches.get().into()),
+            ("prefilled_tokens", timings.prefilled.get().into()),
             ("encode_us_per_token", (timings.encode_ms.get() * 1000.0 / encoded).into()),
             ("wasm_memory_bytes", wasm_memory().into()),
         ])

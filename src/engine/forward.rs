@@ -86,14 +86,45 @@ impl Runner {
     async fn next_logits(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
         let ways = self.ways(ids.len());
         let mut session = self.open(ids, &[&ways], ids.len(), Source::default()).await?;
-        let output = self.prefill(&mut session, ids, &ways, abort).await?;
-        match output {
+        let cached = self.take_cached(&mut session, ids);
+        let output = self.prefill(&mut session, ids, cached, &ways, abort).await?;
+        let logits = match output {
             Output::Gpu(encoder) => {
                 let from = self.on_gpu()?.recorded.last_logits;
-                Ok(self.read_activations(&mut session, encoder, &[(from, 1)]).await?.pop().unwrap_or_default())
+                self.read_activations(&mut session, encoder, &[(from, 1)]).await?.pop().unwrap_or_default()
             }
-            Output::Cpu(outputs) => Ok(session.memory.row(outputs.main(), 0).to_vec()),
+            Output::Cpu(outputs) => session.memory.row(outputs.main(), 0).to_vec(),
+        };
+        self.keep_cached(&mut session, ids, &[]);
+        Ok(logits)
+    }
+
+    /// How many of the first tokens have their keys and values in the caches, from an earlier text that began likewise; the last
+    /// one always runs, for what comes of it. The caches count as empty until [`Runner::keep_cached`].
+    pub(super) fn take_cached(&self, session: &mut Session, ids: &[u32]) -> usize {
+        let cached = std::mem::take(&mut session.cached);
+        if !self.caches_stay(ids.len(), ids.len()) {
+            return 0;
         }
+        let same = cached.iter().zip(ids).take_while(|(old, new)| old == new).count();
+        same.min(ids.len().saturating_sub(1))
+    }
+
+    /// Says that the caches have the keys and values of a text, and of what was written behind it but for the last token.
+    pub(super) fn keep_cached(&self, session: &mut Session, ids: &[u32], new: &[u32]) {
+        if self.caches_stay(ids.len(), ids.len() + new.len()) {
+            session.cached.extend(ids);
+            session.cached.extend(new.split_last().map(|(_, run)| run).unwrap_or_default());
+        }
+    }
+
+    /// Whether the keys and values of a text of some length, of which so many tokens were its prompt, are as another text has
+    /// them, and where it reads them.
+    fn caches_stay(&self, tokens: usize, length: usize) -> bool {
+        let shape = self.model.shape();
+        let by_itself = shape.causal && shape.encoder.is_none();
+        let turned = shape.angles_change_beyond.is_some_and(|beyond| length > beyond);
+        by_itself && !turned && (self.offload.is_none() || self.gpu.is_none() || self.ways(tokens) == self.ways(1))
     }
 
     /// Checks `ids` and what an encoder reads, and waits for the session, with room in its caches for `positions` and for what
@@ -122,17 +153,20 @@ impl Runner {
         Ok(session)
     }
 
-    /// Runs a prompt from `position` 0 on, chunk by chunk. The last chunk's work on the GPU is left unsubmitted.
+    /// Runs a prompt from a position on, chunk by chunk; the caches have what comes before it. The last chunk's work on the GPU
+    /// is left unsubmitted.
     pub(super) async fn prefill(
         &self,
         session: &mut Session,
         ids: &[u32],
+        from: usize,
         ways: &[Way],
         abort: &Abort,
     ) -> Result<Output> {
-        let mut position = 0;
+        let mut position = from;
         let mut output = None;
-        for chunk in ids.chunks(PREFILL_TOKENS) {
+        self.timings.prefilled.set(self.timings.prefilled.get() + ids.len().saturating_sub(from) as u32);
+        for chunk in ids.get(from..).unwrap_or_default().chunks(PREFILL_TOKENS) {
             if let Some(Output::Gpu(encoder)) = output.take() {
                 encoder.submit();
             }

@@ -122,7 +122,8 @@ impl Runner {
         self.read(&mut session, source, &encoding, &writing, false, text.abort).await?;
         let start = now_ms();
         let was_ready = reading != writing && self.is_ready();
-        let mut prompt = self.prefill(&mut session, ids, &reading, text.abort).await?;
+        let cached = self.take_cached(&mut session, ids);
+        let mut prompt = self.prefill(&mut session, ids, cached, &reading, text.abort).await?;
         if reading != writing {
             if let Output::Gpu(encoder) = prompt {
                 encoder.submit();
@@ -141,10 +142,14 @@ impl Runner {
         match (chooser, prompt) {
             // What is chosen as it goes can't be encoded ahead.
             (None, Output::Gpu(prompt)) if on_gpu && !self.offload.has_experts() => {
-                self.run_ahead(&mut session, prompt, text, &writing).await
+                self.run_ahead(&mut session, prompt, text, &writing).await?;
             }
-            (chooser, prompt) => self.step_by_step(&mut session, prompt, text, chooser, &writing).await,
+            (chooser, prompt) => self.step_by_step(&mut session, prompt, text, chooser, &writing).await?,
         }
+        // After a lost device some of the new ones are read with the prompt.
+        let new = text.new.get(ids.len() - text.prompt..).unwrap_or_default();
+        self.keep_cached(&mut session, ids, new);
+        Ok(())
     }
 
     /// Greedy: several steps are under way at a time.

@@ -52,6 +52,8 @@ pub use wishes::{Placement, WeightDtype};
 /// How long recent work took; for measurements.
 #[derive(Debug, Default)]
 pub struct Timings {
+    /// Tokens of prompts that were run: not those whose keys and values were in the caches already.
+    pub prefilled: Cell<u32>,
     /// Decode steps encoded.
     pub encoded: Cell<u32>,
     /// Milliseconds spent on encoding them.

@@ -138,6 +138,7 @@ impl Runner {
         check_features(features.len(), ids.len(), shape.features)?;
         let ways = self.ways(ids.len());
         let mut session = self.open(ids, &[&ways, &encoding], ids.len(), source).await?;
+        session.cached.clear();
         let read = self.read(&mut session, source, &encoding, &ways, true, abort).await?;
         let most = output_tokens(&shape);
         let mut all = Collected::default();

@@ -73,6 +73,7 @@ impl Engine {
         let (layouts, offload) = (&runner.layouts, &runner.offload);
         let gpu = runner.gpu.as_ref().map(|on| &on.gpu);
         let loader = self.background.loader(gpu, &*self.model, layouts, offload, &sources).await?;
+        session.cached.clear();
         if let Some(session) = &mut session.gpu {
             session.unlink();
         }

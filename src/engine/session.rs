@@ -23,6 +23,9 @@ const CACHE_STEP: usize = 256;
 
 type Key = (Mode, bool, usize);
 
+/// By the caches' numbers: keys and values, and how many positions they have room for.
+type Caches = HashMap<usize, ([Rc<Buffer>; 2], usize)>;
+
 /// What a call needs room for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
@@ -59,6 +62,9 @@ pub(super) struct Session {
     pub angles: Vec<f32>,
     /// When others last had their turn.
     pub breath: f64,
+    /// The text whose keys and values are in the caches, from the first position on, where a text that begins likewise may go
+    /// on from them.
+    pub cached: Vec<u32>,
 }
 
 impl Session {
@@ -67,8 +73,8 @@ impl Session {
         Ok(Session { gpu: Some(GpuSession::new(gpu, model, recorded)?), ..Session::default() })
     }
 
-    /// Makes room in the caches, from the first position on, for blocks that are computed by any of these ways; what was there
-    /// is forgotten.
+    /// Makes room in the caches, from the first position on, for blocks that are computed by any of these ways. What is there
+    /// stays, unless there is no room for it beside that: then the session has no cached text any more.
     pub async fn reserve(&mut self, on: Option<&OnGpu>, model: &dyn Model, ways: &[&[Way]], room: Room) -> Result<()> {
         let shape = model.shape();
         let caches = model.caches();
@@ -83,7 +89,11 @@ impl Session {
         if let (Some(on), Some(session)) = (on, &mut self.gpu) {
             session.reserve_rows(&on.gpu, &shape, room.rows).await?;
             let caches = caches.iter().filter(|cache| is_on(cache, Way::Gpu));
-            session.reserve(&on.gpu, &shape, caches.map(|cache| (cache.index, positions(cache))).collect()).await?;
+            let caches = caches.map(|cache| (cache.index, positions(cache))).collect();
+            let cached = std::mem::take(&mut self.cached);
+            if session.reserve(&on.gpu, &shape, caches, !cached.is_empty()).await? {
+                self.cached = cached;
+            }
         }
         Ok(())
     }
@@ -112,7 +122,7 @@ pub(super) struct GpuSession {
     candidates: Rc<Buffer>,
     activations: HashMap<usize, Rc<Buffer>>,
     /// By their numbers: keys and values of what the GPU has computed, and how many positions they have room for.
-    cache: HashMap<usize, ([Rc<Buffer>; 2], usize)>,
+    cache: Caches,
     programs: HashMap<Key, Program>,
     /// The weights of the last attention that was to show them, and what shows them.
     pub shown: Option<(Rc<Buffer>, Option<Program>)>,
@@ -153,8 +163,15 @@ impl GpuSession {
         })
     }
 
-    /// Makes room in these caches for so many positions each, from the first on; what was there is forgotten.
-    async fn reserve(&mut self, gpu: &Gpu, shape: &ModelShape, caches: Vec<(usize, usize)>) -> Result<(), GpuError> {
+    /// Makes room in these caches for so many positions each, from the first on. Gives whether what was there still is, which
+    /// is copied where that `matters`.
+    async fn reserve(
+        &mut self,
+        gpu: &Gpu,
+        shape: &ModelShape,
+        caches: Vec<(usize, usize)>,
+        matters: bool,
+    ) -> Result<bool, GpuError> {
         let position_bytes = (shape.kv_heads * shape.head_dim * 2) as u64;
         let allowed = gpu.capabilities().max_storage_buffer_binding_size;
         let most = usize::try_from(allowed / position_bytes).unwrap_or(usize::MAX);
@@ -166,7 +183,7 @@ impl GpuSession {
         let has =
             |(index, positions): &(usize, usize)| self.cache.get(index).is_some_and(|(_, room)| room >= positions);
         if caches.iter().all(has) {
-            return Ok(());
+            return Ok(true);
         }
         // Other calls may have had other caches here.
         let mut rooms: BTreeMap<usize, usize> = self.cache.iter().map(|(index, (_, room))| (*index, *room)).collect();
@@ -176,17 +193,30 @@ impl GpuSession {
         }
         // The bind groups hold the old buffers.
         self.programs.clear();
-        self.cache.clear();
         let make = || {
-            let made = rooms.into_iter().map(|(index, room)| {
-                let bytes = room as u64 * position_bytes;
+            let made = rooms.iter().map(|(index, room)| {
+                let bytes = *room as u64 * position_bytes;
                 let one = |label| gpu.create_buffer(label, bytes, Usage::Storage).map(Rc::new);
-                Ok((index, ([one("keys")?, one("values")?], room)))
+                Ok((*index, ([one("keys")?, one("values")?], *room)))
             });
-            made.collect()
+            made.collect::<Result<HashMap<_, _>, GpuError>>()
         };
+        let old = std::mem::take(&mut self.cache);
+        if matters {
+            match gpu.checked("the key and value cache", make).await {
+                Ok(made) => {
+                    copy_caches(gpu, &old, &made)?;
+                    self.cache = made;
+                    return Ok(true);
+                }
+                // There may be room for one of them.
+                Err(GpuError::OutOfMemory { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        drop(old);
         self.cache = gpu.checked("the key and value cache", make).await?;
-        Ok(())
+        Ok(false)
     }
 
     /// Makes room for `tokens` tokens to run at a time.
@@ -312,6 +342,19 @@ impl GpuSession {
         };
         found.ok_or_else(|| GpuError::Refused { what: "a program", message: format!("there is no {name:?}") })
     }
+}
+
+/// Copies what is in caches to larger ones.
+fn copy_caches(gpu: &Gpu, from: &Caches, to: &Caches) -> Result<(), GpuError> {
+    let mut encoder = gpu.encoder();
+    for (index, (old, _)) in from {
+        let Some((new, _)) = to.get(index) else { continue };
+        for (old, new) in old.iter().zip(new) {
+            encoder.copy(old, 0, new, 0, old.size().min(new.size()))?;
+        }
+    }
+    encoder.submit();
+    Ok(())
 }
 
 /// Buffers with something for each of so many tokens: the step, ids, types and positions.

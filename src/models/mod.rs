@@ -232,6 +232,8 @@ pub struct ModelShape {
     pub head_dim: usize,
     /// Angles of a position, all ropes together.
     pub angles: usize,
+    /// The length of a text beyond which the angles of all of its positions change with it.
+    pub angles_change_beyond: Option<usize>,
     /// Whether tokens attend to those before them alone. Where they don't, all of an input's run together.
     pub causal: bool,
     /// Whether the last of its hidden states is what the last layer gives, rather than what the norm behind it makes of that.

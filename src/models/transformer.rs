@@ -213,6 +213,7 @@ impl Model for Transformer {
             kv_heads: config.num_key_value_heads,
             head_dim: config.head_dim,
             angles: self.ropes.iter().map(|rope| rope.inv_freq.len()).sum(),
+            angles_change_beyond: self.ropes.iter().filter_map(|rope| rope.config.changes_beyond()).min(),
             causal: self.description.causal,
             bare_states: self.description.bare_states,
             max_position_embeddings: config.max_position_embeddings,

@@ -156,6 +156,25 @@ for (const { name, shaderF16 } of ENVIRONMENTS) {
       assert.deepEqual(got.again, [...prompt.input_ids, ...prompt.new_ids.slice(0, 2)]);
     });
 
+    test("a text that goes on is not read again", async () => {
+      const { input_ids, new_ids } = short[1];
+      const got = await environment.run(
+        async (_, { input_ids }, { model }) => {
+          const read = async (input_ids) => {
+            const { prefilled_tokens } = await model.stats();
+            const { data } = await model.generate({ input_ids, max_new_tokens: 3, do_sample: false });
+            return { text: Array.from(data, Number), read: (await model.stats()).prefilled_tokens - prefilled_tokens };
+          };
+          const first = await read(input_ids);
+          return [first, await read(first.text)];
+        },
+        { input_ids },
+      );
+      assert.deepEqual(got.at(-1).text, [...input_ids, ...new_ids.slice(0, 6)]);
+      // The last token of a text is written and not read.
+      assert.equal(got.at(-1).read, 1);
+    });
+
     test("nothing was refused by the page's policy", () => {
       assert.deepEqual(environment.violations, []);
     });
