@@ -20,6 +20,7 @@ mod mixtral;
 mod mixture;
 mod modernbert;
 mod olmo2;
+mod olmoe;
 mod phi3;
 mod qwen2;
 mod qwen3;
@@ -46,7 +47,7 @@ pub use head::{Dense, Head, Logits};
 pub use mixture::{Chosen, Experts, Mixture, MixtureNames};
 
 /// Every family that there is.
-const FAMILIES: [Family; 25] = [
+const FAMILIES: [Family; 26] = [
     bart::FAMILY,
     bert::FAMILY,
     clip::FAMILY,
@@ -63,6 +64,7 @@ const FAMILIES: [Family; 25] = [
     mixtral::FAMILY,
     modernbert::FAMILY,
     olmo2::FAMILY,
+    olmoe::FAMILY,
     phi3::FAMILY,
     qwen2::FAMILY,
     qwen3::FAMILY,
@@ -277,7 +279,7 @@ pub trait Model {
     /// Every weight.
     fn weights(&self) -> &WeightSpecs;
 
-    /// The blocks in forward order: embedding, layers, head or last norm; an encoder's before.
+    /// The blocks in forward order: embedding, layers, each with its experts behind it, head or last norm; an encoder's before.
     fn blocks(&self) -> &[BlockSpec];
 
     /// Whether a block is a layer, rather than what comes before or behind those.
