@@ -9,6 +9,7 @@
 //
 // tokens_many.wgsl or tokens_one.wgsl says how queries are read and whether the cache has the tokens' own keys, and
 // cache_read.wgsl or cache_write.wgsl who writes them there.
+// bias_none.wgsl or bias_relative.wgsl says what is added to scores.
 // SOFTCAP: scores go through softcap * tanh(score / softcap).
 // SPLIT: the workgroups along z share the keys between them, and y takes what each has found, for attention_merge.wgsl.
 
@@ -148,7 +149,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     dot(queries[d][3], k),
                 );
             }
-            score = select(vec4<f32>(LOWEST), capped(s), is_seen(key, floors, counts));
+            s = capped(s) + bias(key, token + step.position, head);
+            score = select(vec4<f32>(LOWEST), s, is_seen(key, floors, counts));
         }
         weights[local] = score;
         workgroupBarrier();

@@ -1,10 +1,10 @@
-// x = act(x), or with SOFTCAP x = cap * tanh(x / cap), in place.
+// x = act(x), or with SOFTCAP x = number * tanh(x / number), or with SCALE x = number * x, in place.
 
 struct Params {
     width: u32,     // elements a row
     stride: u32,
     rows: u32,      // at most
-    cap: f32,
+    number: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -21,7 +21,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let at = row * params.stride + i;
     if SOFTCAP {
         // tanh overflows to NaN in some drivers where its argument is large.
-        x[at] = params.cap * tanh(clamp(x[at] / params.cap, -10.0, 10.0));
+        x[at] = params.number * tanh(clamp(x[at] / params.number, -10.0, 10.0));
+    } else if SCALE {
+        x[at] *= params.number;
     } else {
         x[at] = activate(vec2<f32>(x[at])).x;
     }

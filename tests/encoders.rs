@@ -8,7 +8,7 @@ mod native;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use layerline::engine::{Array, Engine, Inputs, LoadOptions, ModelOutput};
+use layerline::engine::{Array, Engine, Inputs, LoadOptions, ModelOutput, More};
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::models::Task;
 use layerline::placement::{Device, DeviceMap};
@@ -78,7 +78,8 @@ async fn equals_torch(name: &str, options: LoadOptions) {
         let (prompt, input_name) = (ids(&input["input_ids"]), input["name"].as_str().unwrap());
         let types = input.get("token_type_ids").map(ids).unwrap_or_default();
         let hidden_states = input.get("hidden_states").is_some();
-        let inputs = Inputs { ids: &prompt, types: &types, hidden_states, ..Inputs::default() };
+        let more = More { hidden_states, ..More::default() };
+        let inputs = Inputs { ids: &prompt, types: &types, more, ..Inputs::default() };
         let output = engine.forward(inputs, &Abort::new()).await.unwrap();
         let kept = ids(&input["positions"]);
         let outputs = input["outputs"].as_object().unwrap();
@@ -111,7 +112,7 @@ async fn equals_torch(name: &str, options: LoadOptions) {
 fn there_is_one_of_every_architecture_and_head() {
     let names = names();
     let kinds: BTreeSet<&str> = names.iter().filter_map(|name| name.split('-').next()).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["bert", "distilbert", "modernbert", "roberta", "xlm"]);
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["bert", "distilbert", "modernbert", "mpnet", "roberta", "xlm"]);
     for head in ["base", "masked-lm", "sequence-classification", "token-classification", "question-answering"] {
         assert!(names.iter().filter(|name| name.contains(head)).count() >= 4, "{head}");
     }

@@ -9,13 +9,15 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
-use layerline::engine::{LoadOptions, WeightDtype};
+use layerline::config::{GenerationConfig, ModelConfig};
+use layerline::engine::{Engine, LoadOptions, WeightDtype};
 use layerline::generation::GenerateOptions;
 use layerline::hub::{Abort, DirectoryRepo, MemoryRepo};
+use layerline::models::Registered;
 use layerline::placement::{Device, DeviceMap};
 use layerline::weights::store::State;
 use native::{TOLERANCE, golden, ids, load, run};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Every one that there is.
 const TINY: [&str; 23] = [
@@ -54,12 +56,16 @@ fn greedy(count: usize) -> GenerateOptions {
 
 /// Logits within the tolerance of torch's float32, and the same greedy ids.
 async fn equals_torch(name: &str, options: LoadOptions) {
-    let golden = golden(&format!("tiny/{name}/golden.json"));
     let engine = load(Rc::new(DirectoryRepo::new(folder(name))), options).await.unwrap();
+    engine_equals_torch(name, &engine).await;
+}
+
+async fn engine_equals_torch(name: &str, engine: &Engine) {
+    let golden = golden(&format!("tiny/{name}/golden.json"));
     let vocab = engine.shape().vocab_size;
     for input in golden["inputs"].as_array().unwrap() {
         let prompt = ids(&input["input_ids"]);
-        let logits = native::forward(&engine, &prompt, &Abort::new()).await.unwrap();
+        let logits = native::forward(engine, &prompt, &Abort::new()).await.unwrap();
         assert_eq!(logits.len(), prompt.len() * vocab);
         let limit = TOLERANCE * input["f16_error"]["max_abs"].as_f64().unwrap();
         let rows = input["positions"].as_array().unwrap().iter().zip(input["logits"].as_array().unwrap());
@@ -86,6 +92,58 @@ async fn equals_torch(name: &str, options: LoadOptions) {
 fn tiny_checkpoints_equal_torch() {
     for name in TINY {
         run(|options| equals_torch(name, options));
+    }
+}
+
+/// Qwen3 and OLMo 2 as a caller describes them who has Llama alone, and GPT-NeoX with other words, all under a `model_type` that
+/// nobody has heard of.
+#[test]
+fn architectures_that_a_caller_describes_equal_torch() {
+    for (name, described) in [
+        ("qwen3", json!({"like": "llama", "names": {"qk_norm": ["self_attn.q_norm", "self_attn.k_norm"]}})),
+        (
+            "olmo2",
+            json!({
+                "like": "llama",
+                "config_keys": {"hidden_size": "width", "num_hidden_layers": "depth"},
+                "description": {"qk_norm_over_all": true, "mlp_bias": false},
+                "names": {
+                    "input_norm": null,
+                    "output_norm": "post_attention_layernorm",
+                    "mlp_norm": null,
+                    "down_norm": "post_feedforward_layernorm",
+                    "qk_norm": ["self_attn.q_norm", "self_attn.k_norm"],
+                },
+            }),
+        ),
+        (
+            "gpt_neox-sequential",
+            json!({
+                "like": "gpt_neox",
+                "config_keys": {"use_parallel_residual": "beside"},
+                "description": {"parallel": false, "scale": 0.204_124_15, "embedding_scale": "initial", "logit_scale": 1},
+                "names": {"qkv": "attention.query_key_value", "gate_up": ["mlp.dense_h_to_4h"], "head": "embed_out"},
+            }),
+        ),
+    ] {
+        run(|mut options| async move {
+            let mut registered: Registered = serde_json::from_value(described).unwrap();
+            registered.model_type = "mine".to_owned();
+            let mut config = golden(&format!("tiny/{name}/config.json"));
+            let object = config.as_object_mut().unwrap();
+            object.insert("model_type".to_owned(), "mine".into());
+            object.insert("initial".to_owned(), 1.into());
+            for (key, own) in &registered.config_keys {
+                let value = object.remove(key).unwrap();
+                object.insert(own.clone(), value);
+            }
+            options.registered = vec![Registered::default(), registered];
+            let config = ModelConfig::from_json("config.json", config.to_string().as_bytes()).unwrap();
+            let repo = Rc::new(DirectoryRepo::new(folder(name)));
+            let generation = GenerationConfig::open(&*repo, &config).await.unwrap();
+            let engine = Engine::load(repo, &config, generation, options).await.unwrap();
+            engine_equals_torch(name, &engine).await;
+        });
     }
 }
 

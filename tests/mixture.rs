@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
-use layerline::engine::{BlockState, Engine, Inputs, LoadOptions, Placement};
+use layerline::engine::{BlockState, Engine, Inputs, LoadOptions, More, Placement};
 use layerline::generation::GenerateOptions;
 use layerline::hub::{Abort, ByteStream, DirectoryRepo, HubError, Prefix, Repo};
 use layerline::placement::{Device, DeviceMap, MaxMemory};
@@ -245,7 +245,8 @@ fn hidden_states_equal_torchs() {
                 let engine = load(repo(name), LoadOptions { placement, ..options }).await.unwrap();
                 for input in golden(&format!("tiny/{name}/golden.json"))["inputs"].as_array().unwrap() {
                     let ids = ids(&input["input_ids"]);
-                    let inputs = Inputs { ids: &ids, hidden_states: true, ..Inputs::default() };
+                    let more = More { hidden_states: true, ..More::default() };
+                    let inputs = Inputs { ids: &ids, more, ..Inputs::default() };
                     let output = engine.forward(inputs, &Abort::new()).await.unwrap();
                     let expected = input["hidden_states"].as_array().unwrap();
                     assert_eq!(output.hidden_states.len(), expected.len(), "{name}");

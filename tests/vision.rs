@@ -8,7 +8,7 @@ mod native;
 use std::rc::Rc;
 
 use layerline::checkpoint::CatalogOptions;
-use layerline::engine::{Array, Engine, Inputs, LoadOptions, ModelOutput};
+use layerline::engine::{Array, Engine, Inputs, LoadOptions, ModelOutput, More};
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::models::Task;
 use layerline::placement::{Device, DeviceMap};
@@ -45,13 +45,13 @@ fn pixels(input: &Value) -> (Vec<f32>, Vec<usize>) {
 }
 
 async fn output_of(engine: &Engine, input: &Value) -> ModelOutput {
-    let hidden_states = input.get("hidden_states").is_some();
+    let more = More { hidden_states: input.get("hidden_states").is_some(), ..More::default() };
     if let Some(text) = input.get("input_ids") {
-        let inputs = Inputs { ids: &ids(text), hidden_states, ..Inputs::default() };
+        let inputs = Inputs { ids: &ids(text), more, ..Inputs::default() };
         return engine.forward(inputs, &Abort::new()).await.unwrap();
     }
     let (pixels, dims) = pixels(input);
-    engine.forward_image(&pixels, &dims, hidden_states, &Abort::new()).await.unwrap()
+    engine.forward_image(&pixels, &dims, more, &Abort::new()).await.unwrap()
 }
 
 fn array<'a>(output: &'a ModelOutput, name: &str) -> Option<&'a Array> {
@@ -202,16 +202,16 @@ fn what_is_no_image_of_the_models_is_refused_and_it_goes_on() {
         let spawn = options.spawn.clone();
         let vit = open("vit-image-classification", Task::ImageClassification, options).await;
         let abort = Abort::new();
-        let error = vit.forward_image(&[0.0; 3 * 30 * 36], &[3, 30, 36], false, &abort).await.unwrap_err();
+        let error = vit.forward_image(&[0.0; 3 * 30 * 36], &[3, 30, 36], More::default(), &abort).await.unwrap_err();
         assert_eq!(error.code(), "PIXEL_VALUES");
         // Ids are nothing to it.
         let error = vit.forward(Inputs { ids: &[0; 26], ..Inputs::default() }, &abort).await.unwrap_err();
         assert_eq!(error.code(), "INPUT_IDS");
         let image = vec![0.0; 3 * 30 * 30];
-        assert_eq!(vit.forward_image(&image, &[3, 30, 30], false, &abort).await.unwrap().main().len(), 3);
+        assert_eq!(vit.forward_image(&image, &[3, 30, 30], More::default(), &abort).await.unwrap().main().len(), 3);
 
         let text = open("clip-text", Task::TextProjection, native::options(spawn)).await;
-        let error = text.forward_image(&image, &[3, 30, 30], false, &abort).await.unwrap_err();
+        let error = text.forward_image(&image, &[3, 30, 30], More::default(), &abort).await.unwrap_err();
         assert_eq!(error.to_string(), "CLIPTextModelWithProjection reads input_ids and no pixel_values");
     });
 }

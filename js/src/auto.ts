@@ -1,3 +1,9 @@
+import {
+  type ArchitectureDescription,
+  type RegisterOptions,
+  register,
+  registered_architectures,
+} from "./architectures.js";
 import { InlineBackend } from "./backend.js";
 import type { PretrainedConfig } from "./config.js";
 import type { Task } from "./engine.js";
@@ -51,6 +57,14 @@ export interface AutoModelClass<Output> {
     config: PretrainedConfig,
     options?: ModelOptions & Pick<PretrainedOptions, "signal">,
   ): Promise<PreTrainedModel<Output>>;
+
+  /**
+   * Lets all of the Auto classes, and pipelines, load models of an architecture of one's own: a known one with differences.
+   *
+   * @param model_type what their configs have
+   * @throws {LayerlineError} UNSUPPORTED_OPTION; what a description lacks is said when a model is loaded
+   */
+  register(model_type: string, architecture: ArchitectureDescription, options?: RegisterOptions): void;
 }
 
 function auto_class<Output>(task: Task): AutoModelClass<Output> {
@@ -62,7 +76,13 @@ function auto_class<Output>(task: Task): AutoModelClass<Output> {
     const report = checked.progress_callback;
     const progress_callback = report && ((event: Parameters<typeof report>[0]) => call_safely(() => report(event)));
     const load = checked.worker ? WorkerBackend.load : InlineBackend.load;
-    const options = { ...engine, task, ...(config_source !== undefined && { config_source }) };
+    const architectures = registered_architectures();
+    const options = {
+      ...engine,
+      task,
+      ...(config_source !== undefined && { config_source }),
+      ...(architectures !== undefined && { architectures }),
+    };
     const backend = await load(source, options, progress_callback, signal);
     const { facts } = backend;
     if (facts.without_gpu !== undefined) console.warn(`The model runs on the CPU alone. ${facts.without_gpu}`);
@@ -82,6 +102,7 @@ function auto_class<Output>(task: Task): AutoModelClass<Output> {
     async from_config(config, options = {}) {
       return (await open(null, check_new_model_options(config, options, on_a_page()))).model;
     },
+    register,
   };
 }
 

@@ -17,6 +17,7 @@ import { engine } from "./wasm.js";
 export interface ModelFacts {
   class_name: string;
   input_names: string[];
+  max_positions: number | undefined;
   loading_info: LoadingInfo;
   config: string;
   generation_config: string | undefined;
@@ -68,6 +69,7 @@ export class InlineBackend implements Backend {
     this.facts = {
       class_name: model.class_name(),
       input_names: model.input_names(),
+      max_positions: model.max_positions(),
       loading_info: model.loading_info(),
       config: model.config(),
       generation_config: model.generation_config(),

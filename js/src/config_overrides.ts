@@ -74,6 +74,16 @@ export interface ConfigOverrides {
   classifier_activation?: string;
   decoder_bias?: boolean;
   d_model?: number;
+  d_kv?: number;
+  d_ff?: number;
+  num_layers?: number;
+  num_decoder_layers?: number | null;
+  num_heads?: number;
+  relative_attention_num_buckets?: number;
+  relative_attention_max_distance?: number;
+  initializer_factor?: number;
+  feed_forward_proj?: string;
+  scale_decoder_outputs?: boolean;
   encoder_layers?: number;
   decoder_layers?: number;
   encoder_attention_heads?: number;
@@ -184,6 +194,16 @@ export const OVERRIDES: Record<keyof ConfigOverrides, true> = {
   classifier_activation: true,
   decoder_bias: true,
   d_model: true,
+  d_kv: true,
+  d_ff: true,
+  num_layers: true,
+  num_decoder_layers: true,
+  num_heads: true,
+  relative_attention_num_buckets: true,
+  relative_attention_max_distance: true,
+  initializer_factor: true,
+  feed_forward_proj: true,
+  scale_decoder_outputs: true,
   encoder_layers: true,
   decoder_layers: true,
   encoder_attention_heads: true,

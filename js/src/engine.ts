@@ -96,6 +96,8 @@ export type Task =
 
 export interface EngineLoadOptions extends HubOptions {
   task?: Task;
+  /** A JSON array of architectures besides those that are known. */
+  architectures?: string;
   /** A config.json's text, to be taken instead of the repo's. */
   config_json?: string;
   /** Another source, whose config is to be taken. */
@@ -162,6 +164,7 @@ export interface EngineForwardOptions extends EngineDecoderOptions {
   token_type_ids?: Uint32Array;
   all_logits?: boolean;
   output_hidden_states?: boolean;
+  output_attentions?: boolean;
   signal?: AbortSignal;
 }
 
@@ -181,6 +184,8 @@ export interface EngineModel {
   class_name(): string;
   /** What a forward pass takes. */
   input_names(): string[];
+  /** How many tokens of a text it can read, if there is a limit. */
+  max_positions(): number | undefined;
   loading_info(): LoadingInfo;
   load_sharded_checkpoint(
     source: string | object,

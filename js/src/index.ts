@@ -1,3 +1,9 @@
+export type {
+  ArchitectureDescription,
+  ArchitectureDifferences,
+  ArchitectureNames,
+  RegisterOptions,
+} from "./architectures.js";
 export type { AsrChunk, AsrText } from "./audio/decode_asr.js";
 export { type AudioFeatures, AutoFeatureExtractor, WhisperFeatureExtractor } from "./audio/feature_extractor.js";
 export { type ReadAudioOptions, read_audio } from "./audio/read_audio.js";
@@ -57,6 +63,7 @@ export type {
   Seq2SeqLMOutput,
   SequenceClassifierOutput,
   TokenClassifierOutput,
+  WithAttentions,
   WithHiddenStates,
   WithLoss,
 } from "./outputs.js";

@@ -11,22 +11,30 @@ import { ids_tensor } from "./inputs.js";
 import type { IncompatibleKeys } from "./loading_info.js";
 import { loss_function } from "./loss.js";
 import { check_model_inputs, type ModelInputs } from "./model_inputs.js";
-import { type CausalLMOutput, model_output, seq2seq_output, type WithHiddenStates, type WithLoss } from "./outputs.js";
+import {
+  type CausalLMOutput,
+  model_output,
+  seq2seq_output,
+  type WithAttentions,
+  type WithHiddenStates,
+  type WithLoss,
+} from "./outputs.js";
 import { padding_warning } from "./padding.js";
 import { refuse_option } from "./refuse.js";
 import { continuing_runs, text_of, writing_runs } from "./runs.js";
 import { check_seq2seq_inputs, type SpeechInputs } from "./seq2seq_inputs.js";
 import { Tensor } from "./tensor.js";
 
-/** What a forward pass gives: `Output`, hidden states where they were asked for, and a loss where there are labels. */
-export type ForwardOutput<Output, Hidden, Labels> = Output &
+/** What a forward pass gives: `Output`, what else was asked for, and a loss where there are labels. */
+export type ForwardOutput<Output, Hidden, Labels, Attentions = false> = Output &
   (Hidden extends true ? WithHiddenStates : unknown) &
+  (Attentions extends true ? WithAttentions : unknown) &
   ([Labels] extends [GridLike] ? WithLoss : unknown);
 
-type ForwardInputs<Hidden, Labels> = (ModelInputs | ImageInputs | SpeechInputs) & { output_hidden_states?: Hidden } & (
-    | { labels?: Labels }
-    | { start_positions?: Labels }
-  );
+type ForwardInputs<Hidden, Labels, Attentions> = (ModelInputs | ImageInputs | SpeechInputs) & {
+  output_hidden_states?: Hidden;
+  output_attentions?: Attentions;
+} & ({ labels?: Labels } | { start_positions?: Labels });
 
 type AnyOutput = ReturnType<typeof model_output>;
 
@@ -36,9 +44,13 @@ type EngineCall = { ids: Uint32Array } & Parameters<Backend["forward"]>[1];
 // The call signature of PreTrainedModel; see Callable.
 export interface PreTrainedModel<Output = CausalLMOutput> {
   // biome-ignore lint/style/useShorthandFunctionType: a type can't be merged with a class
-  <Hidden extends boolean | null = false, Labels extends GridLike | null | undefined = undefined>(
-    inputs: ForwardInputs<Hidden, Labels>,
-  ): Promise<ForwardOutput<Output, Hidden, Labels>>;
+  <
+    Hidden extends boolean | null = false,
+    Labels extends GridLike | null | undefined = undefined,
+    Attentions extends boolean | null = false,
+  >(
+    inputs: ForwardInputs<Hidden, Labels, Attentions>,
+  ): Promise<ForwardOutput<Output, Hidden, Labels, Attentions>>;
 }
 
 /** A model whose weights stream in from its repo; `Output` is what a forward pass gives. */
@@ -77,6 +89,11 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     return this.#backend.facts.input_names;
   }
 
+  /** How many tokens of a text it can read: it has learned no more positions. Infinity where it knows any. */
+  get max_positions(): number {
+    return this.#backend.facts.max_positions ?? Number.POSITIVE_INFINITY;
+  }
+
   /** @internal */
   override _call(inputs: ModelInputs | ImageInputs | SpeechInputs): Promise<unknown> {
     return this.forward(inputs);
@@ -88,11 +105,13 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
    * @throws {LayerlineError} INPUT_IDS for ids outside the vocabulary, or a mask with gaps; PIXEL_VALUES, INPUT_FEATURES for
    *   images or spectrograms of another size than the model's; LABELS
    */
-  async forward<Hidden extends boolean | null = false, Labels extends GridLike | null | undefined = undefined>(
-    inputs: ForwardInputs<Hidden, Labels>,
-  ): Promise<ForwardOutput<Output, Hidden, Labels>> {
+  async forward<
+    Hidden extends boolean | null = false,
+    Labels extends GridLike | null | undefined = undefined,
+    Attentions extends boolean | null = false,
+  >(inputs: ForwardInputs<Hidden, Labels, Attentions>): Promise<ForwardOutput<Output, Hidden, Labels, Attentions>> {
     const output = await this.#forward_any(inputs);
-    return output as ForwardOutput<Output, Hidden, Labels>;
+    return output as ForwardOutput<Output, Hidden, Labels, Attentions>;
   }
 
   #forward_any(inputs: ModelInputs | ImageInputs | SpeechInputs): Promise<AnyOutput> {
@@ -111,10 +130,9 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
   }
 
   async #forward_images(inputs: ImageInputs): Promise<AnyOutput> {
-    const { images, output_hidden_states, signal } = check_image_inputs(inputs);
+    const { images, more, signal } = check_image_inputs(inputs);
     const loss = loss_function(this.#task, inputs, image_batch(images.length), this.config);
-    const hidden_states = output_hidden_states ? { output_hidden_states } : {};
-    const calls = images.map((pixel_values) => ({ ids: new Uint32Array(), pixel_values, ...hidden_states }));
+    const calls = images.map((pixel_values) => ({ ids: new Uint32Array(), pixel_values, ...more }));
     const outputs = await this.#run_each(calls, signal);
     return with_loss(model_output(this.#task, image_batch(images.length, outputs), outputs, false), loss);
   }
@@ -133,14 +151,14 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
   }
 
   async #forward_texts(inputs: ModelInputs): Promise<AnyOutput> {
-    const { batch, last_only, output_hidden_states, signal } = check_model_inputs(inputs, this.#task, this.input_names);
+    const { batch, last_only, more, signal } = check_model_inputs(inputs, this.#task, this.input_names);
     const loss = loss_function(this.#task, inputs, batch, this.config);
     if (inputs.attention_mask == null) this.#warn_once(padding_warning(this.config, batch));
     const calls = batch.sequences.map(({ ids, token_type_ids }) => ({
       ids,
       ...(token_type_ids && { token_type_ids }),
       ...(this.#task === "causal-lm" && { all_logits: !last_only }),
-      ...(output_hidden_states && { output_hidden_states }),
+      ...more,
     }));
     const outputs = await this.#run_each(calls, signal);
     return with_loss(model_output(this.#task, batch, outputs, last_only), loss);

@@ -19,6 +19,8 @@ export interface ModelInputs {
   decoder_attention_mask?: IdsLike | null;
   /** Also give `hidden_states`. Default false. */
   output_hidden_states?: boolean | null;
+  /** Also give `attentions`; not of encoder-decoders. Default false. */
+  output_attentions?: boolean | null;
   /**
    * Also give `loss`. Ids of tokens or classes as `input_ids` has them, -100 where none counts; for sequence
    * classification a class a text, or numbers where the config's `problem_type` is another.
@@ -37,6 +39,7 @@ const KEYS = [
   "attention_mask",
   "token_type_ids",
   "output_hidden_states",
+  "output_attentions",
   "labels",
   "start_positions",
   "end_positions",
@@ -44,7 +47,7 @@ const KEYS = [
   "signal",
 ] as const satisfies readonly (keyof ModelInputs)[];
 
-const NEUTRAL = { use_cache: [true, false], return_dict: [true], output_attentions: [false] };
+const NEUTRAL = { use_cache: [true, false], return_dict: [true] };
 
 const NO_ENCODER = "It is for encoder-decoders; leave it out.";
 
@@ -56,7 +59,6 @@ const REFUSED = {
   position_ids: "Positions are counted from a text's first token, without its padding; leave it out.",
   inputs_embeds: "A forward pass starts from token ids; give input_ids.",
   past_key_values: "The cache lives on the device and belongs to one call; give the whole text.",
-  output_attentions: "Attention weights are never stored; leave it out.",
   return_dict: "Outputs are objects; leave it out.",
   head_mask: "All heads take part; leave it out.",
 };
@@ -65,30 +67,44 @@ const REFUSED = {
 export interface CheckedInputs {
   batch: Batch;
   last_only: boolean;
-  output_hidden_states: boolean;
+  more: MoreOutputs;
   signal: AbortSignal | undefined;
 }
 
 /** @param input_names what the model takes, as the engine says */
 export function check_model_inputs(inputs: ModelInputs, task: Task, input_names: readonly string[]): CheckedInputs {
   check_keys(inputs, KEYS, NEUTRAL, REFUSED);
-  const { input_ids, attention_mask, token_type_ids, logits_to_keep = 0, output_hidden_states } = inputs;
+  const { input_ids, attention_mask, token_type_ids, logits_to_keep = 0 } = inputs;
   if (logits_to_keep !== 0 && logits_to_keep !== 1) {
     refuse_option("logits_to_keep", logits_to_keep, "It must be 0 (every position) or 1 (the last one).");
   }
   if (logits_to_keep === 1 && task !== "causal-lm") {
     refuse_option("logits_to_keep", logits_to_keep, "It is for causal language models; leave it out.");
   }
-  if (output_hidden_states != null && typeof output_hidden_states !== "boolean") {
-    refuse_option("output_hidden_states", output_hidden_states, "It must be a boolean.");
-  }
   const batch = batch_of(input_ids, attention_mask, token_type_ids);
   return {
     batch: input_names.includes("token_type_ids") ? batch : without_types(batch),
     last_only: logits_to_keep === 1,
-    output_hidden_states: output_hidden_states ?? false,
+    more: more_outputs(inputs),
     signal: inputs.signal ?? undefined,
   };
+}
+
+/** Outputs that a forward pass gives only where they are asked for. */
+export interface MoreOutputs {
+  output_hidden_states?: true;
+  output_attentions?: true;
+}
+
+/** Those that are asked for. */
+export function more_outputs(inputs: object): MoreOutputs {
+  const more: MoreOutputs = {};
+  for (const name of ["output_hidden_states", "output_attentions"] as const) {
+    const wanted: unknown = Reflect.get(inputs, name) ?? false;
+    if (typeof wanted !== "boolean") refuse_option(name, wanted, "It must be a boolean.");
+    if (wanted) more[name] = true;
+  }
+  return more;
 }
 
 /** A batch for a model that knows no token types: those of one text alone say nothing. */

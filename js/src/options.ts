@@ -187,7 +187,7 @@ const REFUSED: Record<string, string> = {
   session_options: "There is no ONNX session here; leave it out.",
   use_external_data_format: "There are no ONNX files here; leave it out.",
   output_hidden_states: "Give it with the inputs of each call instead.",
-  output_attentions: "Attention weights are never stored; leave it out.",
+  output_attentions: "Give it with the inputs of each call instead.",
   return_dict: "Outputs are objects; leave it out.",
   use_auth_token: "It is called token now.",
 };

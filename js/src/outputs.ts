@@ -72,6 +72,15 @@ export interface WithHiddenStates {
   hidden_states: Floats[];
 }
 
+/** What `output_attentions: true` adds. */
+export interface WithAttentions {
+  /**
+   * Of each layer `[batch, heads, n, n]`: by which share each token (the third dimension) attends to each (the fourth); zeros
+   * for padding.
+   */
+  attentions: Floats[];
+}
+
 /** What labels add. */
 export interface WithLoss {
   /** A scalar: the mean over the labels. */
@@ -79,6 +88,7 @@ export interface WithLoss {
 }
 
 const HIDDEN = "hidden_states.";
+const ATTENTIONS = "attentions.";
 
 /**
  * A batch's output, as transformers has it, of what the engine gave for each of its texts.
@@ -94,7 +104,8 @@ export function model_output(
   const [first] = outputs;
   if (first === undefined) throw unexpected("no output");
   const named: Record<string, Floats | Floats[]> = {};
-  for (const name of Object.keys(first).filter((name) => !name.startsWith(HIDDEN))) {
+  const is_of_layer = (name: string) => name.startsWith(HIDDEN) || name.startsWith(ATTENTIONS);
+  for (const name of Object.keys(first).filter((name) => !is_of_layer(name))) {
     const arrays = outputs.map((output) => array(output, name));
     if (task === "question-answering" && name === "logits") {
       named.start_logits = of_tokens(
@@ -110,17 +121,35 @@ export function model_output(
     } else if (last_only && name === "logits") named[name] = batched(batch, arrays.map(last_row), true);
     else named[name] = batched(batch, arrays, false);
   }
-  const layers = Object.keys(first).filter((name) => name.startsWith(HIDDEN)).length;
-  if (layers > 0) {
-    named.hidden_states = Array.from({ length: layers }, (_, layer) =>
-      batched(
-        batch,
-        outputs.map((output) => array(output, `${HIDDEN}${layer}`)),
-        false,
-      ),
-    );
-  }
+  const layers = (prefix: string, batched: (arrays: EngineArray[]) => Floats) => {
+    const length = Object.keys(first).filter((name) => name.startsWith(prefix)).length;
+    return Array.from({ length }, (_, layer) => batched(outputs.map((output) => array(output, `${prefix}${layer}`))));
+  };
+  const hidden_states = layers(HIDDEN, (arrays) => batched(batch, arrays, false));
+  if (hidden_states.length > 0) named.hidden_states = hidden_states;
+  const attentions = layers(ATTENTIONS, (arrays) => between_tokens(batch, arrays));
+  if (attentions.length > 0) named.attentions = attentions;
   return named;
+}
+
+/** `[heads, tokens, tokens]` of each text as `[batch, heads, n, n]`. */
+function between_tokens(batch: Batch, arrays: readonly EngineArray[]): Floats {
+  const heads = arrays[0]?.dims[0] ?? 0;
+  const n = batch.length;
+  const dims = [arrays.length, heads, n, n];
+  const [only] = arrays;
+  if (arrays.length === 1 && only?.data.length === heads * n * n) return new Tensor("float32", only.data, dims);
+  const data = new Float32Array(arrays.length * heads * n * n);
+  for (const [i, { dims, data: own }] of arrays.entries()) {
+    const [, tokens = 0] = dims;
+    const start = batch.sequences[i]?.start ?? 0;
+    for (let row = 0; row < heads * tokens; row++) {
+      const [head, token] = [Math.floor(row / tokens), row % tokens];
+      const to = ((i * heads + head) * n + start + token) * n + start;
+      data.set(own.subarray(row * tokens, (row + 1) * tokens), to);
+    }
+  }
+  return new Tensor("float32", data, dims);
 }
 
 /**

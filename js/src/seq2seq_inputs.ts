@@ -42,7 +42,7 @@ const REFUSED = {
   inputs_embeds: "A forward pass starts from token ids; leave it out.",
   decoder_inputs_embeds: "A forward pass starts from token ids; give decoder_input_ids.",
   past_key_values: "The cache lives on the device and belongs to one call; give the whole text.",
-  output_attentions: "Attention weights are never stored; leave it out.",
+  output_attentions: "An encoder-decoder gives no attention weights; leave it out.",
   return_dict: "Outputs are objects; leave it out.",
   logits_to_keep: "An encoder-decoder gives those of every token; leave it out.",
 };

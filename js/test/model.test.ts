@@ -174,6 +174,54 @@ describe("forward", () => {
     expect(calls[0]?.options).toEqual({ output_hidden_states: true });
   });
 
+  test("attention weights are where their tokens are", async () => {
+    const { model, calls } = fake_model<BaseModelOutput>("base", {
+      forward: (ids) => ({
+        last_hidden_state: array([ids.length, 1], ids),
+        "attentions.0": array(
+          [2, ids.length, ids.length],
+          Array.from({ length: 2 * ids.length ** 2 }, (_, i) => i + 1),
+        ),
+      }),
+    });
+    const inputs = {
+      input_ids: [
+        [1, 2],
+        [0, 3],
+      ],
+      attention_mask: [
+        [1, 1],
+        [0, 1],
+      ],
+    };
+    const { attentions } = await model({ ...inputs, output_attentions: true });
+    expect(attentions.map((t) => t.tolist())).toEqual([
+      [
+        [
+          [
+            [1, 2],
+            [3, 4],
+          ],
+          [
+            [5, 6],
+            [7, 8],
+          ],
+        ],
+        [
+          [
+            [0, 0],
+            [0, 1],
+          ],
+          [
+            [0, 0],
+            [0, 2],
+          ],
+        ],
+      ],
+    ]);
+    expect(calls[0]?.options).toEqual({ output_attentions: true });
+  });
+
   test("an answer's starts and ends are apart, and labels give a loss", async () => {
     const { model } = fake_model<QuestionAnsweringModelOutput>("question-answering", {
       forward: (ids) => ({
@@ -212,7 +260,7 @@ describe("forward", () => {
   test.each([
     [{ position_ids: [0] }, "position_ids"],
     [{ inputs_embeds: [0] }, "inputs_embeds"],
-    [{ output_attentions: true }, "output_attentions"],
+    [{ output_attentions: 1 }, "boolean"],
     [{ output_hidden_states: "yes" }, "boolean"],
     [{ logits_to_keep: 3 }, "logits_to_keep"],
     [{ attention_maks: [1] }, "no such option"],

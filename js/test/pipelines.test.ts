@@ -11,7 +11,7 @@ import { TextClassificationPipeline } from "../src/pipelines/text_classification
 import { TextGenerationPipeline } from "../src/pipelines/text_generation.js";
 import { groups_of, TokenClassificationPipeline } from "../src/pipelines/token_classification.js";
 import { ZeroShotClassificationPipeline } from "../src/pipelines/zero_shot_classification.js";
-import { type Answers, array, fake_model } from "./support/fake_backend.js";
+import { type Answers, array, type FakeFacts, fake_model } from "./support/fake_backend.js";
 import { word_pieces } from "./support/tokenizers.js";
 
 const { log } = Math;
@@ -28,11 +28,16 @@ async function made<Output, P>(
   Made: new (parts: PipelineParts<Output>) => P,
   task: Task,
   answers: Answers,
-  { config = {}, input_names = TYPED, tokenizer = {} } = {},
+  {
+    input_names = TYPED,
+    tokenizer = {},
+    name = "the-task",
+    ...facts
+  }: FakeFacts & { tokenizer?: object; name?: string } = {},
 ) {
-  const { model, calls } = fake_model<Output>(task, answers, { config, input_names });
+  const { model, calls } = fake_model<Output>(task, answers, { input_names, ...facts });
   const of_words = await word_pieces(WORDS, { model_max_length: 12, ...tokenizer });
-  return { pipe: new Made({ task: "the-task", model, tokenizer: of_words }), calls };
+  return { pipe: new Made({ task: name, model, tokenizer: of_words }), calls };
 }
 
 /** Numbers of an answer that came through float32. */
@@ -90,18 +95,17 @@ describe("text-classification", () => {
     expect(rounded(await one.pipe("red"))).toEqual([{ label: "LABEL_0", score: 0.8 }]);
   });
 
-  test("long texts are cut to what the tokenizer and the config say", async () => {
+  test("long texts are cut to what the tokenizer and the model can read", async () => {
     const red = Array(20).fill("red").join(" ");
-    const length = async (max_position_embeddings: number, model_type: string) => {
-      const { pipe, calls } = await made(TextClassificationPipeline, "sequence-classification", answers, {
-        config: { ...config, max_position_embeddings, model_type, pad_token_id: 1 },
-      });
+    const length = async (max_positions: number | undefined) => {
+      const facts = { config, max_positions };
+      const { pipe, calls } = await made(TextClassificationPipeline, "sequence-classification", answers, facts);
       await pipe(red);
       return calls[0]?.ids.length;
     };
-    expect(await length(512, "bert")).toBe(12);
-    expect(await length(10, "bert")).toBe(10);
-    expect(await length(10, "roberta")).toBe(8);
+    expect(await length(undefined)).toBe(12);
+    expect(await length(512)).toBe(12);
+    expect(await length(8)).toBe(8);
   });
 
   test.each([[[]], [3], [["red", 3]], [null]])("%o is no text", async (texts) => {
@@ -401,6 +405,18 @@ describe("texts of texts", () => {
     expect(rewrite.calls[0]?.options).toMatchObject({ max_length: 4 });
     // Without padding.
     expect(summarize.calls[0]?.ids).toHaveLength(4);
+  });
+
+  test("a model that is told its task in words is told it", async () => {
+    const told = { ...config, task_specific_params: { translation_en_to_de: { prefix: "green " }, other: null } };
+    for (const [name, expected] of [
+      ["translation_en_to_de", "green red"],
+      ["translation_en_to_fr", "sky red"],
+      ["other", "sky red"],
+    ] as const) {
+      const { pipe } = await made(TranslationPipeline, "seq2seq-lm", answers, { ...asked, config: told, name });
+      expect(await pipe("red")).toEqual([{ translation_text: expected }]);
+    }
   });
 
   test("languages, and what generate doesn't know, are refused", async () => {

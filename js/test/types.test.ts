@@ -129,6 +129,7 @@ test("each class has its own output, with what the inputs ask for", () => {
       SequenceClassifierOutput & WithHiddenStates
     >();
     expectTypeOf(await model({ ...inputs, output_hidden_states: false })).toEqualTypeOf<SequenceClassifierOutput>();
+    expectTypeOf((await model({ ...inputs, output_attentions: true })).attentions).toEqualTypeOf<Tensor<"float32">[]>();
 
     const masked_output = await (await masked.from_pretrained("a/b"))({
       ...inputs,
@@ -218,6 +219,7 @@ test("a pipeline answers as its task, its texts and its options say", () => {
     expectTypeOf(await translate(["x"], { max_new_tokens: 9, num_beams: 1 })).toEqualTypeOf<
       { translation_text: string }[]
     >();
+    expectTypeOf(await open("translation_en_to_de", "a/b")).toEqualTypeOf<typeof translate>();
     expectTypeOf((await open("summarization", "a/b"))("x")).resolves.toEqualTypeOf<{ summary_text: string }[]>();
     expectTypeOf((await open("text2text-generation", "a/b"))("x")).resolves.toEqualTypeOf<TextGenerationSingle[]>();
 

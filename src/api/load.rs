@@ -14,7 +14,7 @@ use crate::config::{GenerationConfig, ModelConfig};
 use crate::engine::{Engine, LoadOptions, Placement, WeightDtype, WeightsSource};
 use crate::hub::cache::CacheStats;
 use crate::hub::{Abort, FilesRepo, Repo, Traffic};
-use crate::models::{Family, Task};
+use crate::models::{Architecture, Task};
 use crate::placement::{Device, DeviceMap, MaxMemory, parse_size};
 use crate::tensor::Dtype;
 use crate::tensor::gpu::device::GpuOptions;
@@ -50,7 +50,7 @@ pub async fn load(source: &JsValue, options: &Options<'_>) -> Result<Loaded, JsV
     };
     load.weights = weights;
     let Opened { repo, traffic, cache } = opened;
-    let config = config(&*repo, options, &abort).await?;
+    let config = config(&*repo, options, &load, &abort).await?;
     let generation = GenerationConfig::open(&*repo, &config).await.map_err(thrown)?;
     let generation_config = generation.text.clone();
     let engine = Engine::load(repo, &config, generation, load).await.map_err(thrown)?;
@@ -66,6 +66,13 @@ fn load_options(options: &Options<'_>, abort: &Abort) -> Result<LoadOptions, JsV
                     let known: Vec<&str> = Task::ALL.into_iter().map(|(known, _)| known).collect();
                     options.wrong("task", &format!("one of {}", known.join(", ")))
                 })?
+            }
+        },
+        registered: match options.text("architectures")? {
+            None => Vec::new(),
+            Some(json) => {
+                let wrong = |error| options.wrong("architectures", &format!("descriptions of architectures ({error})"));
+                serde_json::from_str(&json).map_err(wrong)?
             }
         },
         weights: WeightsSource::New,
@@ -151,7 +158,12 @@ pub(super) fn checkpoint(options: &Options<'_>) -> Result<CatalogOptions, JsValu
 }
 
 /// The config: given as such, from another repo, or from the model's own, with some of its keys replaced.
-async fn config(repo: &dyn Repo, options: &Options<'_>, abort: &Abort) -> Result<ModelConfig, JsValue> {
+async fn config(
+    repo: &dyn Repo,
+    options: &Options<'_>,
+    load: &LoadOptions,
+    abort: &Abort,
+) -> Result<ModelConfig, JsValue> {
     let config = match (options.text("config_json")?, options.get("config_source")?) {
         (Some(json), _) => ModelConfig::from_json("config", json.as_bytes()).map_err(thrown)?,
         (None, Some(other)) => {
@@ -161,7 +173,8 @@ async fn config(repo: &dyn Repo, options: &Options<'_>, abort: &Abort) -> Result
     };
     let overrides = options.text("config_overrides")?.unwrap_or_else(|| "{}".to_owned());
     let overrides = serde_json::from_str(&overrides).map_err(|_| options.wrong("config_overrides", "a JSON object"))?;
-    config.with_overrides(overrides, &Family::of(&config).map_err(thrown)?.config_keys()).map_err(thrown)
+    let known = Architecture::of(&config, &load.registered).map_err(thrown)?.config_keys();
+    config.with_overrides(overrides, &known).map_err(thrown)
 }
 
 /// The tensors as files, a file each.

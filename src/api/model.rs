@@ -14,7 +14,7 @@ use super::options::Options;
 use super::source;
 use crate::checkpoint::Catalog;
 use crate::config::ModelConfig;
-use crate::engine::{Array as EngineArray, Engine, Inputs, ModelOutput, Source};
+use crate::engine::{Array as EngineArray, Engine, Inputs, ModelOutput, More, Source};
 use crate::generation::{GenerateOptions, GenerationError, check_types};
 use crate::hub::Traffic;
 use crate::hub::cache::CacheStats;
@@ -210,6 +210,12 @@ impl Model {
         self.engine()?.ready().await.map_err(thrown)
     }
 
+    /// How many tokens of a text it can read: it knows no more positions. Undefined where it knows any.
+    pub fn max_positions(&self) -> Result<Option<usize>, JsValue> {
+        let shape = self.engine()?.shape();
+        Ok(shape.encoder.as_ref().map_or(shape.positions, |encoder| encoder.positions))
+    }
+
     /// The inputs that a forward pass takes, by transformers' names.
     pub fn input_names(&self) -> Result<Array, JsValue> {
         let shape = self.engine()?.shape();
@@ -231,22 +237,25 @@ impl Model {
     ///
     /// Options: `pixel_values`, an image as `{ dims, data }`, and the ids are none then; `token_type_ids`; of a model that reads
     /// with an encoder `decoder_input_ids`, and `input_features` where it reads sound, `[mels][frames]`;
-    /// `output_hidden_states`; `all_logits`, without which a causal language model gives those of
+    /// `output_hidden_states` and `output_attentions`; `all_logits`, without which a causal language model gives those of
     /// the last token alone, `[1, vocab_size]`; `signal`.
     pub async fn forward(&self, input_ids: &[u32], options: JsForwardOptions) -> Result<Object, JsValue> {
         let engine = self.engine()?;
         let options = Options::new("forward", &options);
         let all = options.flag("all_logits")?.unwrap_or(true);
-        let hidden_states = options.flag("output_hidden_states")?.unwrap_or(false);
+        let more = More {
+            hidden_states: options.flag("output_hidden_states")?.unwrap_or(false),
+            attentions: options.flag("output_attentions")?.unwrap_or(false),
+        };
         let types = ids(&options, "token_type_ids")?.unwrap_or_default();
         let features = features(&engine, &options)?;
         let decoder_ids = ids(&options, "decoder_input_ids")?.unwrap_or_default();
         let abort = options.abort()?;
         if let Some(image) = options.get("pixel_values")? {
             let (pixels, dims) = image_of(&image).ok_or_else(|| options.wrong("pixel_values", "{ dims, data }"))?;
-            return outputs(engine.forward_image(&pixels, &dims, hidden_states, &abort).await.map_err(thrown)?);
+            return outputs(engine.forward_image(&pixels, &dims, more, &abort).await.map_err(thrown)?);
         }
-        let one = !all && !hidden_states && engine.task() == Task::CausalLm;
+        let one = !all && more == More::default() && engine.task() == Task::CausalLm;
         let output = match one {
             true => {
                 check_types(&types, input_ids.len(), engine.shape().token_types).map_err(thrown)?;
@@ -255,7 +264,7 @@ impl Model {
             }
             false => {
                 let (ids, types, features, decoder_ids) = (input_ids, &*types, &*features, &*decoder_ids);
-                let inputs = Inputs { ids, types, features, decoder_ids, hidden_states };
+                let inputs = Inputs { ids, types, features, decoder_ids, more };
                 engine.forward(inputs, &abort).await.map_err(thrown)?
             }
         };
@@ -330,7 +339,7 @@ fn image_of(image: &JsValue) -> Option<(Vec<f32>, Vec<usize>)> {
 
 /// A forward pass's arrays by name.
 fn outputs(output: ModelOutput) -> Result<Object, JsValue> {
-    let ModelOutput { logits, text_embeds, image_embeds, pooler_output, hidden_states, .. } = output;
+    let ModelOutput { logits, text_embeds, image_embeds, pooler_output, hidden_states, attentions, .. } = output;
     let ModelOutput { last_hidden_state, encoder_last_hidden_state, .. } = output;
     let named = [
         ("logits", logits),
@@ -341,9 +350,12 @@ fn outputs(output: ModelOutput) -> Result<Object, JsValue> {
         ("pooler_output", pooler_output),
     ];
     let named = named.into_iter().filter_map(|(name, array)| Some((name.to_owned(), array?)));
-    let states = hidden_states.into_iter().enumerate().map(|(at, state)| (format!("hidden_states.{at}"), state));
+    let of_layers = |name: &'static str, arrays: Vec<EngineArray>| {
+        arrays.into_iter().enumerate().map(move |(at, array)| (format!("{name}.{at}"), array))
+    };
+    let of_layers = of_layers("hidden_states", hidden_states).chain(of_layers("attentions", attentions));
     let all = Object::new();
-    for (name, EngineArray { dims, data }) in named.chain(states) {
+    for (name, EngineArray { dims, data }) in named.chain(of_layers) {
         Reflect::set(&all, &name.into(), &array(&dims, &data)?.into())?;
     }
     Ok(all)

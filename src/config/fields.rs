@@ -15,11 +15,12 @@ pub(crate) struct Fields<'a> {
     prefix: String,
     object: &'a Map<String, Value>,
     aliases: &'static [(&'static str, &'static str)],
+    renamed: &'static [(&'static str, &'static str)],
 }
 
 impl<'a> Fields<'a> {
     pub(crate) fn new(file: &'a str, object: &'a Map<String, Value>) -> Self {
-        Fields { file, prefix: String::new(), object, aliases: &[] }
+        Fields { file, prefix: String::new(), object, aliases: &[], renamed: &[] }
     }
 
     /// Which also knows keys by another name, the second of a pair, where the first is not there.
@@ -27,10 +28,20 @@ impl<'a> Fields<'a> {
         Fields { aliases, ..self }
     }
 
+    /// Which knows keys by another name alone, the second of a pair: what stands under the first means something else.
+    pub(crate) fn with_renamed(self, renamed: &'static [(&'static str, &'static str)]) -> Self {
+        Fields { renamed, ..self }
+    }
+
     /// The name under which a key is there, or would be.
     fn name<'k>(&self, key: &'k str) -> &'k str {
-        let alias = || self.aliases.iter().find(|(name, _)| *name == key).map(|(_, alias)| *alias);
-        if self.object.contains_key(key) { key } else { alias().unwrap_or(key) }
+        let other =
+            |names: &[(&str, &'static str)]| names.iter().find(|(name, _)| *name == key).map(|(_, other)| *other);
+        match other(self.renamed) {
+            Some(renamed) => renamed,
+            None if self.object.contains_key(key) => key,
+            None => other(self.aliases).unwrap_or(key),
+        }
     }
 
     /// The value; a null is no value.
@@ -134,6 +145,7 @@ impl<'a> Fields<'a> {
             prefix: format!("{}{key}.", self.prefix),
             object,
             aliases: &[],
+            renamed: &[],
         }))
     }
 

@@ -1,5 +1,7 @@
 //! `config.json`
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::ConfigError;
@@ -91,6 +93,17 @@ impl ModelConfig {
         object.insert("model_type".to_owned(), model_type.into());
         let text = Value::Object(object.clone()).to_string();
         Ok(ModelConfig { file: format!("{}, {key}", self.file), text, object })
+    }
+
+    /// The config as one of another `model_type`, which has other names for some keys: of each pair the key that it knows and
+    /// the one that is there.
+    pub fn of_type(&self, model_type: &str, keys: &BTreeMap<String, String>) -> ModelConfig {
+        let mut object = self.object.clone();
+        let renamed = keys.iter().filter_map(|(key, own)| Some((key.clone(), self.object.get(own)?.clone())));
+        object.extend(renamed);
+        object.insert("model_type".to_owned(), model_type.into());
+        let text = Value::Object(object.clone()).to_string();
+        ModelConfig { file: self.file.clone(), text, object }
     }
 
     /// The file's text, unchanged but for overrides.

@@ -45,6 +45,8 @@ pub struct TransformerDefaults {
     /// Other names for keys, under which they are looked for where they are not there themselves: transformers'
     /// `attribute_map`.
     pub aliases: &'static [(&'static str, &'static str)],
+    /// Other names for keys, under which alone they are looked for: what stands under the common name is another stack's.
+    pub renamed: &'static [(&'static str, &'static str)],
     pub tie_word_embeddings: bool,
     pub bos_token_id: Option<u32>,
     pub eos_token_id: Option<u32>,
@@ -71,11 +73,17 @@ impl TransformerDefaults {
         partial_rotary_factor: 1.0,
         rope_local_base_freq: None,
         aliases: &[],
+        renamed: &[],
         tie_word_embeddings: false,
         bos_token_id: Some(1),
         eos_token_id: Some(2),
         pad_token_id: None,
     };
+
+    /// A config's keys, as the family calls them.
+    fn fields<'a>(&self, config: &'a ModelConfig) -> Fields<'a> {
+        config.fields().with_aliases(self.aliases).with_renamed(self.renamed)
+    }
 }
 
 /// A checked configuration of a transformer.
@@ -157,7 +165,7 @@ impl TransformerConfig {
 
     /// Reads and checks a config, with the defaults of its family.
     pub fn parse(config: &ModelConfig, defaults: &TransformerDefaults) -> Result<TransformerConfig, ConfigError> {
-        let fields = config.fields().with_aliases(defaults.aliases);
+        let fields = defaults.fields(config);
         if fields.get("quantization_config").is_some() {
             return Err(fields.unsupported("quantization_config", "checkpoints that are not quantised"));
         }
@@ -178,7 +186,8 @@ impl TransformerConfig {
         if num_hidden_layers > MAX_LAYERS {
             return Err(fields.invalid("num_hidden_layers", format!("at most {MAX_LAYERS}")));
         }
-        if !hidden_size.is_multiple_of(num_attention_heads) {
+        // Where heads have a width of their own it need not be.
+        if defaults.head_dim.is_none() && !hidden_size.is_multiple_of(num_attention_heads) {
             let expected = format!("a multiple of num_attention_heads ({num_attention_heads})");
             return Err(fields.invalid("hidden_size", expected));
         }
@@ -236,8 +245,7 @@ impl TransformerConfig {
 impl TransformerConfig {
     /// Checks that a table of learned positions isn't too large.
     pub fn positions_fit(&self, raw: &ModelConfig, defaults: &TransformerDefaults) -> Result<(), ConfigError> {
-        let fields = raw.fields().with_aliases(defaults.aliases);
-        self.rows_fit(&fields, "max_position_embeddings", self.max_position_embeddings)
+        self.rows_fit(&defaults.fields(raw), "max_position_embeddings", self.max_position_embeddings)
     }
 
     /// Checks that a weight with a row, or a column, of the residual stream's width for each of `rows`, which are as many as

@@ -69,7 +69,14 @@ impl Runner {
         let shape = self.model.shape();
         let Some(encoder) = &shape.encoder else { return Ok(Vec::new()) };
         let size = source.size(encoder, shape.vocab_size)?;
-        let run = |from, to| Run { ways, mode: Mode::Prefill, ending: Ending::Output, blocks: (from, to), routes: &[] };
+        let run = |from, to| Run {
+            ways,
+            mode: Mode::Prefill,
+            ending: Ending::Output,
+            blocks: (from, to),
+            shows: false,
+            routes: &[],
+        };
         let tokens = |count, ids| Tokens { position: 0, length: count, count, ids: Some(ids), types: &[], read: 0 };
         let none = vec![0; size.rows];
         let mut first = 0;

@@ -7,6 +7,7 @@ use futures_util::future::{Either, select};
 use futures_util::lock::MutexGuard;
 
 use super::Engine;
+use super::between::Between;
 use super::encode::Source;
 use super::offload::Way;
 use super::recorded::{Ending, PREFILL_TOKENS};
@@ -16,7 +17,7 @@ use crate::Result;
 use crate::clock::{breathe, now_ms};
 use crate::generation::{GenerationError, check_ids, check_length};
 use crate::hub::Abort;
-use crate::models::{Experts, HeadRows, Outputs};
+use crate::models::{HeadRows, Outputs};
 use crate::tensor::cpu;
 use crate::tensor::gpu::device::Encoder;
 use crate::tensor::gpu::dispatch::Running;
@@ -47,6 +48,8 @@ pub(super) struct Run<'a> {
     pub ending: Ending,
     /// The blocks: from the first of these up to the second.
     pub blocks: (usize, usize),
+    /// Whether attentions are to show their weights.
+    pub shows: bool,
     /// The tokens that are routed to the expert that runs, if one does: else all run.
     pub routes: &'a [Route],
 }
@@ -141,7 +144,7 @@ impl Runner {
             let head = position == ids.len();
             let (first, last) = self.writing_blocks();
             let blocks = (first, if head { last } else { last - 1 });
-            let run = Run { ways, mode: Mode::Prefill, ending: Ending::Greedy, blocks, routes: &[] };
+            let run = Run { ways, mode: Mode::Prefill, ending: Ending::Greedy, blocks, shows: false, routes: &[] };
             output = Some(self.run(session, run, None, None, abort).await?);
         }
         output.ok_or_else(|| GenerationError::EmptyInput.into())
@@ -182,15 +185,14 @@ impl Runner {
         Ok(())
     }
 
-    /// Runs all blocks, each where it is computed; the hidden state goes where the next one is. `states` are given what
-    /// each block leaves, row after row, but for the last layer where what the norm behind it gives is wanted instead. `left` is
-    /// what a run of the blocks before has left.
+    /// Runs all blocks, each where it is computed; the hidden state goes where the next one is. `between` is given what is wanted
+    /// of what comes between them. `left` is what a run of the blocks before has left.
     pub(super) async fn run(
         &self,
         session: &mut Session,
         run: Run<'_>,
         left: Option<Output>,
-        mut states: Option<&mut Vec<Vec<f32>>>,
+        mut between: Option<&mut Between>,
         abort: &Abort,
     ) -> Result<Output> {
         let mut output = left;
@@ -198,9 +200,8 @@ impl Runner {
         let (first, end) = run.blocks;
         // Experts are a part of the layer that routes to them.
         let all = || (first..end).filter(|block| !self.model.is_expert(*block));
-        let last = if self.model.shape().bare_states { 1 } else { 2 };
-        let kept = states.as_ref().map_or(0, |_| all().count().saturating_sub(last));
-        for (at, block) in all().enumerate() {
+        let count = between.as_ref().map_or(0, |_| all().count());
+        for (nth, block) in all().enumerate() {
             self.offload.soon(block).filter(|soon| *soon < end).for_each(|soon| loader.request(soon));
             output = Some(match run.ways.get(block) {
                 Some(Way::Cpu) => {
@@ -217,17 +218,8 @@ impl Runner {
             if let (Some(experts), Some(left)) = (&experts, output.take_if(|_| experts.is_some())) {
                 output = Some(self.run_experts(session, run, (block, experts), left, abort).await?);
             }
-            if let (Some(states), true) = (states.as_mut(), at < kept) {
-                states.resize(states.len().max(at + 1), Vec::new());
-                let rows;
-                (output, rows) = self.read_state(session, run, block, output).await?;
-                states.get_mut(at).into_iter().for_each(|state| match &experts {
-                    None => state.extend_from_slice(&rows),
-                    // Without what its experts have read.
-                    Some(Experts { hidden_size, .. }) => {
-                        rows.chunks_exact(2 * hidden_size).for_each(|row| state.extend(row.iter().take(*hidden_size)));
-                    }
-                });
+            if let Some(between) = between.as_mut() {
+                output = self.keep(session, run, block, (nth, count), output, between).await?;
             }
         }
         output.ok_or_else(|| GenerationError::EmptyInput.into())
@@ -266,6 +258,9 @@ impl Runner {
         }
         let program = session.program(on, &loader, run.mode, run.ending, block).await?;
         program.encode(&mut encoder.pass(), running);
+        if run.shows {
+            session.encode_show(on, &loader, run, block, &mut encoder).await?;
+        }
         let passing = || reads.iter().filter(|block| self.offload.is_offloaded(**block));
         if passing().next().is_some() {
             // The device goes through what is submitted before it gives memory back.

@@ -263,7 +263,7 @@ impl Runner {
     async fn decode(&self, session: &mut Session, ways: &[Way], abort: &Abort) -> Result<Output> {
         if !self.is_one_pass() {
             let blocks = self.writing_blocks();
-            let run = Run { ways, mode: Mode::Decode, ending: Ending::Greedy, blocks, routes: &[] };
+            let run = Run { ways, mode: Mode::Decode, ending: Ending::Greedy, blocks, shows: false, routes: &[] };
             return self.run(session, run, None, None, abort).await;
         }
         let gpu = &self.on_gpu()?.gpu;

@@ -13,7 +13,7 @@ use crate::Result;
 use crate::checkpoint::{Catalog, CatalogOptions};
 use crate::config::{GenerationConfig, ModelConfig};
 use crate::hub::{Abort, Repo};
-use crate::models::{Family, Model, Task};
+use crate::models::{Architecture, Model, Registered, Task};
 use crate::tensor::Dtype;
 use crate::tensor::gpu::device::{Gpu, GpuError, GpuOptions};
 use crate::weights::init;
@@ -35,6 +35,8 @@ pub enum WeightsSource {
 pub struct LoadOptions {
     /// What for.
     pub task: Task,
+    /// Architectures besides those that come with the crate.
+    pub registered: Vec<Registered>,
     /// Where the weights come from.
     pub weights: WeightsSource,
     /// Initialise tensors of another shape than the config says, rather than fail.
@@ -80,7 +82,7 @@ impl Engine {
         let mut files = weight_files(&repo, &catalog);
         files.push(WeightFile { repo: Rc::new(new), path: init::FILE.to_owned() });
 
-        let class = Family::of(config)?.class_name(config, options.task)?.to_owned();
+        let class = Architecture::of(config, &options.registered)?.class_name(config, options.task)?.to_owned();
         let LoadOptions { spawn, progress, abort, prefetch, gpu: device, placement, .. } = options;
         let background = Background { spawn, progress, abort, prefetch };
         let (sources, timings) = (Sources { files, catalog }, Rc::new(Timings::default()));
@@ -124,8 +126,8 @@ pub(super) fn weight_files(repo: &Rc<dyn Repo>, catalog: &Catalog) -> Vec<Weight
 
 /// The model that the config describes, and where each of its weights comes from.
 async fn resolve(repo: &dyn Repo, config: &ModelConfig, options: &LoadOptions) -> Result<(Box<dyn Model>, Resolved)> {
-    let family = Family::of(config)?;
-    let mut model = family.build(config, options.task)?;
+    let architecture = Architecture::of(config, &options.registered)?;
+    let mut model = architecture.build(config, options.task)?;
     let catalog = match &options.weights {
         WeightsSource::Checkpoint(files) => Catalog::open(repo, files).await?,
         WeightsSource::StateDict(catalog) => catalog.clone(),
@@ -133,7 +135,7 @@ async fn resolve(repo: &dyn Repo, config: &ModelConfig, options: &LoadOptions) -
     };
     if resolve::unties(&model.keys(), &catalog) {
         let untied = [("tie_word_embeddings".to_owned(), false.into())].into_iter().collect();
-        model = family.build(&config.with_overrides(untied, &family.config_keys())?, options.task)?;
+        model = architecture.build(&config.with_overrides(untied, &architecture.config_keys())?, options.task)?;
     }
     let ignore = options.ignore_mismatched_sizes;
     let resolved = resolve::resolve(repo.id(), &model.keys(), model.weights(), catalog, ignore, options.seed)?;

@@ -1,6 +1,7 @@
 //! A model at work: its weights' loader, its programs, its cache, and the loops that drive them.
 
 mod background;
+mod between;
 mod crossing;
 mod encode;
 mod forward;
@@ -43,7 +44,7 @@ use wishes::Wishes;
 
 pub use encode::Source;
 pub use load::{LoadOptions, WeightsSource};
-pub use output::{Array, Inputs, ModelOutput};
+pub use output::{Array, Inputs, ModelOutput, More};
 pub use rates::Rates;
 pub use replace::IncompatibleKeys;
 pub use wishes::{Placement, WeightDtype};

@@ -1,15 +1,15 @@
 //! Where each block's weights live, and on which device it is computed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::wishes::Placement;
 use crate::Result;
 use crate::models::{Experts, Model};
-use crate::placement::{Device, DeviceMap, MaxMemory, ModuleTree, PlacementError, infer_device_map};
+use crate::placement::{Device, DeviceMap, MaxMemory, ModuleTree, PlacementError, infer_device_map, is_within};
 use crate::tensor::ops::WeightId;
 use crate::weights::layout::Layout;
 use crate::weights::loader::Home;
-use crate::weights::spec::BlockSpec;
+use crate::weights::spec::{BlockSpec, Piece};
 
 /// Where each of a model's blocks lives.
 pub(super) struct Offload {
@@ -58,10 +58,13 @@ impl Offload {
         let bytes = |id: WeightId| layouts.get(id.0).map_or(0, Layout::total_bytes);
         let keys = model.keys();
         let mut tensors: Vec<(&str, u64)> = Vec::new();
+        let mut seen = BTreeSet::new();
         for (id, spec) in specs.iter() {
             let rows = spec.rows().max(1) as u64;
-            let piece = |piece: &crate::weights::spec::Piece| bytes(id) / rows * piece.rows as u64;
-            tensors.extend(spec.pieces.iter().map(|one| (one.tensor.as_str(), piece(one))));
+            let piece = |piece: &Piece| bytes(id) / rows * piece.rows as u64;
+            // What several weights are made of is one tensor.
+            let new = spec.pieces.iter().filter(|one| seen.insert(one.tensor.as_str()));
+            tensors.extend(new.map(|one| (one.tensor.as_str(), piece(one))));
         }
         tensors.extend(keys.tied.iter().map(|(tied, _)| (tied.as_str(), 0)));
         let layers = blocks.iter().enumerate().filter(|(block, _)| model.is_layer(*block));
@@ -77,7 +80,10 @@ impl Offload {
         };
         let mut devices = Vec::new();
         for (index, block) in blocks.iter().enumerate() {
+            // A layer may have its own copy of what lies elsewhere.
+            let is_own = |piece: &&Piece| !whole.contains(&block.name) || is_within(&piece.tensor, &block.name);
             let pieces = block.weights.iter().filter_map(|id| specs.get(*id)).flat_map(|spec| &spec.pieces);
+            let pieces = pieces.filter(is_own);
             let mut of: Vec<Device> = pieces.filter_map(|piece| map.device_of(&piece.tensor)).collect();
             of.sort_unstable();
             of.dedup();

@@ -1,6 +1,7 @@
 //! A forward pass: what goes in, and what comes out of it by transformers' names.
 
 use super::Engine;
+use super::between::{Attentions, Between};
 use super::encode::Source;
 use super::forward::{Output, Run, Tokens};
 use super::recorded::{Ending, output_tokens};
@@ -25,8 +26,17 @@ pub struct Inputs<'a> {
     pub features: &'a [f32],
     /// The text that has been written so far, of a model that reads with an encoder: `ids` and `features` are the encoder's.
     pub decoder_ids: &'a [u32],
-    /// Whether the hidden states between the layers are wanted too.
+    /// What else is wanted.
+    pub more: More,
+}
+
+/// What a forward pass gives only where it is wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct More {
+    /// The hidden states between the layers.
     pub hidden_states: bool,
+    /// By which shares tokens attend to each other, in each layer.
+    pub attentions: bool,
 }
 
 /// Numbers in row-major order.
@@ -56,6 +66,8 @@ pub struct ModelOutput {
     /// `[tokens, hidden]` of the embeddings and of each layer, where asked for. The last one's is after the norm behind it, but in models
     /// that read images and in CLIP's.
     pub hidden_states: Vec<Array>,
+    /// `[heads, tokens, tokens]` of each layer, where asked for: by which share each token attends to each.
+    pub attentions: Vec<Array>,
 }
 
 impl ModelOutput {
@@ -76,7 +88,7 @@ impl Engine {
     }
 
     /// What the model gives for an image: `pixels` as its image processor gives them, in the order of `dims`, which are
-    /// channels, height and width. `hidden_states`: those between the layers are wanted too.
+    /// channels, height and width.
     ///
     /// # Errors
     /// `PIXEL_VALUES` where the model takes images of another size, or none; what the load or the device says.
@@ -84,14 +96,14 @@ impl Engine {
         &self,
         pixels: &[f32],
         dims: &[usize],
-        hidden_states: bool,
+        more: More,
         abort: &Abort,
     ) -> Result<ModelOutput> {
         let no_images = || GenerationError::NoImages { class: self.class().to_owned() };
         let image = self.shape().image.ok_or_else(no_images)?;
         let features = image.unfold(pixels, dims)?;
         let ids = vec![0; image.tokens()];
-        self.forward(Inputs { ids: &ids, features: &features, hidden_states, ..Inputs::default() }, abort).await
+        self.forward(Inputs { ids: &ids, features: &features, more, ..Inputs::default() }, abort).await
     }
 }
 
@@ -108,12 +120,11 @@ struct Collected {
     hidden: Vec<f32>,
     logits: Vec<f32>,
     pooled: Vec<f32>,
-    states: Vec<Vec<f32>>,
 }
 
 impl Runner {
     async fn forward(&self, inputs: Inputs<'_>, abort: &Abort) -> Result<ModelOutput> {
-        let Inputs { types, hidden_states, .. } = inputs;
+        let Inputs { types, more: More { hidden_states, attentions }, .. } = inputs;
         let shape = self.model.shape();
         let (source, ids, features, encoding) = match &shape.encoder {
             None => (Source::default(), inputs.ids, inputs.features, Vec::new()),
@@ -132,7 +143,11 @@ impl Runner {
         let mut all = Collected::default();
         let mut left = None;
         let blocks = self.writing_blocks();
-        let run = Run { ways: &ways, mode: Mode::Prefill, ending: Ending::Output, blocks, routes: &[] };
+        let mut between =
+            Between { states: hidden_states.then(Vec::new), attentions: attentions.then(|| Attentions::of(ids.len())) };
+        session.memory.show(attentions);
+        let (mode, ending) = (Mode::Prefill, Ending::Output);
+        let run = Run { ways: &ways, mode, ending, blocks, shows: attentions, routes: &[] };
         for (position, chunk) in (0..).step_by(most.min(ids.len())).zip(ids.chunks(most)) {
             let types = types.get(position..position + chunk.len()).unwrap_or_default();
             let from = position * shape.features;
@@ -141,8 +156,8 @@ impl Runner {
             let read = session.read;
             self.begin(&mut session, Tokens { position, length, count, ids, types, read })?;
             self.give(&mut session, features).await?;
-            let states = hidden_states.then_some(&mut all.states);
-            let output = self.run(&mut session, run, None, states, abort).await?;
+            let wanted = (hidden_states || attentions).then_some(&mut between);
+            let output = self.run(&mut session, run, None, wanted, abort).await?;
             left = Some(self.collect(&mut session, output, hidden_states, chunk.len(), &mut all).await?);
         }
         let outputs = left.ok_or(GenerationError::EmptyInput)?;
@@ -150,9 +165,14 @@ impl Runner {
             let rows = (tensor.rows == Rows::All).then_some(ids.len());
             Array { dims: rows.into_iter().chain([tensor.width]).collect(), data }
         };
+        session.memory.show(false);
+        let Between { states, attentions } = between;
+        let mut states = states.unwrap_or_default();
         if hidden_states && !shape.bare_states {
-            all.states.push(all.hidden.clone());
+            states.push(all.hidden.clone());
         }
+        let n = ids.len();
+        let weights = |data: Vec<f32>| Array { dims: vec![data.len() / (n * n).max(1), n, n], data };
         let task = self.model.task();
         let logits = outputs.logits.map(|logits| array(logits, all.logits));
         let (logits, text_embeds, image_embeds) = match task {
@@ -170,7 +190,8 @@ impl Runner {
                 .is_some()
                 .then(|| Array { dims: vec![session.read, outputs.hidden.width], data: read }),
             pooler_output: outputs.pooled.map(|pooled| array(pooled, all.pooled)),
-            hidden_states: all.states.into_iter().map(|state| array(outputs.hidden, state)).collect(),
+            hidden_states: states.into_iter().map(|state| array(outputs.hidden, state)).collect(),
+            attentions: attentions.into_iter().flat_map(|all| all.layers).map(weights).collect(),
         })
     }
 

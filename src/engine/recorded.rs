@@ -46,6 +46,8 @@ struct Blocks {
     hidden: HashMap<usize, Tensor>,
     /// The logits of those that route to experts.
     routing: HashMap<usize, Tensor>,
+    /// What shows the weights of their attentions.
+    shown: HashMap<usize, Dispatch>,
     /// Where the first one reads what its caller gives.
     features: Option<Tensor>,
 }
@@ -88,6 +90,11 @@ impl Recorded {
     /// The logits of the router of a block that has one.
     pub fn routing_of(&self, mode: Mode, block: usize) -> Option<Tensor> {
         self.blocks(mode).routing.get(&block).copied()
+    }
+
+    /// What shows the weights of a block's attention, where it has one of many tokens to each other.
+    pub fn shown_by(&self, mode: Mode, block: usize) -> Option<&Dispatch> {
+        self.blocks(mode).shown.get(&block)
     }
 
     fn blocks(&self, mode: Mode) -> &Blocks {
@@ -149,6 +156,7 @@ fn run(
         }
         blocks.dispatches.push(recorder.take());
         blocks.hidden.insert(index, outputs.hidden);
+        blocks.shown.extend(recorder.take_shown().map(|shown| (index, shown)));
         blocks.routing.extend(outputs.routing.map(|routing| (index, routing)));
         left = Some(outputs);
     }

@@ -13,7 +13,7 @@ use crate::models::{Cache, Model, ModelShape};
 use crate::tensor::cpu::Memory;
 use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
 use crate::tensor::gpu::dispatch::{BufferName, Running, Shape, stride};
-use crate::tensor::gpu::program::Program;
+use crate::tensor::gpu::program::{Pipelines, Program};
 use crate::tensor::gpu::record::{ARGMAX_SPAN, Mode};
 use crate::tensor::ops::Rows;
 use crate::weights::loader::Loader;
@@ -114,6 +114,10 @@ pub(super) struct GpuSession {
     /// By their numbers: keys and values of what the GPU has computed, and how many positions they have room for.
     cache: HashMap<usize, ([Rc<Buffer>; 2], usize)>,
     programs: HashMap<Key, Program>,
+    /// The weights of the last attention that was to show them, and what shows them.
+    pub shown: Option<(Rc<Buffer>, Option<Program>)>,
+    /// Its kernels, compiled when they are first wanted.
+    pub showing: Pipelines,
     /// Where the model has experts.
     pub routing: Option<Routing>,
     /// Four-byte buffers in which chosen ids come back, free ones.
@@ -140,6 +144,8 @@ impl GpuSession {
             activations: HashMap::with_capacity(recorded.activations.shapes().len()),
             cache: HashMap::new(),
             programs: HashMap::new(),
+            shown: None,
+            showing: Pipelines::default(),
             routing: Routing::new(gpu, model)?,
             readbacks: Vec::new(),
             running: Running::default(),
@@ -284,7 +290,13 @@ impl GpuSession {
         Ok(())
     }
 
-    fn buffer(&self, loader: &Loader, name: BufferName) -> Result<Rc<Buffer>, GpuError> {
+    /// The weights of the last attention that has shown them.
+    pub fn shown(&self) -> Result<&Rc<Buffer>, GpuError> {
+        let missing = || GpuError::Refused { what: "attention weights", message: "none were shown".to_owned() };
+        self.shown.as_ref().map(|(weights, _)| weights).ok_or_else(missing)
+    }
+
+    pub(super) fn buffer(&self, loader: &Loader, name: BufferName) -> Result<Rc<Buffer>, GpuError> {
         let found = match name {
             BufferName::Weight(id, part) => loader.store().buffer(id, part).cloned(),
             BufferName::Activation(place) => self.activations.get(&place).cloned(),
@@ -295,6 +307,7 @@ impl GpuSession {
             BufferName::Keys(layer) => self.cache(layer).map(|[keys, _]| keys.clone()),
             BufferName::Values(layer) => self.cache(layer).map(|[_, values]| values.clone()),
             BufferName::Candidates => Some(self.candidates.clone()),
+            BufferName::AttentionWeights => self.shown().ok().cloned(),
             BufferName::Routes => self.routing.as_ref().map(|routing| routing.routes.clone()),
         };
         found.ok_or_else(|| GpuError::Refused { what: "a program", message: format!("there is no {name:?}") })

@@ -19,8 +19,8 @@ pub(super) const ENCODER: TransformerDefaults = TransformerDefaults {
         ("hidden_size", "d_model"),
         ("num_attention_heads", "encoder_attention_heads"),
         ("num_hidden_layers", "encoder_layers"),
-        ("initializer_range", "init_std"),
     ],
+    renamed: &[("initializer_range", "init_std")],
     tie_word_embeddings: true,
     bos_token_id: Some(0),
     eos_token_id: Some(2),
@@ -31,8 +31,8 @@ pub(super) const ENCODER: TransformerDefaults = TransformerDefaults {
 /// The decoder's.
 pub(super) const DECODER: TransformerDefaults = TransformerDefaults {
     intermediate_size: ("decoder_ffn_dim", Some(4096)),
-    aliases: &[
-        ("hidden_size", "d_model"),
+    // The common names are the encoder's.
+    renamed: &[
         ("num_attention_heads", "decoder_attention_heads"),
         ("num_hidden_layers", "decoder_layers"),
         ("initializer_range", "init_std"),

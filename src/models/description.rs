@@ -4,6 +4,7 @@ use super::convolution::ConvolutionNames;
 use super::image::Patches;
 use super::mixture::Mixture;
 use crate::config::TransformerConfig;
+use crate::tensor::relative::Buckets;
 
 /// What sets a family's models apart.
 #[derive(Debug, Clone)]
@@ -63,10 +64,14 @@ pub struct Description {
     pub scale: f32,
     /// Whether the scale is divided by the layer's number, counted from one.
     pub scale_by_layer: bool,
+    /// What scores get by how far the key is from the query's token, where they get something.
+    pub relative: Option<RelativeBias>,
     /// Scores s become `cap · tanh(s / cap)`.
     pub attn_logit_softcapping: Option<f32>,
     /// The same of the logits.
     pub final_logit_softcapping: Option<f32>,
+    /// Multiplies the logits.
+    pub logit_scale: f32,
     /// Multiplies the embeddings.
     pub embedding_scale: f32,
     /// Whether the checkpoints have the norms' weights less one.
@@ -77,8 +82,20 @@ pub struct Description {
     pub padding_row: Option<usize>,
     /// Of attention's output and down, initialised anew: their standard deviation in units of the others'.
     pub output_std: f32,
+    /// Whether the standard deviation of a layer's weights that are initialised anew is divided by the root of their inputs, and
+    /// that of queries by the root of a head's width too, for which the scores then have no scale.
+    pub std_by_inputs: bool,
     /// Experts in the place of some layers' feed-forward layers.
     pub mixture: Option<Mixture>,
+}
+
+/// A bias of scores by distance, the same in all layers.
+#[derive(Debug, Clone, Copy)]
+pub struct RelativeBias {
+    /// What the checkpoint calls its table, as a module.
+    pub module: &'static str,
+    /// Its buckets of one direction.
+    pub buckets: Buckets,
 }
 
 impl Description {
@@ -110,13 +127,16 @@ impl Description {
             ropes: vec![Some(0); config.num_hidden_layers],
             scale: 1.0 / (config.head_dim as f32).sqrt(),
             scale_by_layer: false,
+            relative: None,
             attn_logit_softcapping: None,
             final_logit_softcapping: None,
+            logit_scale: 1.0,
             embedding_scale: 1.0,
             norms_from_one: false,
             qk_norm_over_all: false,
             padding_row: config.special.pad.map(|id| id as usize),
             output_std: 1.0,
+            std_by_inputs: false,
             mixture: None,
             config,
         }

@@ -13,7 +13,7 @@ const ENCODER: TransformerDefaults = TransformerDefaults {
 
 const DECODER: TransformerDefaults = TransformerDefaults {
     intermediate_size: bart::DECODER.intermediate_size,
-    aliases: bart::DECODER.aliases,
+    renamed: bart::DECODER.renamed,
     ..ENCODER
 };
 

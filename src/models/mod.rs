@@ -19,15 +19,19 @@ mod mistral;
 mod mixtral;
 mod mixture;
 mod modernbert;
+mod mpnet;
+mod mt5;
 mod olmo2;
 mod olmoe;
 mod phi3;
 mod qwen2;
 mod qwen3;
 mod qwen3_moe;
+mod registered;
 mod roberta;
 mod smollm3;
 mod stack;
+mod t5;
 mod transformer;
 mod vit;
 mod whisper;
@@ -42,12 +46,13 @@ use image::ImageShape;
 use transformer::Transformer;
 
 pub use convolution::windows;
-pub use description::{Description, Names};
+pub use description::{Description, Names, RelativeBias};
 pub use head::{Dense, Head, Logits};
 pub use mixture::{Chosen, Experts, Mixture, MixtureNames};
+pub use registered::{Architecture, Registered};
 
 /// Every family that there is.
-const FAMILIES: [Family; 26] = [
+const FAMILIES: [Family; 29] = [
     bart::FAMILY,
     bert::FAMILY,
     clip::FAMILY,
@@ -63,6 +68,8 @@ const FAMILIES: [Family; 26] = [
     mistral::FAMILY,
     mixtral::FAMILY,
     modernbert::FAMILY,
+    mpnet::FAMILY,
+    mt5::FAMILY,
     olmo2::FAMILY,
     olmoe::FAMILY,
     phi3::FAMILY,
@@ -71,6 +78,7 @@ const FAMILIES: [Family; 26] = [
     qwen3_moe::FAMILY,
     roberta::FAMILY,
     smollm3::FAMILY,
+    t5::FAMILY,
     vit::FAMILY,
     whisper::FAMILY,
     xlm_roberta::FAMILY,

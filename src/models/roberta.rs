@@ -13,10 +13,15 @@ const DEFAULTS: TransformerDefaults = TransformerDefaults {
     ..bert::DEFAULTS
 };
 
-const NAMES: Names = Names { base: "roberta", ..bert::NAMES };
+/// What it and XLM-RoBERTa call the weights.
+pub(super) const NAMES: Names = Names { base: "roberta", ..bert::NAMES };
 
-/// What it and XLM-RoBERTa are, with their defaults.
-pub(super) fn describe(raw: &ModelConfig, defaults: &TransformerDefaults) -> Result<Description, ConfigError> {
+/// What it and its kin are, each with its defaults and names.
+pub(super) fn describe(
+    raw: &ModelConfig,
+    defaults: &TransformerDefaults,
+    names: Names,
+) -> Result<Description, ConfigError> {
     let config = TransformerConfig::parse(raw, defaults)?;
     config.positions_fit(raw, defaults)?;
     let fields = raw.fields();
@@ -26,7 +31,7 @@ pub(super) fn describe(raw: &ModelConfig, defaults: &TransformerDefaults) -> Res
         let expected = format!("more than pad_token_id ({padding}) + 1, from which positions are counted");
         return Err(fields.invalid("max_position_embeddings", expected));
     }
-    Ok(Description { first_position, numbers_positions: true, ..bert::describe(raw, config, NAMES)? })
+    Ok(Description { first_position, numbers_positions: true, ..bert::describe(raw, config, names)? })
 }
 
 /// What they have behind their layers.
@@ -59,6 +64,6 @@ pub const FAMILY: Family = Family {
         (Task::QuestionAnswering, "RobertaForQuestionAnswering"),
     ],
     own_keys: bert::KEYS,
-    describe: |raw| describe(raw, &DEFAULTS),
+    describe: |raw| describe(raw, &DEFAULTS, NAMES),
     head,
 };

@@ -3,12 +3,14 @@
 
 use super::Outputs;
 use super::declare::{Declare, Modules, Norm};
-use super::description::{Description, Names};
+use super::description::{Description, Names, RelativeBias};
 use super::image::PatchEmbedding;
 use super::mixture::Mixture;
 use crate::Result;
 use crate::config::{Activation, TransformerConfig};
-use crate::tensor::ops::{Attention, AttentionKind, Linear, Number, Ops, QkNorm, RmsNorm, Rotary, Tensor, WeightId};
+use crate::tensor::ops::{
+    Attention, AttentionKind, Linear, Number, Ops, QkNorm, Relative, RmsNorm, Rotary, Tensor, WeightId,
+};
 use crate::weights::init::Init;
 use crate::weights::spec::{Arrangement, BlockSpec};
 
@@ -202,6 +204,7 @@ impl Stack {
                 kind: AttentionKind::Cross,
                 window: None,
                 rotary: None,
+                relative: None,
                 ..attention(description, layer)
             };
             blocks.push(declare.finish(format!("{parent}{}", cross.memory), &[]));
@@ -351,7 +354,37 @@ fn attention(description: &Description, layer: usize) -> Attention {
         kind: if description.causal { AttentionKind::Causal } else { AttentionKind::Bidirectional },
         window: description.windows.get(layer).copied().flatten(),
         rotary: description.ropes.get(layer).copied().flatten().map(rotary),
+        relative: None,
     }
+}
+
+/// Declares a layer's own table of what scores get by distance. All layers' come from one tensor: that each has the few
+/// hundred numbers spares it the wait for another block.
+fn declare_relative(description: &Description, prefix: &str, declare: &mut Declare) -> Option<Relative> {
+    let RelativeBias { module, buckets } = description.relative?;
+    let heads = description.config.num_attention_heads;
+    let rows = buckets.count * if description.causal { 1 } else { 2 };
+    let name = format!("{prefix}{module}.weight");
+    let std = new_std(description, description.config.hidden_size);
+    let table = declare.vector(&name, vec![(name.clone(), rows * heads)], Init::Normal { std, zero_row: None });
+    declare.specs.shape(table, vec![rows, heads]);
+    Some(Relative { table, buckets })
+}
+
+/// Modules of which the first gives queries.
+fn queries_first(description: &Description, declare: &mut Declare, modules: Modules<'_>) -> Linear {
+    let linear = declare.linear(modules);
+    if description.std_by_inputs {
+        let std = modules.std / (description.config.head_dim as f32).sqrt();
+        declare.specs.initialise(linear.weight, 0, Init::Normal { std, zero_row: None });
+    }
+    linear
+}
+
+/// The standard deviation of weights of a layer that are initialised anew, which have so many inputs.
+fn new_std(description: &Description, inputs: usize) -> f32 {
+    let std = description.config.initializer_range;
+    if description.std_by_inputs { std / (inputs as f32).sqrt() } else { std }
 }
 
 /// Modules of a layer that read rows of the stack's width.
@@ -370,7 +403,7 @@ fn modules<'a>(
         inputs: description.config.hidden_size,
         bias,
         without_bias: None,
-        std: description.config.initializer_range,
+        std: new_std(description, description.config.hidden_size),
     }
 }
 
@@ -402,23 +435,28 @@ fn declare_layer(
         rows: output_rows,
         inputs,
         bias,
-        std: plain.std * description.output_std,
+        std: new_std(description, inputs) * description.output_std,
         ..plain
     };
     let by_head = Arrangement::ByHead { heads, kinds: 3 };
-    let own = attention(description, layer);
+    let relative = declare_relative(description, place.prefix, declare);
+    let own = Attention { relative, ..attention(description, layer) };
     // What isn't causal has no use for its keys and values when a layer is done.
     let cache = if description.causal { place.cache + layer } else { place.cache };
     Layer {
         input_norm: norm(declare, names.input_norm.filter(|_| layer > 0 || description.first_input_norm)),
-        qkv: declare.linear(Modules {
-            names: names.qkv,
-            rows: &[q, kv, kv],
-            arrangement: if description.qkv_by_head { by_head } else { plain.arrangement },
-            bias: *qkv_bias,
-            without_bias: description.bare_key.then_some(1),
-            ..plain
-        }),
+        qkv: queries_first(
+            description,
+            declare,
+            Modules {
+                names: names.qkv,
+                rows: &[q, kv, kv],
+                arrangement: if description.qkv_by_head { by_head } else { plain.arrangement },
+                bias: *qkv_bias,
+                without_bias: description.bare_key.then_some(1),
+                ..plain
+            },
+        ),
         qk_norm: names.qk_norm.map(|[q_name, k_name]| {
             let each = !description.qk_norm_over_all;
             let (q_width, k_width) = if each { (head_dim, head_dim) } else { (q, kv) };
@@ -432,7 +470,11 @@ fn declare_layer(
         attended_norm: norm(declare, names.attended_norm),
         cross: cross.zip(place.memories.get(layer)).map(|(names, memory)| Cross {
             norm: norm(declare, names.norm),
-            query: declare.linear(Modules { names: &[names.query], rows: &[q], bias: *qkv_bias, ..plain }),
+            query: queries_first(
+                description,
+                declare,
+                Modules { names: &[names.query], rows: &[q], bias: *qkv_bias, ..plain },
+            ),
             attention: memory.attention,
             output: declare.linear(Modules { names: &[names.output], ..output(output_names, q, *output_bias) }),
             attended_norm: norm(declare, names.attended_norm),

@@ -183,7 +183,9 @@ fn new_weights_are_initialised_as_the_family_does() {
     let init_of = |model_type: &str, tensor: &str| {
         let keys = json!({"model_type": model_type, "num_hidden_layers": 2, "pad_token_id": 3});
         let config = ModelConfig::from_json("config", keys.to_string().as_bytes()).unwrap();
-        let model = Family::of(&config).unwrap().build(&config, Task::CausalLm).unwrap();
+        let family = Family::of(&config).unwrap();
+        let task = if model_type == "t5" { Task::Seq2SeqLm } else { Task::CausalLm };
+        let model = family.build(&config, task).unwrap();
         let found = model.weights().tensors().find(|(name, ..)| *name == tensor);
         found.map(|(_, shape, init)| (shape, init)).unwrap()
     };
@@ -202,6 +204,22 @@ fn new_weights_are_initialised_as_the_family_does() {
         ("gpt_neox", "gpt_neox.embed_in.weight", vec![50_432, 6144], normal(0.02, None)),
         ("gpt_neox", "gpt_neox.layers.1.attention.dense.weight", vec![6144, 6144], normal(0.02, None)),
         ("gpt_neox", "lm_head.weight", vec![50_432, 6144], normal(0.02, None)),
+        ("t5", "shared.weight", vec![32_128, 512], normal(1.0, None)),
+        ("t5", "encoder.block.1.layer.0.SelfAttention.q.weight", vec![512, 512], normal(1.0 / 32_768f32.sqrt(), None)),
+        (
+            "t5",
+            "decoder.block.0.layer.1.EncDecAttention.q.weight",
+            vec![512, 512],
+            normal(1.0 / 32_768f32.sqrt(), None),
+        ),
+        ("t5", "decoder.block.1.layer.0.SelfAttention.k.weight", vec![512, 512], normal(1.0 / 512f32.sqrt(), None)),
+        ("t5", "decoder.block.0.layer.2.DenseReluDense.wo.weight", vec![512, 2048], normal(1.0 / 2048f32.sqrt(), None)),
+        (
+            "t5",
+            "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+            vec![32, 8],
+            normal(1.0 / 512f32.sqrt(), None),
+        ),
         ("qwen3_moe", "model.layers.1.mlp.gate.weight", vec![128, 2048], normal(0.02, None)),
         ("qwen3_moe", "model.layers.1.mlp.experts.127.down_proj.weight", vec![2048, 768], normal(0.02, None)),
         ("mixtral", "model.layers.1.block_sparse_moe.experts.7.w3.weight", vec![14_336, 4096], normal(0.02, None)),
@@ -223,7 +241,7 @@ fn what_is_not_there_is_said_with_what_is() {
     let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
     let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
     assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
-    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma2, gemma3_text, gpt2, gpt_neox, llama, marian, mistral, mixtral, modernbert, olmo2, olmoe, phi3, qwen2, qwen3, qwen3_moe, roberta, smollm3, vit, whisper, xlm-roberta";
+    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma2, gemma3_text, gpt2, gpt_neox, llama, marian, mistral, mixtral, modernbert, mpnet, mt5, olmo2, olmoe, phi3, qwen2, qwen3, qwen3_moe, roberta, smollm3, t5, vit, whisper, xlm-roberta";
     assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
     let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");
@@ -290,7 +308,66 @@ fn configs_of_encoders_are_read_with_their_familys_defaults() {
         }
         seen.insert(family.model_type);
     }
-    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["bert", "distilbert", "modernbert", "roberta", "xlm-roberta"]);
+    assert_eq!(
+        seen.into_iter().collect::<Vec<_>>(),
+        ["bert", "distilbert", "modernbert", "mpnet", "roberta", "xlm-roberta"]
+    );
+}
+
+/// As transformers 5 reads such configs: the common names are the encoder's, whatever the decoder's say.
+#[test]
+fn depths_and_heads_of_two_stacks_are_each_its_own() {
+    for (keys, layers, heads) in [
+        (json!({"model_type": "bart", "num_hidden_layers": 7}), [7, 12], [16, 16]),
+        (json!({"model_type": "bart", "encoder_layers": 3, "decoder_layers": 2}), [3, 2], [16, 16]),
+        // As distilled models have it.
+        (json!({"model_type": "bart", "num_hidden_layers": 7, "decoder_layers": 2}), [7, 2], [16, 16]),
+        (json!({"model_type": "bart", "num_attention_heads": 8, "decoder_attention_heads": 2}), [12, 12], [8, 2]),
+        (json!({"model_type": "marian", "num_hidden_layers": 7, "encoder_layers": 3}), [7, 12], [16, 16]),
+        (json!({"model_type": "whisper", "num_hidden_layers": 7, "num_attention_heads": 8}), [7, 4], [8, 6]),
+        (json!({"model_type": "t5", "num_layers": 3}), [3, 3], [8, 8]),
+        (json!({"model_type": "t5", "num_layers": 3, "num_decoder_layers": null}), [3, 3], [8, 8]),
+        (json!({"model_type": "t5", "num_hidden_layers": 7}), [7, 6], [8, 8]),
+        (json!({"model_type": "mt5", "num_hidden_layers": 7, "num_decoder_layers": 2, "num_heads": 4}), [7, 2], [4, 4]),
+    ] {
+        let config = ModelConfig::from_json("a/b: config.json", keys.to_string().as_bytes()).unwrap();
+        let description = (Family::of(&config).unwrap().describe)(&config).unwrap();
+        let both = [&description.encoder.unwrap().config, &description.config];
+        assert_eq!(both.map(|stack| stack.num_hidden_layers), layers, "{keys}");
+        assert_eq!(both.map(|stack| stack.num_attention_heads), heads, "{keys}");
+    }
+}
+
+#[test]
+fn what_a_caller_describes_wrongly_is_said_by_its_key() {
+    for (described, expected) in [
+        (json!({"like": "mamba"}), "model_type \"mamba\" is not supported. Supported: bart, "),
+        (json!({"like": "bart"}), "`like` is \"bart\", which is not supported. Supported: decoders"),
+        (
+            json!({"like": "llama", "description": {"gated": 1}}),
+            "the architecture \"mine\": `gated` is 1, expected true or false",
+        ),
+        (json!({"like": "llama", "description": {"scale": true}}), "`scale` is true, expected a finite number"),
+        (json!({"like": "llama", "description": {"scale": "width"}}), "`width` is \"wide\", expected a finite number"),
+        (json!({"like": "llama", "description": {"bias": true}}), "`bias` is true, which is not supported"),
+        (json!({"like": "llama", "names": {"norm": "ln"}}), "Supported: the keys attended_norm, base, down, "),
+        (
+            json!({"like": "llama", "names": {"qkv": ["q", "kv"]}}),
+            "`qkv` is [\"q\",\"kv\"], expected a list of 3 strings",
+        ),
+        (json!({"like": "llama", "names": {"gate_up": 3}}), "`gate_up` is 3, expected a list of 2 strings"),
+        (json!({"like": "llama", "names": {"input_norm": 3}}), "`input_norm` is 3, expected a string"),
+        (json!({"like": "llama", "names": {"layers": null, "qk_norm": ["q"]}}), "expected a list of 2 strings"),
+    ] {
+        let mut registered: Registered = serde_json::from_value(described).unwrap();
+        registered.model_type = "mine".to_owned();
+        let registered = [registered];
+        let config = json!({"model_type": "mine", "num_hidden_layers": 2, "width": "wide"}).to_string();
+        let config = ModelConfig::from_json("a/b: config.json", config.as_bytes()).unwrap();
+        let built = Architecture::of(&config, &registered).map_err(crate::Error::from);
+        let message = built.and_then(|one| one.build(&config, Task::Base)).err().unwrap().to_string();
+        assert!(message.contains(expected), "{message}\n{expected}");
+    }
 }
 
 #[test]
@@ -362,6 +439,32 @@ fn what_an_encoder_cant_be_is_said_by_its_key() {
         ("vit", Task::Base, json!({"pooler_act": "mish"}), "`pooler_act` is \"mish\", which is not supported"),
         ("vit", Task::ImageClassification, json!({"patch_size": 225}), "expected at most the image's 224 × 224"),
         ("clip_vision_model", Task::VisionProjection, json!({"projection_dim": 0}), "expected a positive integer"),
+        (
+            "mpnet",
+            Task::Base,
+            json!({"relative_attention_num_buckets": 64}),
+            "`relative_attention_num_buckets` is 64, which is not supported. Supported: 32",
+        ),
+        (
+            "t5",
+            Task::Base,
+            json!({"relative_attention_num_buckets": 6}),
+            "`relative_attention_num_buckets` is 6, expected a multiple of 4",
+        ),
+        (
+            "t5",
+            Task::Base,
+            json!({"relative_attention_max_distance": 16}),
+            "`relative_attention_max_distance` is 16, expected more than 16, up to which every distance has a bucket",
+        ),
+        (
+            "t5",
+            Task::Seq2SeqLm,
+            json!({"feed_forward_proj": "gated-mish"}),
+            "`feed_forward_proj` is \"gated-mish\", which is not supported. Supported: ",
+        ),
+        ("mt5", Task::Seq2SeqLm, json!({"d_kv": 7}), "`d_kv` is 7, expected an even number"),
+        ("mt5", Task::Seq2SeqLm, json!({"num_decoder_layers": 0}), "`num_decoder_layers` is 0"),
     ] {
         let mut config = json!({"model_type": model_type, "num_hidden_layers": 2});
         config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());

@@ -94,7 +94,11 @@ impl Transformer {
         };
         let (mut blocks, mut steps) = (Vec::new(), Vec::new());
         // A base model's state dict doesn't name itself.
-        let prefix = if task == Task::Base { String::new() } else { format!("{}.", description.names.base) };
+        let prefix = match description.names.base {
+            "" => String::new(),
+            _ if task == Task::Base => String::new(),
+            base => format!("{base}."),
+        };
         let layers = description.config.num_hidden_layers;
 
         let encoder = reader.map(|reader| {
@@ -161,6 +165,10 @@ impl Transformer {
         let (logits, pooled) = self.head.run(ops, hidden)?;
         let logits = match (logits, self.description.final_logit_softcapping) {
             (Some(logits), Some(cap)) => Some(ops.softcap(logits, cap)?),
+            (logits, _) => logits,
+        };
+        let logits = match (logits, self.description.logit_scale) {
+            (Some(logits), scale) if scale != 1.0 => Some(ops.scale(logits, scale)?),
             (logits, _) => logits,
         };
         Ok(Outputs { hidden, logits, pooled, routing: None })

@@ -12,8 +12,7 @@ const DECODER: TransformerDefaults = TransformerDefaults {
     num_hidden_layers: 4,
     num_attention_heads: 6,
     max_position_embeddings: 448,
-    aliases: &[
-        ("hidden_size", "d_model"),
+    renamed: &[
         ("num_attention_heads", "decoder_attention_heads"),
         ("num_hidden_layers", "decoder_layers"),
         ("max_position_embeddings", "max_target_positions"),
@@ -28,13 +27,7 @@ const DECODER: TransformerDefaults = TransformerDefaults {
 const ENCODER: TransformerDefaults = TransformerDefaults {
     intermediate_size: ("encoder_ffn_dim", Some(1536)),
     max_position_embeddings: 1500,
-    aliases: &[
-        ("hidden_size", "d_model"),
-        ("num_attention_heads", "encoder_attention_heads"),
-        ("num_hidden_layers", "encoder_layers"),
-        ("max_position_embeddings", "max_source_positions"),
-        ("initializer_range", "init_std"),
-    ],
+    renamed: &[("max_position_embeddings", "max_source_positions"), ("initializer_range", "init_std")],
     ..DECODER
 };
 

@@ -17,6 +17,6 @@ pub const FAMILY: Family = Family {
         (Task::QuestionAnswering, "XLMRobertaForQuestionAnswering"),
     ],
     own_keys: bert::KEYS,
-    describe: |raw| roberta::describe(raw, &DEFAULTS),
+    describe: |raw| roberta::describe(raw, &DEFAULTS, roberta::NAMES),
     head: roberta::head,
 };

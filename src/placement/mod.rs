@@ -13,7 +13,7 @@ pub use error::PlacementError;
 pub use infer::infer_device_map;
 pub use map::DeviceMap;
 pub use size::parse_size;
-pub use tree::ModuleTree;
+pub use tree::{ModuleTree, is_within};
 
 /// A place for weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

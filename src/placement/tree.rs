@@ -111,6 +111,6 @@ impl ModuleTree {
 }
 
 /// Whether a tensor or module is that module, or in it.
-pub(super) fn is_within(name: &str, module: &str) -> bool {
+pub fn is_within(name: &str, module: &str) -> bool {
     module.is_empty() || name.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

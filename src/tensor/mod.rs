@@ -7,5 +7,7 @@ mod dtype;
 pub mod gpu;
 #[cfg(feature = "engine")]
 pub mod ops;
+#[cfg(feature = "engine")]
+pub mod relative;
 
 pub use dtype::Dtype;

@@ -7,6 +7,8 @@
 use crate::Result;
 use crate::config::Activation;
 
+pub use super::relative::Relative;
+
 /// A weight by its place in the model's list; which device has it is the weight store's affair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WeightId(pub usize);
@@ -94,6 +96,8 @@ pub struct Attention {
     pub window: Option<usize>,
     /// How queries and keys are rotated; without it they aren't.
     pub rotary: Option<Rotary>,
+    /// What scores get by how far the key is from the query's token.
+    pub relative: Option<Relative>,
 }
 
 /// To which tokens a token attends.
@@ -223,6 +227,9 @@ pub trait Ops {
 
     /// `cap · tanh(x / cap)`; `x` is used up.
     fn softcap(&mut self, x: Tensor, cap: f32) -> Result<Tensor>;
+
+    /// `by · x`; `x` is used up.
+    fn scale(&mut self, x: Tensor, by: f32) -> Result<Tensor>;
 
     /// Normalises queries and keys; `qkv`, which holds queries, keys and values, is used up.
     fn qk_norm(&mut self, qkv: Tensor, norm: &QkNorm) -> Result<Tensor>;

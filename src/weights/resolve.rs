@@ -38,6 +38,10 @@ pub fn resolve(
     let mut new = NewWeights::new(seed);
     let mut found = Catalog { metadata, ..Catalog::default() };
     for (name, shape, init) in specs.tensors() {
+        // Several weights may be made of one tensor.
+        if found.tensors.contains_key(name) {
+            continue;
+        }
         let alias = || keys.tied.iter().find(|(_, of)| of == name).and_then(|(alias, _)| matched.sources.get(alias));
         let source = matched.sources.get(name).or_else(alias);
         let info = match source.and_then(|source| tensors.remove(source)) {

@@ -148,6 +148,12 @@ impl WeightSpecs {
         piece.into_iter().for_each(|piece| piece.dims = Some(dims.clone()));
     }
 
+    /// Says how a weight's `nth` piece is initialised, where it isn't as the others.
+    pub fn initialise(&mut self, id: WeightId, nth: usize, init: Init) {
+        let piece = self.weights.get_mut(id.0).and_then(|spec| spec.pieces.get_mut(nth));
+        piece.into_iter().for_each(|piece| piece.init = init);
+    }
+
     /// Says that no checkpoint has a weight's `nth` piece: it is always as it is initialised.
     pub fn make_up(&mut self, id: WeightId, nth: usize) {
         let piece = self.weights.get_mut(id.0).and_then(|spec| spec.pieces.get_mut(nth));

@@ -33,6 +33,7 @@ pub fn run<F: Future<Output = ()>>(test: impl FnOnce(LoadOptions) -> F) {
 pub fn options(spawn: Spawn) -> LoadOptions {
     LoadOptions {
         task: Task::CausalLm,
+        registered: Vec::new(),
         weights: WeightsSource::Checkpoint(CatalogOptions::default()),
         ignore_mismatched_sizes: false,
         seed: 0,

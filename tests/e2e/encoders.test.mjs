@@ -12,10 +12,14 @@ const ONE_A_FAMILY = [
   "distilbert-question-answering",
   "modernbert-masked-lm",
   "modernbert-sequence-classification-mean",
+  "mpnet-masked-lm",
   "roberta-sequence-classification",
   "roberta-token-classification",
   "xlm-roberta-base",
 ];
+
+/** Attention weights of some of them. */
+const SHOWN = golden("attentions.json").cases.filter(({ name }) => name.startsWith("encoders/"));
 
 let hub;
 before(async () => {
@@ -59,6 +63,25 @@ for (const [where, browser, options, names] of [
       environment = await openEnvironment(browser, options);
     });
     after(() => environment.close());
+
+    test("by which shares tokens attend to each other", async () => {
+      for (const { name, input_ids, attentions, f16_error } of SHOWN) {
+        if (!names.includes(name.replace("encoders/", ""))) continue;
+        const found = await environment.run(
+          async ({ AutoModel }, { id, endpoint, input_ids }) => {
+            const model = await AutoModel.from_pretrained(id, { endpoint });
+            const output = await model({ input_ids, output_attentions: true });
+            await model.dispose();
+            return output.attentions.map((layer) => layer.tolist());
+          },
+          { id: name, endpoint: hub.endpoint, input_ids },
+        );
+        assert.equal(found.length, attentions.length);
+        for (const [layer, [heads]] of found.entries()) {
+          assertClose(heads.flat(2), attentions[layer].flat(2), f16_error.max_abs);
+        }
+      }
+    });
 
     for (const name of names) {
       test(name, async (t) => {

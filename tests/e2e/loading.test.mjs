@@ -175,6 +175,31 @@ describe("configs of one's own", () => {
     assert.equal(info.mismatched_keys.length, 2);
   });
 
+  test("an architecture that the page describes, on the page and in a worker", async () => {
+    const { hidden_size: width, ...rest } = JSON.parse(
+      readFileSync(join(GOLDENS, "loading/causal/config.json"), "utf8"),
+    );
+    const config = { ...rest, width, model_type: "mine" };
+    for (const worker of [false, true]) {
+      const { output } = await run(
+        ({ AutoModelForCausalLM }, { endpoint, config, worker }) => {
+          const like = { like: "llama", config_keys: { hidden_size: "width" } };
+          AutoModelForCausalLM.register("mine", like, { exist_ok: true });
+          return AutoModelForCausalLM.from_pretrained("loading/causal", { endpoint, dtype: "float32", config, worker });
+        },
+        { config, worker },
+      );
+      assertOutput(output, BASIC);
+    }
+    const unheard = { ...config, model_type: "unheard" };
+    const refused = run(
+      ({ AutoModelForCausalLM }, { endpoint, config }) =>
+        AutoModelForCausalLM.from_pretrained("loading/causal", { endpoint, config }),
+      { config: unheard },
+    );
+    await assert.rejects(refused, { code: "UNSUPPORTED_MODEL_TYPE" });
+  });
+
   test("from_config makes all weights by the seed", async () => {
     const make = (seed) =>
       run(

@@ -6,8 +6,8 @@ import { openEnvironment } from "./support/environments.mjs";
 import { golden, startTestHub } from "./support/models.mjs";
 import { classOf, SEQ2SEQ_NAMES, seq2seqRepos } from "./support/seq2seq.mjs";
 
-/** Where the page has no WebGPU, and in Firefox, one that reads texts and one that reads sound must do. */
-const ONE_A_KIND = ["bart", "whisper-bf16"];
+/** Where the page has no WebGPU, and in Firefox, those that read texts and one that reads sound must do. */
+const ONE_A_KIND = ["bart", "t5", "whisper-bf16"];
 
 let hub;
 before(async () => {

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel
 
 from measure import line, write_json
 
-FAMILIES = ("bert", "roberta", "xlm-roberta", "distilbert", "modernbert")
+FAMILIES = ("bert", "roberta", "xlm-roberta", "mpnet", "distilbert", "modernbert")
 # Keys that say nothing of what a model computes.
 IRRELEVANT = {"architectures": None, "gradient_checkpointing": False, "position_embedding_type": "absolute"}
 

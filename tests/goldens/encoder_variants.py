@@ -45,6 +45,10 @@ def roberta(task, dtype, model_type="roberta", **keys):
     return variant(model_type, task, dtype, **({"type_vocab_size": 1, "layer_norm_eps": 1e-5} | keys))
 
 
+def mpnet(task, dtype, **keys):
+    return variant("mpnet", task, dtype, **keys)
+
+
 def distilbert(task, dtype, **keys):
     return variant("distilbert", task, dtype, **keys)
 
@@ -71,6 +75,10 @@ VARIANTS = {
     # Rows of 75 halves, which end in the middle of a u32.
     "xlm-roberta-base": roberta("base", BF16, model_type="xlm-roberta", intermediate_size=75),
     "xlm-roberta-masked-lm": roberta("masked-lm", F16, model_type="xlm-roberta"),
+    # Scores that know distances; an epsilon that shows.
+    "mpnet-base": mpnet("base", F16, layer_norm_eps=1e-2),
+    "mpnet-masked-lm": mpnet("masked-lm", BF16, max_shard_size="60KB"),
+    "mpnet-sequence-classification": mpnet("sequence-classification", F32, sizes=SMALL),
     "distilbert-base": distilbert("base", F32, sizes=SMALL),
     "distilbert-masked-lm": distilbert("masked-lm", BF16, activation="relu", max_shard_size="60KB"),
     # The head's activation is relu whatever the layers' is.

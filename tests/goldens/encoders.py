@@ -75,7 +75,7 @@ def inputs_of(config):
     if config.model_type == "bert":
         ids = random_ids(8, config.vocab_size)
         inputs.append({"name": "pair", "input_ids": ids, "token_type_ids": [0] * 5 + [1] * 3})
-    if config.model_type in ("roberta", "xlm-roberta"):
+    if config.model_type in ("roberta", "xlm-roberta", "mpnet"):
         # Such a token has the position of padding, and those after it count on without it.
         ids = random_ids(7, config.vocab_size)
         inputs.append({"name": "pad-inside", "input_ids": ids[:3] + [config.pad_token_id] + ids[3:]})
@@ -170,6 +170,10 @@ def is_telling(task, cases):
     safe = all(
         margin > 3 * case["f16_error"][name]["max_abs"] for case in cases for name, margin in case["min_margin"].items()
     )
+    # Of a few numbers none may be as good as exact by luck, for what else rounds would then be wrong.
+    errors = [error["rms"] for case in cases for name, error in case["f16_error"].items() if name == "logits"]
+    if errors and min(errors) < max(errors) / 4:
+        return False
     answers = [case["outputs"][name].argmax(-1).flatten() for case in cases for name in case["min_margin"]]
     return safe and (task == "base" or len(torch.cat(answers).unique()) > 1)
 

@@ -104,8 +104,10 @@ def random_model(config, seed):
             parameter.normal_(0, 0.2)
         elif "norm" in name:
             parameter.normal_(1, 0.2)
-    if config.model_type != "whisper":
+    if config.model_type in ("bart", "marian"):
         vary(model)
+    if config.model_type in ("t5", "mt5"):
+        vary_t5(model)
     return model.eval()
 
 
@@ -118,11 +120,24 @@ def vary(model):
         layer.encoder_attn.out_proj.weight.mul_(0.2)
         layer.self_attn.out_proj.weight.mul_(0.5)
         layer.fc2.weight.mul_(0.5)
-    norm = layers[-1].final_layer_norm.weight
-    norm.mul_(torch.randint(0, 2, norm.shape) * 2 - 1)
+    flip(layers[-1].final_layer_norm.weight)
     model.eval()
     ids = torch.arange(3, 60)[None]
     model.final_logits_bias.sub_(model(input_ids=ids, decoder_input_ids=ids).logits[0].mean(0))
+
+
+def vary_t5(model):
+    """The same; and distances count for as much as words."""
+    for block in model.decoder.block:
+        block.layer[1].EncDecAttention.o.weight.mul_(0.4)
+    for stack in (model.encoder, model.decoder):
+        stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight.mul_(8)
+    flip(model.decoder.final_layer_norm.weight)
+
+
+def flip(weight):
+    """Changes about half of the signs."""
+    weight.mul_(torch.randint(0, 2, weight.shape) * 2 - 1)
 
 
 def loaded(folder, dtype):

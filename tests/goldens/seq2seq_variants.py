@@ -22,6 +22,14 @@ WHISPER = dict(
     num_mel_bins=20, max_source_positions=50, max_target_positions=40, decoder_layers=2, decoder_attention_heads=6,
     pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=3, begin_suppress_tokens=None,
 )  # fmt: skip
+# Heads whose widths together aren't the model's; neither as many buckets nor as far as usual, so that the long input
+# reaches the last one.
+T5 = dict(
+    vocab_size=131, d_model=72, d_kv=20, d_ff=100, num_layers=3, num_decoder_layers=2, num_heads=3,
+    relative_attention_num_buckets=16, relative_attention_max_distance=30, pad_token_id=0, eos_token_id=1,
+    decoder_start_token_id=0,
+)  # fmt: skip
+T5_SMALL = T5 | dict(d_model=48, d_kv=12, d_ff=76, num_layers=2)
 
 
 def variant(model_type, dtype, sizes, max_shard_size="5GB", **keys):
@@ -45,4 +53,12 @@ VARIANTS = {
     # Norms before instead of after; convolutions; keys without a bias.
     "whisper": variant("whisper", F32, SMALL | WHISPER | dict(decoder_attention_heads=3)),
     "whisper-bf16": variant("whisper", BF16, SIZES | WHISPER),
+    # Scores that know distances, norms without a mean, no gate; words are scaled by 1/√d_model before the embedding.
+    "t5": variant("t5", F16, T5),
+    # A gate, and a head of its own, before which nothing is scaled.
+    "t5-gated": variant("t5", F32, T5_SMALL, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+    # In five files; as many layers on both sides, by a config that names one number; another gate.
+    "mt5-bf16": variant(
+        "mt5", BF16, T5, max_shard_size="130KB", num_decoder_layers=None, feed_forward_proj="gated-silu", vocab_size=133
+    ),
 }  # fmt: skip

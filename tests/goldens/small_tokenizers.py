@@ -1,12 +1,16 @@
 """Small tokenizers of every kind, and what transformers makes of them: writes small_tokenizers.json beside this file.
 
-Training is not bound to give the same vocabulary again, so a new run may change the whole file. Needs transformers.
+Training is not bound to give the same vocabulary again, so a new run may change the whole file: then tokenized_batches.py
+must run too. Needs transformers,
+sentencepiece and protobuf.
 """
 import json
 import os
 import tempfile
 from pathlib import Path
 
+import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
@@ -49,6 +53,30 @@ def unigram():
     tok.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="first")
     return train(tok, trainers.UnigramTrainer(vocab_size=160, unk_token="<unk>", special_tokens=["<s>", "</s>", "<unk>", "<pad>"], show_progress=False))
 
+def charsmap():
+    """A few of the replacements that SentencePiece compiles into a trie, which T5's and XLM-RoBERTa's tokenizers have."""
+    rules = [("ﬁ", "fi"), ("①", "1"), ("\u3000", " "), ("Ａ", "A"), ("é", "e"), ("\t", " "), ("…", "...")]
+    points = lambda text: " ".join(f"{ord(c):X}" for c in text)
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder, name) for name in ("rules.tsv", "corpus.txt", "model.model")}
+        files["rules.tsv"].write_text("".join(f"{points(a)}\t{points(b)}\n" for a, b in rules))
+        files["corpus.txt"].write_text("hello world, this is a text\n" * 50)
+        sentencepiece.SentencePieceTrainer.train(
+            input=str(files["corpus.txt"]), model_prefix=f"{folder}/model", vocab_size=24, hard_vocab_limit=False,
+            normalization_rule_tsv=str(files["rules.tsv"]), minloglevel=2)
+        model = sentencepiece_model_pb2.ModelProto()
+        model.ParseFromString(files["model.model"].read_bytes())
+        return model.normalizer_spec.precompiled_charsmap
+
+def t5():
+    tok = Tokenizer(models.Unigram())
+    tok.normalizer = normalizers.Precompiled(charsmap())
+    tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")])
+    tok.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    train(tok, trainers.UnigramTrainer(vocab_size=160, unk_token="<unk>", special_tokens=["<pad>", "</s>", "<unk>", "<extra_id_0>"], show_progress=False))
+    tok.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)])
+    return tok
+
 def wordlevel():
     tok = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tok.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase(), normalizers.Strip()])
@@ -61,6 +89,7 @@ KINDS = [
     ("byte-fallback BPE", bpe_byte_fallback, {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True, "add_eos_token": True}),
     ("WordPiece", wordpiece, {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "[MASK]", "clean_up_tokenization_spaces": True}),
     ("Unigram", unigram, {"unk_token": "<unk>", "pad_token": "<pad>", "added_tokens_decoder": {"0": {"content": "<s>", "lstrip": False, "rstrip": True, "normalized": False, "single_word": False, "special": True}, "160": {"content": "<extra>", "lstrip": True, "rstrip": False, "normalized": False, "single_word": False, "special": False}}}),
+    ("Unigram as T5 has it", t5, {"tokenizer_class": "T5Tokenizer", "unk_token": "<unk>", "pad_token": "<pad>", "eos_token": "</s>", "extra_ids": 1, "additional_special_tokens": ["<extra_id_0>"]}),
     ("WordLevel", wordlevel, {"unk_token": "<unk>"}),
 ]
 

@@ -65,20 +65,24 @@ impl Wasm {
         self.folder().join(format!("{}_bg.wasm", self.feature))
     }
 
-    fn build(&self, mode: Mode) -> Result<()> {
+    /// Where it lies then.
+    fn compile(&self, mode: Mode) -> Result<PathBuf> {
         let profile = if mode == Mode::Dev { "dev" } else { self.profile };
         let mut rustc = cargo();
         // The cdylib alone: with an rlib beside it, link-time optimisation would be left out.
         rustc.args(["rustc", "--package", "layerline", "--lib", "--crate-type", "cdylib", "--profile", profile]);
         rustc.args(["--target", TARGET, "--no-default-features", "--features", self.feature]);
         run(&mut rustc)?;
-
         let profile_folder = if mode == Mode::Dev { "debug" } else { self.profile };
-        let compiled = target_folder().join(TARGET).join(profile_folder).join("layerline.wasm");
+        Ok(target_folder().join(TARGET).join(profile_folder).join("layerline.wasm"))
+    }
+
+    fn finish(&self, mode: Mode, compiled: &Path) -> Result<()> {
+        let profile = if mode == Mode::Dev { "dev" } else { self.profile };
         let versions = [setup::wasm_bindgen_version()?, format!("{profile} {} {WASM_OPT_FEATURES:?}", self.wasm_opt)];
-        let inputs = Inputs::new(&[&versions[0], &versions[1]]).path(&compiled)?;
+        let inputs = Inputs::new(&[&versions[0], &versions[1]]).path(compiled)?;
         inputs.path(&root().join("package.json"))?.when_changed(&format!("wasm-{}", self.feature), &self.file(), || {
-            self.bindgen(&compiled)?;
+            self.bindgen(compiled)?;
             if mode == Mode::Release { self.optimise() } else { Ok(()) }
         })
     }
@@ -105,9 +109,26 @@ impl Wasm {
 /// Builds all of it; what hasn't changed is not built again.
 pub fn build(mode: Mode) -> Result<()> {
     setup::ensure_all(&[Need::Rust, Need::WasmBindgen, Need::Npm])?;
-    WASM.iter().try_for_each(|wasm| wasm.build(mode))?;
+    wasm(mode)?;
     package("js", &[])?;
     package("www", &["js"])
+}
+
+/// Builds the wasm files: one is optimised, for half a minute on one core, while the next is compiled.
+fn wasm(mode: Mode) -> Result<()> {
+    std::thread::scope(|scope| {
+        let mut finishing = Vec::new();
+        for wasm in &WASM {
+            let compiled = wasm.compile(mode)?;
+            match mode {
+                // Both are compiled to the same file.
+                Mode::Dev => wasm.finish(mode, &compiled)?,
+                Mode::Release => finishing.push(scope.spawn(move || wasm.finish(mode, &compiled))),
+            }
+        }
+        let joined = finishing.into_iter().map(|one| one.join().unwrap_or_else(|_| bail!("a build panicked")));
+        joined.collect()
+    })
 }
 
 /// Builds an npm workspace, which depends on its own files and on those of other workspaces.

@@ -58,20 +58,25 @@ const ALIASES = {
 
 type Aliases = typeof ALIASES;
 
+/** A translation from one language to another, for models that are told so: `translation_en_to_de`. */
+type TranslationTask = `translation_${string}_to_${string}`;
+
 /** What {@link pipeline} can be asked for. */
-export type PipelineTask = keyof Pipelines | keyof Aliases;
+export type PipelineTask = keyof Pipelines | keyof Aliases | TranslationTask;
 
 /** The pipeline of a task. */
 export type PipelineOf<T extends PipelineTask> = T extends keyof Aliases
   ? Pipelines[Aliases[T]]
   : T extends keyof Pipelines
     ? Pipelines[T]
-    : never;
+    : T extends TranslationTask
+      ? TranslationPipeline
+      : never;
 
 /** The options of `from_pretrained`, for the model and its tokenizer. */
 export type PipelineOptions = Omit<PretrainedModelOptions, "state_dict" | "output_loading_info">;
 
-type Open<P> = (task: keyof Pipelines, source: ModelSource, options: PipelineOptions) => Promise<P>;
+type Open<P> = (task: string, source: ModelSource, options: PipelineOptions) => Promise<P>;
 
 /** Loads a task's model and its tokenizer side by side, and makes the pipeline of them. */
 function opens<Output, P>(model: AutoModelClass<Output>, Made: new (parts: PipelineParts<Output>) => P): Open<P> {
@@ -129,8 +134,9 @@ export async function pipeline<T extends PipelineTask>(
   model: ModelSource,
   options: PipelineOptions = {},
 ): Promise<PipelineOf<T>> {
-  const name = Object.hasOwn(ALIASES, task) ? ALIASES[task as keyof Aliases] : (task as keyof Pipelines);
-  const known = Object.hasOwn(TASKS, name) ? TASKS[name] : undefined;
+  const name = Object.hasOwn(ALIASES, task) ? ALIASES[task as keyof Aliases] : task;
+  const kind = /^translation_\w+_to_\w+$/.test(name) ? "translation" : name;
+  const known = Object.hasOwn(TASKS, kind) ? TASKS[kind as keyof Pipelines] : undefined;
   if (known === undefined) {
     const tasks = [...Object.keys(TASKS), ...Object.keys(ALIASES)].join(", ");
     throw new LayerlineError("UNSUPPORTED_TASK", `There is no task ${JSON.stringify(task)}. Tasks: ${tasks}.`);

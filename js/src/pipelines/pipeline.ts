@@ -12,15 +12,6 @@ export interface PipelineParts<Output> {
   tokenizer: PreTrainedTokenizer;
 }
 
-/** Families whose first position is that after the padding's id: so many of their positions no text can have. */
-const OFFSET_POSITIONS: readonly unknown[] = [
-  "roberta",
-  "xlm-roberta",
-  "camembert",
-  "xlm-roberta-xl",
-  "roberta-prelayernorm",
-];
-
 /** A model and its tokenizer for one task; called, it goes from text to what the task asks for. */
 export abstract class Pipeline<Output> extends Callable {
   readonly task: string;
@@ -48,12 +39,12 @@ export abstract class Pipeline<Output> extends Callable {
 
 /** Texts as a model takes them: padded, cut to what it can read, and with the inputs that it has. */
 export function encode_for(
-  model: Pick<PreTrainedModel<unknown>, "config" | "input_names">,
+  model: Pick<PreTrainedModel<unknown>, "max_positions" | "input_names">,
   tokenizer: PreTrainedTokenizer,
   texts: string[],
   { max_length, ...options }: Pick<TokenizeOptions, "text_pair" | "max_length"> = {},
 ): BatchEncoding<Tensor<"int64">> {
-  const longest = Math.min(max_length ?? Number.POSITIVE_INFINITY, tokenizer.model_max_length, positions(model));
+  const longest = Math.min(max_length ?? Number.POSITIVE_INFINITY, tokenizer.model_max_length, model.max_positions);
   return tokenizer(texts, {
     ...options,
     // There is no padding token where one text is all.
@@ -62,12 +53,6 @@ export function encode_for(
     max_length: Number.isSafeInteger(longest) ? longest : null,
     ...(!model.input_names.includes("token_type_ids") && { return_token_type_ids: false }),
   });
-}
-
-function positions({ config }: Pick<PreTrainedModel<unknown>, "config">): number {
-  const { max_position_embeddings, model_type, pad_token_id } = config;
-  if (typeof max_position_embeddings !== "number") return Number.POSITIVE_INFINITY;
-  return max_position_embeddings - (OFFSET_POSITIONS.includes(model_type) ? (pad_token_id ?? 1) + 1 : 0);
 }
 
 /** One text or several, as a list. */

@@ -34,11 +34,18 @@ abstract class Seq2SeqPipeline<Key extends string> extends Pipeline<Seq2SeqLMOut
       const value: unknown = Reflect.get(options, name);
       if (value != null) refuse_option(name, value, LANGUAGES);
     }
-    const { prefix } = this.model.config;
+    const prefix = this.#prefix();
     const list = list_of(texts, this.task).map((text) => (typeof prefix === "string" ? prefix + text : text));
     const output = await this.model.generate({ ...options, ...this.encode(list) });
     const decoded = this.tokenizer.batch_decode(output, { skip_special_tokens: true });
     return decoded.map((text) => ({ [this.key]: text }) as Record<Key, string>);
+  }
+
+  /** What the model expects before each text: T5 is told the task in words. */
+  #prefix(): unknown {
+    const { prefix, task_specific_params: tasks } = this.model.config;
+    const own: unknown = typeof tasks === "object" && tasks !== null ? Reflect.get(tasks, this.task) : undefined;
+    return (typeof own === "object" && own !== null ? Reflect.get(own, "prefix") : undefined) ?? prefix;
   }
 }
 

@@ -109,7 +109,7 @@ export class ZeroShotImageClassificationPipeline extends Callable {
     const texts = candidates.map((label) => hypothesis_template.replace("{}", () => label));
     const { pixel_values } = await this.processor(images);
     const [{ text_embeds }, { image_embeds }] = await Promise.all([
-      this.text_model(encode_for(this.text_model, this.tokenizer, texts, { max_length: this.#positions() })),
+      this.text_model(encode_for(this.text_model, this.tokenizer, texts)),
       this.vision_model({ pixel_values }),
     ]);
     const [said, seen] = [normalize(text_embeds), normalize(image_embeds)];
@@ -123,14 +123,6 @@ export class ZeroShotImageClassificationPipeline extends Callable {
   /** Frees both towers' memory; later calls reject with DISPOSED. */
   async dispose(): Promise<void> {
     await Promise.all([this.text_model.dispose(), this.vision_model.dispose()]);
-  }
-
-  /** How many positions the text's tower has. */
-  #positions(): number {
-    const { text_config, max_position_embeddings } = this.text_model.config;
-    const own = typeof text_config === "object" && text_config !== null ? text_config : {};
-    const positions = Reflect.get(own, "max_position_embeddings") ?? max_position_embeddings;
-    return typeof positions === "number" ? positions : 77;
   }
 }
 

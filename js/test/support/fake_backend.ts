@@ -14,17 +14,31 @@ export interface Answers {
   generate?: (ids: Uint32Array, options: GenerateOptions) => number[];
 }
 
+/** What a model says of itself. */
+export interface FakeFacts {
+  config?: object;
+  generation_config?: object;
+  input_names?: string[];
+  max_positions?: number | undefined;
+}
+
 /** A model whose engine is what a test says. */
 export function fake_model<Output>(
   task: Task,
   { forward, generate }: Answers,
-  { config = {}, generation_config = {}, input_names = ["input_ids", "attention_mask"] } = {},
+  {
+    config = {},
+    generation_config = {},
+    input_names = ["input_ids", "attention_mask"],
+    max_positions = undefined,
+  }: FakeFacts = {},
 ): { model: PreTrainedModel<Output>; calls: Call[] } {
   const calls: Call[] = [];
   const backend: Partial<Backend> = {
     facts: {
       class_name: "FakeModel",
       input_names,
+      max_positions,
       loading_info: { missing_keys: [], unexpected_keys: [], mismatched_keys: [], error_msgs: [] },
       config: JSON.stringify(config),
       generation_config: JSON.stringify(generation_config),

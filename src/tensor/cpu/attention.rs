@@ -1,8 +1,9 @@
 //! Attention over a layer's cache: head by head, the keys and values that a head needs being widened once.
 
 use super::lanes::{F32x4, add_scaled, dot, map, softcap};
+use super::relative::Biases;
 use super::{CpuError, resize};
-use crate::tensor::ops::{Attention, AttentionKind};
+use crate::tensor::ops::{Attention, AttentionKind, Relative};
 
 /// The largest float16: what is larger is cut to it on its way into the cache.
 const MOST: f32 = 65504.0;
@@ -21,6 +22,9 @@ pub struct Scratch {
     values: Vec<f32>,
     query: Vec<f32>,
     scores: Vec<f32>,
+    biases: Biases,
+    /// The weights, `[tokens][heads][keys]`, where they are wanted.
+    pub shown: Option<Vec<f32>>,
 }
 
 /// The tokens that run.
@@ -80,7 +84,7 @@ fn head_of((qkv, stride): (&[f32], usize), head_dim: usize, token: usize, head: 
 }
 
 /// Writes each token's attended values to `y`, rows of `y_stride`; `qkv` has rows of `stride`, `[queries | keys | values]`, or
-/// queries alone where the cache has what is attended to.
+/// queries alone where the cache has what is attended to. `table` is that of the attention's [`Relative`], if it has one.
 ///
 /// # Errors
 /// [`CpuError`] where the cache has no room for the tokens, or there is none for the scratch.
@@ -90,6 +94,7 @@ pub fn attend(
     cache: &mut Cache,
     qkv: (&[f32], usize),
     y: (&mut [f32], usize),
+    table: &[f32],
     scratch: &mut Scratch,
 ) -> Result<(), CpuError> {
     let Attention { heads, kv_heads, head_dim, kind, .. } = *attention;
@@ -117,7 +122,20 @@ pub fn attend(
     let first = floor_of(tokens.position);
     resize(&mut scratch.scores, positions - first, "attention")?;
     let shared_by = heads / kv_heads.max(1);
+    // Those of what an encoder has read aren't a layer's own.
+    let shows = kind != AttentionKind::Cross;
+    if let (Some(shown), true) = (&mut scratch.shown, shows) {
+        shown.clear();
+        resize(shown, tokens.count * heads * positions, "attention weights")?;
+    }
+    if let Some(Relative { buckets, .. }) = attention.relative {
+        let behind = if is_causal { 0 } else { tokens.count.saturating_sub(1) };
+        scratch.biases.measure(buckets, (positions - first).saturating_sub(1), behind, !is_causal)?;
+    }
     for kv in 0..kv_heads {
+        if attention.relative.is_some() {
+            scratch.biases.take(table, heads, kv * shared_by..(kv + 1) * shared_by)?;
+        }
         widen(&cache.keys, kv, attention, first..positions, &mut scratch.keys)?;
         widen(&cache.values, kv, attention, first..positions, &mut scratch.values)?;
         for token in 0..tokens.count {
@@ -135,7 +153,15 @@ pub fn attend(
                 if let Some(cap) = attention.softcap {
                     softcap(scores, cap);
                 }
+                if attention.relative.is_some() {
+                    scratch.biases.add(query_head % shared_by, position - floor_of(position), scores);
+                }
                 softmax(scores);
+                if let (Some(shown), true) = (&mut scratch.shown, shows) {
+                    let row = (token * heads + query_head) * positions;
+                    let to = shown.get_mut(row + first + seen.start..row + first + seen.end);
+                    to.unwrap_or_default().iter_mut().zip(&*scores).for_each(|(to, weight)| *to = *weight);
+                }
                 let at = token * y_stride + query_head * head_dim;
                 let y = y.get_mut(at..at + head_dim).unwrap_or_default();
                 y.fill(0.0);

@@ -8,7 +8,7 @@ use super::{CpuError, Matrix};
 use crate::Result;
 use crate::config::Activation;
 use crate::tensor::ops::{
-    Attention, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Route, Rows, Tensor, WeightId,
+    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Route, Rows, Tensor, WeightId,
 };
 
 /// The tokens that run together.
@@ -342,6 +342,13 @@ impl Ops for Executor<'_> {
         Ok(x)
     }
 
+    fn scale(&mut self, x: Tensor, by: f32) -> Result<Tensor> {
+        let mut values = self.memory.take(x);
+        map(&mut values, |x| x * F32x4::splat(by));
+        self.memory.put(x, values);
+        Ok(x)
+    }
+
     fn qk_norm(&mut self, qkv: Tensor, norm: &QkNorm) -> Result<Tensor> {
         let mut values = self.memory.take(qkv);
         let (q, k) = (norm.heads * norm.head_dim, norm.kv_heads * norm.head_dim);
@@ -377,6 +384,11 @@ impl Ops for Executor<'_> {
 
     fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor> {
         let width = attention.heads * attention.head_dim;
+        let table = attention.relative.map(|relative| {
+            let sides = if attention.kind == AttentionKind::Causal { 1 } else { 2 };
+            self.vector(relative.table, sides * relative.buckets.count * attention.heads)
+        });
+        let table = table.transpose()?.unwrap_or_default();
         let (y, mut values) = self.make(width, qkv.rows)?;
         let Running { ids, position, memory, angles, .. } = self.running;
         let tokens = Tokens { count: ids.len(), position, memory, angles };
@@ -384,7 +396,7 @@ impl Ops for Executor<'_> {
         let input = self.memory.take(qkv);
         let cache = self.memory.caches.get_mut(attention.layer).ok_or_else(missing)?;
         let (from, to) = ((input.as_slice(), stride(qkv.width)), (values.as_mut_slice(), stride(width)));
-        attend(attention, tokens, cache, from, to, &mut self.memory.attention)?;
+        attend(attention, tokens, cache, from, to, table, &mut self.memory.attention)?;
         self.memory.put(qkv, input);
         self.memory.put(y, values);
         Ok(y)

@@ -79,6 +79,16 @@ impl Memory {
         }
     }
 
+    /// Whether attentions are to leave their weights for [`Memory::shown`].
+    pub fn show(&mut self, wanted: bool) {
+        self.attention.shown = wanted.then(Vec::new);
+    }
+
+    /// The weights of the last attention, `[tokens][heads][keys]`, where they are wanted.
+    pub fn shown(&self) -> &[f32] {
+        self.attention.shown.as_deref().unwrap_or_default()
+    }
+
     /// A row of a tensor, without its padding.
     pub fn row(&self, x: Tensor, row: usize) -> &[f32] {
         let at = row * stride(x.width);

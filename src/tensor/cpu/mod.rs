@@ -9,6 +9,7 @@ mod lanes;
 mod matrix;
 mod memory;
 mod product;
+mod relative;
 #[cfg(test)]
 pub(crate) mod tests;
 

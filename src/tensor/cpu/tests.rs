@@ -10,8 +10,10 @@ use super::{Executor, Matrix, Memory, Running, Storage};
 use crate::config::Activation;
 use crate::tensor::Dtype;
 use crate::tensor::ops::{
-    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId,
+    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, Relative, RmsNorm, Rotary, Rows, Tensor,
+    WeightId,
 };
+use crate::tensor::relative::Buckets;
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -347,7 +349,8 @@ fn what_is_remembered_is_attended_to_by_whoever_comes() {
     let (heads, kv_heads, head_dim, read) = (4, 2, 8, 7);
     let kind = AttentionKind::Cross;
     let (scale, softcap, window, rotary) = (0.5, None, None, None);
-    let attention = Attention { layer: 2, heads, kv_heads, head_dim, scale, softcap, kind, window, rotary };
+    let attention =
+        Attention { layer: 2, heads, kv_heads, head_dim, scale, softcap, kind, window, rotary, relative: None };
     let weights = Weights::default();
     let mut memory = Memory::default();
     memory.reserve(2, read, kv_heads * head_dim).unwrap();
@@ -424,6 +427,14 @@ fn gates_are_activated() {
 }
 
 #[test]
+fn scaled_is_multiplied() {
+    let x = [-300.0, 0.0, 0.5, 7.0, 1.0e9];
+    let weights = Weights::default();
+    let y = weights.run(&mut Memory::default(), &x, 5, Ran::default(), |ops, x| ops.scale(x, -0.25).unwrap());
+    close(&y, &x.map(|x| f64::from(x) * -0.25), 0.0, "scale");
+}
+
+#[test]
 fn caps_are_soft() {
     let x = [-300.0, -30.0, -1.0, 0.0, 0.5, 29.0, 1.0e9];
     let weights = Weights::default();
@@ -442,6 +453,7 @@ struct Case {
     softcap: Option<f32>,
     rotary: Option<Rotary>,
     causal: bool,
+    buckets: Option<Buckets>,
 }
 
 #[test]
@@ -456,7 +468,9 @@ fn attention_is_over_what_a_token_sees() {
         softcap: None,
         rotary: rotary(8, 0, 1),
         causal: true,
+        buckets: None,
     };
+    let buckets = Some(Buckets { count: 4, max_distance: 7 });
     for case in [
         plain,
         Case { kv_heads: 4, rotary: None, ..plain },
@@ -464,11 +478,20 @@ fn attention_is_over_what_a_token_sees() {
         Case { kv_heads: 1, softcap: Some(0.8), ..plain },
         Case { causal: false, ..plain },
         Case { causal: false, window: Some(2), rotary: None, ..plain },
+        Case { buckets, rotary: None, ..plain },
+        Case { buckets, kv_heads: 4, window: Some(5), ..plain },
+        Case { buckets, causal: false, ..plain },
+        Case { buckets, causal: false, kv_heads: 1, window: Some(3), softcap: Some(0.8), ..plain },
     ] {
-        let Case { heads, kv_heads, head_dim, window, softcap, rotary, causal } = case;
+        let Case { heads, kv_heads, head_dim, window, softcap, rotary, causal, buckets } = case;
         let scale = 0.3;
         let kind = if causal { AttentionKind::Causal } else { AttentionKind::Bidirectional };
-        let attention = Attention { layer: 1, heads, kv_heads, head_dim, scale, softcap, kind, window, rotary };
+        let mut weights = Weights::default();
+        let rows = |buckets: Buckets| buckets.count * if causal { 1 } else { 2 };
+        let relative =
+            buckets.map(|buckets| Relative { table: weights.vector(&mut random, rows(buckets) * heads), buckets });
+        let attention =
+            Attention { layer: 1, heads, kv_heads, head_dim, scale, softcap, kind, window, rotary, relative };
         let width = (heads + 2 * kv_heads) * head_dim;
         let (angles_of, total) = (rotary.map_or(0, |r| r.tables * r.dim / 2), 9);
         let angles: Vec<f32> = random
@@ -491,6 +514,11 @@ fn attention_is_over_what_a_token_sees() {
             out
         };
         let half = |value: f64| f64::from(f16::from_f64(value).to_f32());
+        let bias = |token: usize, key: usize, head: usize| {
+            let Some(Relative { table, buckets }) = relative else { return 0.0 };
+            let behind = if key > token { buckets.count } else { 0 };
+            weights.value(table, (behind + buckets.of(key.abs_diff(token))) * heads + head)
+        };
         let mut expected = Vec::new();
         for token in 0..total {
             for head in 0..heads {
@@ -506,7 +534,8 @@ fn attention_is_over_what_a_token_sees() {
                     .map(|other| {
                         let k = rotated(other, heads + kv);
                         let score = q.iter().zip(&k).map(|(q, k)| q * half(*k)).sum::<f64>() * f64::from(scale);
-                        softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh())
+                        let score = softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh());
+                        score + bias(token, other, head)
                     })
                     .collect();
                 let total: f64 = scores.iter().map(|score| score.exp()).sum();
@@ -518,7 +547,6 @@ fn attention_is_over_what_a_token_sees() {
             }
         }
         // The prompt in two pieces, then token by token; but all at once where tokens see those behind them.
-        let weights = Weights::default();
         let mut memory = Memory::default();
         let mut found = Vec::new();
         let mut position = 0;
@@ -640,6 +668,7 @@ fn what_is_not_there_is_refused() {
         kind: AttentionKind::Causal,
         window: None,
         rotary: None,
+        relative: None,
     };
     assert_eq!(ops.attention(x, &attention).unwrap_err().code(), "CPU_REFUSED");
 }

@@ -28,6 +28,8 @@ pub enum BufferName {
     Candidates,
     /// The tokens that are routed to the expert that runs, with their weights.
     Routes,
+    /// The weights of a layer's attention, for those who want to see them.
+    AttentionWeights,
 }
 
 /// What runs at a time.

@@ -63,8 +63,11 @@ pub enum Source {
     Argmax,
     Attention,
     AttentionAppend,
+    AttentionRelative,
     AttentionSplit,
     AttentionMerge,
+    AttentionWeights,
+    AttentionWeightsRelative,
     Cast,
     Columns,
     Embed,
@@ -91,8 +94,11 @@ impl Source {
             Source::Argmax => "argmax",
             Source::Attention => "attention",
             Source::AttentionAppend => "attention_append",
+            Source::AttentionRelative => "attention_relative",
             Source::AttentionSplit => "attention_split",
             Source::AttentionMerge => "attention_merge",
+            Source::AttentionWeights => "attention_weights",
+            Source::AttentionWeightsRelative => "attention_weights_relative",
             Source::Cast => "cast",
             Source::Columns => "columns",
             Source::Embed => "embed",
@@ -116,10 +122,13 @@ impl Source {
         match self {
             Source::AddRouted => include_str!("../../../shaders/add_routed.wgsl"),
             Source::Argmax => include_str!("../../../shaders/argmax.wgsl"),
-            Source::Attention | Source::AttentionAppend | Source::AttentionSplit => {
+            Source::Attention | Source::AttentionAppend | Source::AttentionRelative | Source::AttentionSplit => {
                 include_str!("../../../shaders/attention.wgsl")
             }
             Source::AttentionMerge => include_str!("../../../shaders/attention_merge.wgsl"),
+            Source::AttentionWeights | Source::AttentionWeightsRelative => {
+                include_str!("../../../shaders/attention_weights.wgsl")
+            }
             Source::Cast => include_str!("../../../shaders/cast.wgsl"),
             Source::Columns => include_str!("../../../shaders/columns.wgsl"),
             Source::Embed => include_str!("../../../shaders/embed.wgsl"),
@@ -165,14 +174,31 @@ impl Source {
     /// What this form has of its own before the body that it shares with others.
     const fn form(self) -> &'static [&'static str] {
         match self {
-            Source::Attention => {
-                &[include_str!("../../../shaders/cache_read.wgsl"), include_str!("../../../shaders/tokens_many.wgsl")]
+            Source::Attention => &[
+                include_str!("../../../shaders/cache_read.wgsl"),
+                include_str!("../../../shaders/tokens_many.wgsl"),
+                include_str!("../../../shaders/bias_none.wgsl"),
+            ],
+            Source::AttentionRelative => &[
+                include_str!("../../../shaders/cache_read.wgsl"),
+                include_str!("../../../shaders/tokens_many.wgsl"),
+                include_str!("../../../shaders/bias_relative.wgsl"),
+            ],
+            Source::AttentionAppend => &[
+                include_str!("../../../shaders/cache_write.wgsl"),
+                include_str!("../../../shaders/tokens_one.wgsl"),
+                include_str!("../../../shaders/bias_none.wgsl"),
+            ],
+            Source::AttentionSplit => &[
+                include_str!("../../../shaders/cache_read.wgsl"),
+                include_str!("../../../shaders/tokens_one.wgsl"),
+                include_str!("../../../shaders/bias_none.wgsl"),
+            ],
+            Source::AttentionWeights => {
+                &[include_str!("../../../shaders/cache_read.wgsl"), include_str!("../../../shaders/bias_none.wgsl")]
             }
-            Source::AttentionAppend => {
-                &[include_str!("../../../shaders/cache_write.wgsl"), include_str!("../../../shaders/tokens_one.wgsl")]
-            }
-            Source::AttentionSplit => {
-                &[include_str!("../../../shaders/cache_read.wgsl"), include_str!("../../../shaders/tokens_one.wgsl")]
+            Source::AttentionWeightsRelative => {
+                &[include_str!("../../../shaders/cache_read.wgsl"), include_str!("../../../shaders/bias_relative.wgsl")]
             }
             Source::LinearMat | Source::LinearMatDirect => &[include_str!("../../../shaders/linear_mat_io.wgsl")],
             Source::LinearVec => &[include_str!("../../../shaders/pieces_quad.wgsl")],

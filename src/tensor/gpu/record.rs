@@ -11,7 +11,8 @@ use super::kernel::{Constant, Kernel, MANY_ROWS, Reduction, Source, Storage, Til
 use crate::Result;
 use crate::config::Activation;
 use crate::tensor::ops::{
-    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rotary, Rows, Tensor, WeightId,
+    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, Relative, RmsNorm, Rotary, Rows, Tensor,
+    WeightId,
 };
 use crate::weights::layout::Layout;
 
@@ -65,6 +66,8 @@ pub struct Recorder<'a> {
     most_rows: Option<usize>,
     /// Where the rows that the caller gives are to be.
     features: Option<Tensor>,
+    /// What shows the weights of the attention that was recorded last.
+    shown: Option<Dispatch>,
     dispatches: Vec<Dispatch>,
 }
 
@@ -75,6 +78,17 @@ struct VecArgs<'a> {
     gate: Option<Activation>,
     activate: Option<Activation>,
     add_to: Option<Tensor>,
+}
+
+/// What is done to each element.
+#[derive(Clone, Copy)]
+enum Change {
+    /// It is capped: `cap · tanh(x / cap)`.
+    Cap(f32),
+    /// It is multiplied.
+    Scale(f32),
+    /// It is activated.
+    Activate(Activation),
 }
 
 /// Which of its forms attention takes.
@@ -89,6 +103,16 @@ fn norm_constants(norm: Option<&QkNorm>) -> [Constant; 2] {
     let kind = norm.map_or(0, |norm| if norm.each { 1 } else { 2 });
     let eps = norm.map_or(0, |norm| norm.q.eps.to_bits());
     [Constant::U32("QK_NORM", kind), Constant::U32("QK_EPS", eps)]
+}
+
+/// How the kernels that know distances find a distance's bucket.
+fn relative_constants(attention: &Attention, Relative { buckets, .. }: Relative) -> [Constant; 4] {
+    [
+        Constant::Bool("SIDES", attention.kind == AttentionKind::Bidirectional),
+        Constant::U32("BUCKETS", buckets.count as u32),
+        Constant::U32("EXACT", buckets.exact() as u32),
+        Constant::U32("BUCKET_FACTOR", buckets.factor().to_bits()),
+    ]
 }
 
 /// How many elements of a head are rotated.
@@ -130,6 +154,7 @@ impl<'a> Recorder<'a> {
             used: HashSet::new(),
             most_rows: None,
             features: None,
+            shown: None,
             dispatches: Vec::new(),
         }
     }
@@ -144,6 +169,12 @@ impl<'a> Recorder<'a> {
     /// Where what has been recorded reads the rows that its caller gives, if it does.
     pub fn features_read(&self) -> Option<Tensor> {
         self.features
+    }
+
+    /// What shows the weights of the block's attention when the block has run, where many tokens run and attend to each other:
+    /// `[tokens][heads][keys]` go to [`BufferName::AttentionWeights`].
+    pub fn take_shown(&mut self) -> Option<Dispatch> {
+        self.shown.take()
     }
 
     /// The hidden state that block `index - 1` left, as the next block's input.
@@ -289,15 +320,23 @@ impl<'a> Recorder<'a> {
         y
     }
 
-    /// Changes each element of x: caps it, or else activates it.
-    fn in_place(&mut self, x: Tensor, cap: Option<f32>, activation: u32) {
+    /// Changes each element of x.
+    fn in_place(&mut self, x: Tensor, change: Change) {
         let rows = if x.rows == Rows::One { 1 } else { u32::MAX };
         let groups = (x.width as u32).div_ceil(self.tuning.workgroup);
-        let constants =
-            vec![self.workgroup(), Constant::Bool("SOFTCAP", cap.is_some()), Constant::U32("ACTIVATION", activation)];
+        let (number, activation) = match change {
+            Change::Cap(number) | Change::Scale(number) => (number, 0),
+            Change::Activate(f) => (0.0, activation_number(f)),
+        };
+        let constants = vec![
+            self.workgroup(),
+            Constant::Bool("SOFTCAP", matches!(change, Change::Cap(_))),
+            Constant::Bool("SCALE", matches!(change, Change::Scale(_))),
+            Constant::U32("ACTIVATION", activation),
+        ];
         self.push(
             Kernel { source: Source::InPlace, storage: None, reduction: None, constants },
-            vec![x.width as u32, stride(x.width) as u32, rows, cap.unwrap_or(0.0).to_bits()],
+            vec![x.width as u32, stride(x.width) as u32, rows, number.to_bits()],
             vec![BufferName::Activation(x.id), BufferName::Step],
             if self.one_row(x) { Grid::Fixed(groups) } else { self.per_token(groups) },
         );
@@ -470,9 +509,17 @@ impl<'a> Recorder<'a> {
             BufferName::Activation(y.id),
             BufferName::Step,
         ];
-        if source != Source::Attention {
-            let unused = BufferName::Activation(qkv.id);
-            buffers.extend(norm.map_or([unused; 2], |norm| [norm.q, norm.k].map(|n| BufferName::Weight(n.weight, 0))));
+        match (source, attention.relative) {
+            (Source::Attention, _) => {}
+            (Source::AttentionRelative, Some(relative)) => {
+                constants.extend(relative_constants(attention, relative));
+                buffers.push(BufferName::Weight(relative.table, 0));
+            }
+            _ => {
+                let unused = BufferName::Activation(qkv.id);
+                let norms = norm.map_or([unused; 2], |norm| [norm.q, norm.k].map(|n| BufferName::Weight(n.weight, 0)));
+                buffers.extend(norms);
+            }
         }
         self.push(
             Kernel { source, storage: None, reduction: None, constants },
@@ -489,6 +536,42 @@ impl<'a> Recorder<'a> {
             buffers,
             grid,
         );
+    }
+
+    /// What shows the weights of an attention whose queries have been rotated and whose cache has been written.
+    fn show(&self, qkv: Tensor, attention: &Attention) -> Dispatch {
+        let Attention { layer, heads, kv_heads, head_dim, scale, softcap, .. } = *attention;
+        let mut constants = vec![
+            self.workgroup(),
+            Constant::U32("HEAD_DIM", head_dim as u32),
+            Constant::Bool("SOFTCAP", softcap.is_some()),
+            Constant::U32("KIND", kind_number(attention.kind)),
+        ];
+        let mut buffers = vec![
+            BufferName::Activation(qkv.id),
+            BufferName::Keys(layer),
+            BufferName::Values(layer),
+            BufferName::AttentionWeights,
+            BufferName::Step,
+        ];
+        let source = match attention.relative {
+            None => Source::AttentionWeights,
+            Some(relative) => {
+                constants.extend(relative_constants(attention, relative));
+                buffers.push(BufferName::Weight(relative.table, 0));
+                Source::AttentionWeightsRelative
+            }
+        };
+        let params = vec![
+            heads as u32,
+            kv_heads as u32,
+            stride(qkv.width) as u32,
+            scale.to_bits(),
+            window(attention),
+            softcap.unwrap_or_default().to_bits(),
+        ];
+        let kernel = Kernel { source, storage: None, reduction: None, constants };
+        Dispatch { kernel, params, buffers, grid: self.per_token(heads as u32) }
     }
 
     /// Rotates the queries, of which there are so many heads, in place and the keys on their way into the cache.
@@ -516,7 +599,7 @@ impl<'a> Recorder<'a> {
     /// Whether one token runs, and its kernel can rotate: whole quads, each with its partners half of what is rotated away.
     fn alone(&self, attention: &Attention) -> bool {
         let causal = attention.kind == AttentionKind::Causal;
-        self.mode == Mode::Decode && causal && rotated(attention).is_multiple_of(8)
+        self.mode == Mode::Decode && causal && attention.relative.is_none() && rotated(attention).is_multiple_of(8)
     }
 
     /// One token's attention, which normalises, rotates and appends too: by a workgroup for each four query heads that share a key
@@ -690,12 +773,17 @@ impl Ops for Recorder<'_> {
     }
 
     fn activate(&mut self, x: Tensor, f: Activation) -> Result<Tensor> {
-        self.in_place(x, None, activation_number(f));
+        self.in_place(x, Change::Activate(f));
         Ok(x)
     }
 
     fn softcap(&mut self, x: Tensor, cap: f32) -> Result<Tensor> {
-        self.in_place(x, Some(cap), 0);
+        self.in_place(x, Change::Cap(cap));
+        Ok(x)
+    }
+
+    fn scale(&mut self, x: Tensor, by: f32) -> Result<Tensor> {
+        self.in_place(x, Change::Scale(by));
         Ok(x)
     }
 
@@ -748,7 +836,9 @@ impl Ops for Recorder<'_> {
         }
         let y = self.allocate(heads * head_dim, qkv.rows);
         let grid = Grid::PerRows { x: kv_heads as u32, rows: (heads / kv_heads) as u32, per_group: ATTENTION_ROWS };
-        self.attend(Form { source: Source::Attention, split: false, norm: None }, qkv, y, attention, grid);
+        let source = if attention.relative.is_some() { Source::AttentionRelative } else { Source::Attention };
+        self.attend(Form { source, split: false, norm: None }, qkv, y, attention, grid);
+        self.shown = (attention.kind != AttentionKind::Cross).then(|| self.show(qkv, attention));
         Ok(y)
     }
 

@@ -42,19 +42,20 @@ pub fn wasm_bindgen() -> Result<()> {
     if is_right("wasm-bindgen") && is_right("wasm-bindgen-test-runner") {
         return Ok(());
     }
-    install("wasm-bindgen-cli", &["--version", &version])
+    install("wasm-bindgen-cli", &["--version", &version], "1")
 }
 
 pub fn geckodriver() -> Result<()> {
-    if super::geckodriver().is_some() { Ok(()) } else { install("geckodriver", &[]) }
+    if super::geckodriver().is_some() { Ok(()) } else { install("geckodriver", &[], "0") }
 }
 
 /// cargo-fuzz, which builds and runs libFuzzer's targets.
 pub fn cargo_fuzz() -> Result<()> {
-    if which("cargo-fuzz").is_some() { Ok(()) } else { install("cargo-fuzz", &[]) }
+    if which("cargo-fuzz").is_some() { Ok(()) } else { install("cargo-fuzz", &[], "0") }
 }
 
-fn install(package: &str, args: &[&str]) -> Result<()> {
+/// Tools that run for a second are not worth minutes of optimising, and those that wait for others none.
+fn install(package: &str, args: &[&str], opt_level: &str) -> Result<()> {
     let what =
         format!("cargo install {package} {}(a few minutes)", args.iter().map(|a| format!("{a} ")).collect::<String>());
     step(what, || {
@@ -63,10 +64,9 @@ fn install(package: &str, args: &[&str]) -> Result<()> {
         let install = || -> Command {
             let mut install = cargo();
             install.args(["install", package, "--force", "--root"]).arg(&tools).args(args);
-            // Tools that run for a second are not worth minutes of optimising.
             install.envs([
                 ("CARGO_PROFILE_RELEASE_LTO", "off"),
-                ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+                ("CARGO_PROFILE_RELEASE_OPT_LEVEL", opt_level),
                 ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
                 ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
             ]);
