@@ -20,7 +20,7 @@ use native::{TOLERANCE, golden, ids, load, run};
 use serde_json::{Value, json};
 
 /// Every one that there is.
-const TINY: [&str; 22] = [
+const TINY: [&str; 23] = [
     "gemma2",
     "gemma3",
     "gpt2",
@@ -35,6 +35,7 @@ const TINY: [&str; 22] = [
     "mistral",
     "mixtral",
     "olmo2",
+    "olmoe",
     "phi3",
     "phi3-partial",
     "qwen2",

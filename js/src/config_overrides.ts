@@ -113,6 +113,7 @@ export interface ConfigOverrides {
   norm_topk_prob?: boolean;
   decoder_sparse_step?: number;
   mlp_only_layers?: number[];
+  clip_qkv?: null;
   text_config?: Record<string, unknown>;
   vision_config?: Record<string, unknown>;
 }
@@ -232,6 +233,7 @@ export const OVERRIDES: Record<keyof ConfigOverrides, true> = {
   norm_topk_prob: true,
   decoder_sparse_step: true,
   mlp_only_layers: true,
+  clip_qkv: true,
   text_config: true,
   vision_config: true,
 };

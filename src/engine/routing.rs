@@ -9,7 +9,7 @@ use super::crossing::values;
 use super::forward::{Output, Run};
 use super::offload::Way;
 use super::on_gpu::no_gpu;
-use super::recorded::{PREFILL_TOKENS, Recorded};
+use super::recorded::PREFILL_TOKENS;
 use super::runner::Runner;
 use super::session::{GpuSession, Session};
 use crate::Result;
@@ -17,8 +17,7 @@ use crate::hub::Abort;
 use crate::models::{Chosen, Experts, Model};
 use crate::tensor::gpu::device::{Buffer, Encoder, Gpu, GpuError, Usage};
 use crate::tensor::gpu::dispatch::stride;
-use crate::tensor::ops::{Route, Tensor};
-use crate::weights::store::State;
+use crate::tensor::ops::Route;
 
 /// Bytes of the step's words that say how many tokens run, and where.
 const STEP_BYTES: usize = 16;
@@ -65,12 +64,12 @@ impl Runner {
         let (mut left, logits) = self.read_routing(session, run, block, left).await?;
         let mut chosen = experts.choose(&logits);
         let loader = self.loader();
-        chosen.iter().for_each(|one| loader.request(one.block));
-        // Those that are here run while the others come, and nothing crosses to the other device twice.
+        loader.request_first(&chosen.iter().map(|one| one.block).collect::<Vec<_>>());
+        // The hidden state crosses to the other device once at most. Else they run in their order, whichever comes first: sums
+        // are the same each time.
         let is_on_cpu = |block: usize| run.ways.get(block) == Some(&Way::Cpu);
         let starts_on_cpu = matches!(left, Output::Cpu(_));
-        let is_here = |block| loader.state(block) == State::Resident;
-        chosen.sort_by_key(|one| (is_on_cpu(one.block) != starts_on_cpu, !is_here(one.block)));
+        chosen.sort_by_key(|one| is_on_cpu(one.block) != starts_on_cpu);
         let on_gpu: Vec<&Chosen> = chosen.iter().filter(|one| !is_on_cpu(one.block)).collect();
         let mut staged = 0;
         if !on_gpu.is_empty() {
@@ -88,20 +87,16 @@ impl Runner {
                 Output::Gpu(self.run_on_gpu(session, run, *block, encoder, abort).await?)
             };
         }
-        if staged > 0 {
-            // All tokens run again.
-            left = match left {
-                Output::Gpu(mut encoder) => {
-                    give(session.on_gpu()?, &mut encoder, staged, 0)?;
-                    Output::Gpu(encoder)
-                }
-                Output::Cpu(outputs) => {
-                    let mut encoder = self.on_gpu()?.gpu.encoder();
-                    give(session.on_gpu()?, &mut encoder, staged, 0)?;
-                    encoder.submit();
-                    Output::Cpu(outputs)
-                }
-            };
+        // All tokens run again.
+        match &mut left {
+            Output::Gpu(encoder) if staged > 0 => {
+                give(session.on_gpu()?, encoder, staged, 0)?;
+            }
+            Output::Cpu(_) if staged > 0 => {
+                let session = session.on_gpu()?;
+                self.on_gpu()?.gpu.write(&session.step, 0, words(session))?;
+            }
+            _ => {}
         }
         Ok(left)
     }
@@ -124,7 +119,7 @@ impl Runner {
             Output::Gpu(encoder) => encoder,
         };
         let on = self.on_gpu()?;
-        let from = routing_of(&on.recorded, run, block)?;
+        let from = on.recorded.routing_of(run.mode, block).ok_or_else(|| no_router(block))?;
         let session = session.on_gpu()?;
         let bytes = (tokens * stride(from.width) * 4) as u64;
         let back = session.routing()?.back.clone();
@@ -136,13 +131,14 @@ impl Runner {
     }
 }
 
-fn routing_of(recorded: &Recorded, run: Run<'_>, block: usize) -> Result<Tensor, GpuError> {
-    recorded.routing_of(run.mode, block).ok_or_else(|| no_router(block))
+/// The step's words as they are when all tokens run.
+fn words(session: &GpuSession) -> &[u8] {
+    session.step_bytes.get(..STEP_BYTES).unwrap_or_default()
 }
 
 /// What the GPU is given for each expert: how many tokens run and where, and which; and at the end that all run.
 fn stage(chosen: &[&Chosen], session: &GpuSession) -> Vec<u8> {
-    let words = session.step_bytes.get(..STEP_BYTES).unwrap_or_default();
+    let words = words(session);
     let mut bytes = Vec::new();
     for Chosen { routes, .. } in chosen {
         bytes.extend((routes.len() as u32).to_le_bytes());

@@ -22,6 +22,7 @@ mod modernbert;
 mod mpnet;
 mod mt5;
 mod olmo2;
+mod olmoe;
 mod phi3;
 mod qwen2;
 mod qwen3;
@@ -51,7 +52,7 @@ pub use mixture::{Chosen, Experts, Mixture, MixtureNames};
 pub use registered::{Architecture, Registered};
 
 /// Every family that there is.
-const FAMILIES: [Family; 28] = [
+const FAMILIES: [Family; 29] = [
     bart::FAMILY,
     bert::FAMILY,
     clip::FAMILY,
@@ -70,6 +71,7 @@ const FAMILIES: [Family; 28] = [
     mpnet::FAMILY,
     mt5::FAMILY,
     olmo2::FAMILY,
+    olmoe::FAMILY,
     phi3::FAMILY,
     qwen2::FAMILY,
     qwen3::FAMILY,
@@ -287,7 +289,7 @@ pub trait Model {
     /// Every weight.
     fn weights(&self) -> &WeightSpecs;
 
-    /// The blocks in forward order: embedding, layers, head or last norm; an encoder's before.
+    /// The blocks in forward order: embedding, layers, each with its experts behind it, head or last norm; an encoder's before.
     fn blocks(&self) -> &[BlockSpec];
 
     /// Whether a block is a layer, rather than what comes before or behind those.

@@ -16,14 +16,14 @@ const DEFAULTS: TransformerDefaults = TransformerDefaults {
     ..TransformerDefaults::LLAMA
 };
 
-const KEYS: MixtureKeys = MixtureKeys {
+pub(super) const KEYS: MixtureKeys = MixtureKeys {
     experts: ("num_experts", 128),
     per_token: ("num_experts_per_tok", 8),
     width: Some(("moe_intermediate_size", 768)),
     aliases: &[("num_experts", "num_local_experts")],
 };
 
-const NAMES: MixtureNames =
+pub(super) const NAMES: MixtureNames =
     MixtureNames { router: "mlp.gate", experts: "mlp.experts", gate_up: &["gate_proj", "up_proj"], down: "down_proj" };
 
 /// Which layers have experts: each `decoder_sparse_step`th, but for those that are named.

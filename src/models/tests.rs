@@ -146,6 +146,8 @@ fn what_a_family_cant_be_is_said_by_its_key() {
             json!({"num_experts": 4, "num_experts_per_tok": 5}),
             "`num_experts_per_tok` is 5, expected at most num_experts (4)",
         ),
+        ("olmoe", json!({"clip_qkv": 8.0}), "`clip_qkv` is 8.0, which is not supported. Supported: null"),
+        ("olmoe", json!({"num_experts": 7}), "`num_experts_per_tok` is missing, expected at most num_experts (7)"),
         ("mixtral", json!({"num_local_experts": 1}), "expected at most num_local_experts (1)"),
         (
             "mixtral",
@@ -239,7 +241,7 @@ fn what_is_not_there_is_said_with_what_is() {
     let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
     let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
     assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
-    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma2, gemma3_text, gpt2, gpt_neox, llama, marian, mistral, mixtral, modernbert, mpnet, mt5, olmo2, phi3, qwen2, qwen3, qwen3_moe, roberta, smollm3, t5, vit, whisper, xlm-roberta";
+    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma2, gemma3_text, gpt2, gpt_neox, llama, marian, mistral, mixtral, modernbert, mpnet, mt5, olmo2, olmoe, phi3, qwen2, qwen3, qwen3_moe, roberta, smollm3, t5, vit, whisper, xlm-roberta";
     assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
     let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");

@@ -300,6 +300,12 @@ impl Loader {
         }
     }
 
+    /// Asks for blocks that somebody is about to wait for: what they need goes before all else.
+    pub fn request_first(&self, blocks: &[usize]) {
+        blocks.iter().for_each(|block| self.request(*block));
+        self.0.queue.borrow_mut().make_contiguous().sort_by_key(|fetch| !blocks.contains(&fetch.block));
+    }
+
     /// Asks again for every block that failed for a reason that may have passed.
     pub fn resume(&self) {
         for (index, block) in self.0.blocks.iter().enumerate() {

@@ -212,6 +212,16 @@ VARIANTS = {
         rope=dict(rope_type="default", rope_theta=10_000.0),
         dtype=torch.float16,
     ),
+    # Experts in all layers; q and k normalised over all heads.
+    "olmoe": dict(
+        model_type="olmoe",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=36, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, num_experts=7, num_experts_per_tok=3, tie_word_embeddings=False, eos_token_id=2,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.bfloat16,
+    ),
     # Experts in all layers, by names of their own.
     "mixtral": dict(
         model_type="mixtral",
