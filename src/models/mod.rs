@@ -13,6 +13,7 @@ mod gpt2;
 mod gpt_neox;
 mod head;
 pub mod image;
+mod layer;
 mod llama;
 mod marian;
 mod mistral;
