@@ -267,6 +267,33 @@ fn hidden_states_equal_torchs() {
     }
 }
 
+/// The last experts may have run elsewhere than the attention before them.
+#[test]
+fn attentions_are_the_same_wherever_experts_run() {
+    use Device::{Cpu, Gpu};
+    let module = "block_sparse_moe.experts";
+    let [mixed, turned] = [(Cpu, Gpu), (Gpu, Cpu)].map(|(experts, rest)| with_experts_on(experts, rest, module, 0..2));
+    let mut all = Vec::new();
+    for map in [DeviceMap::all(Gpu), DeviceMap::all(Cpu), mixed, turned] {
+        let all = &mut all;
+        run(|options| async move {
+            let placement = Placement { device_map: Some(map), ..Placement::default() };
+            let engine = load(repo("mixtral"), LoadOptions { placement, ..options }).await.unwrap();
+            let more = More { attentions: true, ..More::default() };
+            let inputs = Inputs { ids: &[5, 6, 7, 8, 9], more, ..Inputs::default() };
+            all.push(engine.forward(inputs, &Abort::new()).await.unwrap().attentions);
+        });
+    }
+    for other in &all[1..] {
+        assert_eq!(other.len(), 2);
+        for (one, other) in all[0].iter().zip(other) {
+            assert_eq!(one.dims, other.dims);
+            assert!(one.data.iter().zip(&other.data).all(|(a, b)| (a - b).abs() < 0.01));
+            assert!(one.data.iter().all(|weight| (0.0..=1.0).contains(weight)));
+        }
+    }
+}
+
 #[test]
 fn many_tokens_go_to_a_gpu_that_is_faster_and_their_experts_too() {
     for (name, ..) in TINY {

@@ -55,23 +55,35 @@ impl Attentions {
 }
 
 impl Runner {
-    /// Keeps what is wanted of what a block has left, the `nth` that ran of `count`. Gives the work, to be gone on with.
-    pub(super) async fn keep(
+    /// Keeps the weights of a block's attention, where they are wanted; its experts, if it has some, have not run yet. Gives the
+    /// work, to be gone on with.
+    pub(super) async fn keep_attention(
         &self,
         session: &mut Session,
-        run: Run<'_>,
         block: usize,
-        (nth, count): (usize, usize),
-        left: Option<Output>,
+        mut left: Option<Output>,
         between: &mut Between,
     ) -> Result<Option<Output>> {
-        let mut left = left;
         if let (Some(attentions), true) = (&mut between.attentions, self.is_layer(block)) {
             let weights;
             (left, weights) = self.read_shown(session, left).await?;
             let layer = (0..block).filter(|before| self.is_layer(*before)).count();
             attentions.take(layer, &weights, session.ids.len(), session.position);
         }
+        Ok(left)
+    }
+
+    /// Keeps what a block, the `nth` of `count`, and its experts have left, where it is wanted. Gives the work, to be gone on
+    /// with.
+    pub(super) async fn keep_state(
+        &self,
+        session: &mut Session,
+        run: Run<'_>,
+        block: usize,
+        (nth, count): (usize, usize),
+        mut left: Option<Output>,
+        between: &mut Between,
+    ) -> Result<Option<Output>> {
         let last = if self.model.shape().bare_states { 1 } else { 2 };
         if let (Some(states), true) = (&mut between.states, nth + last < count) {
             states.resize(states.len().max(nth + 1), Vec::new());

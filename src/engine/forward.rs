@@ -248,12 +248,15 @@ impl Runner {
                 }
             });
             session.carried = session.ids.len();
+            if let Some(between) = between.as_mut() {
+                output = self.keep_attention(session, block, output, between).await?;
+            }
             let experts = self.model.experts(block);
             if let (Some(experts), Some(left)) = (&experts, output.take_if(|_| experts.is_some())) {
                 output = Some(self.run_experts(session, run, (block, experts), left, abort).await?);
             }
             if let Some(between) = between.as_mut() {
-                output = self.keep(session, run, block, (nth, count), output, between).await?;
+                output = self.keep_state(session, run, block, (nth, count), output, between).await?;
             }
         }
         output.ok_or_else(|| GenerationError::EmptyInput.into())
