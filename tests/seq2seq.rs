@@ -7,13 +7,13 @@ mod native;
 
 use std::rc::Rc;
 
-use layerline::engine::{Engine, Inputs, LoadOptions, Source};
+use layerline::engine::{Engine, Inputs, LoadOptions, More, Source};
 use layerline::generation::GenerateOptions;
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::models::Task;
 use layerline::placement::{Device, DeviceMap, MaxMemory};
 use native::{TOLERANCE, golden, ids, load, run};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/seq2seq");
 
@@ -127,6 +127,40 @@ fn a_share_of_the_gpu_equals_torch() {
                 options.placement.max_memory = Some(max_memory);
                 options.placement.execution_device = by;
                 equals_torch(&name, options).await;
+            });
+        }
+    }
+}
+
+/// Of both stacks the embeddings and what each layer gives, wherever the layers are.
+#[test]
+fn hidden_states_equal_torchs() {
+    for case in golden("seq2seq_states.json")["cases"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let input = &golden(&format!("seq2seq/{name}/golden.json"))["inputs"][0];
+        for map in [None, Some(DeviceMap::all(Device::Cpu))] {
+            run(|mut options| async move {
+                options.placement.device_map = map;
+                let engine = open(name, options).await;
+                let (read, features) = source(input);
+                let decoder_ids = ids(&input["decoder_input_ids"]);
+                let more = More { hidden_states: true, ..More::default() };
+                let inputs =
+                    Inputs { ids: &read, features: &features, decoder_ids: &decoder_ids, more, ..Inputs::default() };
+                let output = engine.forward(inputs, &Abort::new()).await.unwrap();
+                for (key, states) in [
+                    ("encoder_hidden_states", &output.encoder_hidden_states),
+                    ("decoder_hidden_states", &output.hidden_states),
+                ] {
+                    let expected = case[key].as_array().unwrap();
+                    assert_eq!(states.len(), expected.len(), "{name}, {key}");
+                    for (layer, (state, rows)) in states.iter().zip(expected).enumerate() {
+                        let one = json!({
+                            "f16_error": case["f16_error"], "positions": case["positions"], "outputs": {key: rows},
+                        });
+                        close(&state.data, state.dims[1], &one, key, &format!("{name}, {layer}"));
+                    }
+                }
             });
         }
     }

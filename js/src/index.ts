@@ -66,6 +66,7 @@ export type {
   WithAttentions,
   WithHiddenStates,
   WithLoss,
+  WithSeq2SeqHiddenStates,
 } from "./outputs.js";
 export type {
   AudioInput,

@@ -14,10 +14,12 @@ import { check_model_inputs, type ModelInputs } from "./model_inputs.js";
 import {
   type CausalLMOutput,
   model_output,
+  type Seq2SeqLMOutput,
   seq2seq_output,
   type WithAttentions,
   type WithHiddenStates,
   type WithLoss,
+  type WithSeq2SeqHiddenStates,
 } from "./outputs.js";
 import { padding_warning } from "./padding.js";
 import { refuse_option } from "./refuse.js";
@@ -27,7 +29,7 @@ import { Tensor } from "./tensor.js";
 
 /** What a forward pass gives: `Output`, what else was asked for, and a loss where there are labels. */
 export type ForwardOutput<Output, Hidden, Labels, Attentions = false> = Output &
-  (Hidden extends true ? WithHiddenStates : unknown) &
+  (Hidden extends true ? (Output extends Seq2SeqLMOutput ? WithSeq2SeqHiddenStates : WithHiddenStates) : unknown) &
   (Attentions extends true ? WithAttentions : unknown) &
   ([Labels] extends [GridLike] ? WithLoss : unknown);
 
@@ -138,12 +140,13 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
   }
 
   async #forward_seq2seq(inputs: ModelInputs | SpeechInputs): Promise<AnyOutput> {
-    const { sources, written } = check_seq2seq_inputs(inputs, this.config, this.#reads_sound);
+    const { sources, written, more } = check_seq2seq_inputs(inputs, this.config, this.#reads_sound);
     const loss = loss_function(this.#task, inputs, written, this.config);
     const unmasked = (inputs as ModelInputs).attention_mask == null;
     if (sources.batch && unmasked) this.#warn_once(padding_warning(this.config, sources.batch));
     const calls = sources.rows.map((read, row) => ({
       ...read,
+      ...more,
       decoder_input_ids: written.sequences[row]?.ids ?? new Uint32Array(),
     }));
     const outputs = await this.#run_each(calls, inputs.signal ?? undefined);

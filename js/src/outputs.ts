@@ -72,6 +72,14 @@ export interface WithHiddenStates {
   hidden_states: Floats[];
 }
 
+/** The same of an encoder-decoder. */
+export interface WithSeq2SeqHiddenStates {
+  /** Of the encoder, `[batch, n, hidden]` each; the rows of padding are zeros. */
+  encoder_hidden_states: Floats[];
+  /** Of the decoder, `[batch, n, hidden]` each. */
+  decoder_hidden_states: Floats[];
+}
+
 /** What `output_attentions: true` adds. */
 export interface WithAttentions {
   /**
@@ -87,8 +95,8 @@ export interface WithLoss {
   loss: Floats;
 }
 
-const HIDDEN = "hidden_states.";
-const ATTENTIONS = "attentions.";
+/** The name of a layer's output: what it is, and the layer's number. */
+const OF_LAYER = /^(\w+)\.\d+$/;
 
 /**
  * A batch's output, as transformers has it, of what the engine gave for each of its texts.
@@ -104,10 +112,15 @@ export function model_output(
   const [first] = outputs;
   if (first === undefined) throw unexpected("no output");
   const named: Record<string, Floats | Floats[]> = {};
-  const is_of_layer = (name: string) => name.startsWith(HIDDEN) || name.startsWith(ATTENTIONS);
-  for (const name of Object.keys(first).filter((name) => !is_of_layer(name))) {
+  const layers: Record<string, Floats[]> = {};
+  for (const name of Object.keys(first)) {
     const arrays = outputs.map((output) => array(output, name));
-    if (task === "question-answering" && name === "logits") {
+    const [, of_layers] = OF_LAYER.exec(name) ?? [];
+    if (of_layers !== undefined) {
+      // They come in the layers' order.
+      const one = of_layers === "attentions" ? between_tokens(batch, arrays) : batched(batch, arrays, false);
+      layers[of_layers] = [...(layers[of_layers] ?? []), one];
+    } else if (task === "question-answering" && name === "logits") {
       named.start_logits = of_tokens(
         batch,
         arrays.map((pairs) => column(pairs, 0)),
@@ -121,15 +134,7 @@ export function model_output(
     } else if (last_only && name === "logits") named[name] = batched(batch, arrays.map(last_row), true);
     else named[name] = batched(batch, arrays, false);
   }
-  const layers = (prefix: string, batched: (arrays: EngineArray[]) => Floats) => {
-    const length = Object.keys(first).filter((name) => name.startsWith(prefix)).length;
-    return Array.from({ length }, (_, layer) => batched(outputs.map((output) => array(output, `${prefix}${layer}`))));
-  };
-  const hidden_states = layers(HIDDEN, (arrays) => batched(batch, arrays, false));
-  if (hidden_states.length > 0) named.hidden_states = hidden_states;
-  const attentions = layers(ATTENTIONS, (arrays) => between_tokens(batch, arrays));
-  if (attentions.length > 0) named.attentions = attentions;
-  return named;
+  return { ...named, ...layers };
 }
 
 /** `[heads, tokens, tokens]` of each text as `[batch, heads, n, n]`. */
@@ -163,12 +168,15 @@ export function seq2seq_output(
   written: Batch,
   outputs: readonly EngineOutput[],
 ): Record<string, Floats | Floats[]> {
-  const name = "encoder_last_hidden_state";
-  const states = outputs.map((output) => ({ [name]: array(output, name) }));
-  const of_decoder = outputs.map(({ [name]: _, ...output }) => output);
-  const sound = () => whole_batch(states.length, states[0]?.[name].dims[0] ?? 0);
+  const part = (is_encoders: boolean) =>
+    outputs.map((output) => {
+      const own = Object.entries(output).filter(([name]) => name.startsWith("encoder_") === is_encoders);
+      return Object.fromEntries(own);
+    });
+  const states = part(true);
+  const sound = () => whole_batch(states.length, states[0]?.encoder_last_hidden_state?.dims[0] ?? 0);
   return {
-    ...model_output(task, written, of_decoder, false),
+    ...model_output(task, written, part(false), false),
     ...model_output(task, read ?? sound(), states, false),
   };
 }

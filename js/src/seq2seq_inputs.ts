@@ -2,10 +2,9 @@ import type { PretrainedConfig } from "./config.js";
 import { LayerlineError } from "./errors.js";
 import { type GridLike, grid_of } from "./grid.js";
 import { type Batch, batch_of, type IdsLike } from "./inputs.js";
-import { type ModelInputs, without_types } from "./model_inputs.js";
+import { type ModelInputs, type MoreOutputs, more_outputs, without_types } from "./model_inputs.js";
 import { check_keys } from "./options.js";
 import { pad_token_id } from "./padding.js";
-import { refuse_option } from "./refuse.js";
 import { Tensor } from "./tensor.js";
 import { decoder_start } from "./writing.js";
 
@@ -17,7 +16,8 @@ export interface SpeechInputs {
   decoder_input_ids?: IdsLike | null;
   /** Zeros where a row of `decoder_input_ids` has padding; else ones. */
   decoder_attention_mask?: IdsLike | null;
-  output_hidden_states?: false | null;
+  /** Also give `encoder_hidden_states` and `decoder_hidden_states`. Default false. */
+  output_hidden_states?: boolean | null;
   /** Also give `loss`: the ids that should come out, -100 where none counts. */
   labels?: GridLike | null;
   signal?: AbortSignal | null;
@@ -52,11 +52,8 @@ export function check_seq2seq_inputs(
   inputs: ModelInputs | SpeechInputs,
   config: PretrainedConfig,
   reads_sound: boolean,
-): { sources: Sources; written: Batch } {
+): { sources: Sources; written: Batch; more: MoreOutputs } {
   check_keys(inputs, reads_sound ? SPEECH_KEYS : TEXT_KEYS, NEUTRAL, REFUSED);
-  if (inputs.output_hidden_states != null && inputs.output_hidden_states !== false) {
-    refuse_option("output_hidden_states", true, "An encoder-decoder gives only what its encoder's last layer does.");
-  }
   const sources = reads_sound
     ? sound_of((inputs as SpeechInputs).input_features, config)
     : texts_of(read_texts(inputs as ModelInputs));
@@ -72,7 +69,7 @@ export function check_seq2seq_inputs(
       `decoder_input_ids has ${written.sequences.length} rows, and what the encoder reads has ${sources.rows.length}.`,
     );
   }
-  return { sources, written };
+  return { sources, written, more: more_outputs(inputs) };
 }
 
 function read_texts({ input_ids, attention_mask, token_type_ids }: ModelInputs): Batch {

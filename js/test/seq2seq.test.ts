@@ -3,7 +3,7 @@ import type { ForwardOptions, GenerateOptions } from "../src/backend.js";
 import type { Seq2SeqLMOutput } from "../src/outputs.js";
 import { InterruptableStoppingCriteria } from "../src/stopping.js";
 import { Tensor } from "../src/tensor.js";
-import { array, fake_model } from "./support/fake_backend.js";
+import { type Answers, array, fake_model } from "./support/fake_backend.js";
 
 const TEXTS = ["input_ids", "attention_mask", "decoder_input_ids"];
 const SOUND = ["input_features", "decoder_input_ids"];
@@ -73,6 +73,25 @@ describe("forward", () => {
     ]);
   });
 
+  test("hidden states are those of both halves, where they are asked for", async () => {
+    const states = (ids: Uint32Array) => array([ids.length, 1], ids);
+    const forward: Answers["forward"] = (ids, options) => ({
+      ...echo(ids, options),
+      "encoder_hidden_states.0": states(ids),
+      "encoder_hidden_states.1": states(ids.map((id) => 2 * id)),
+      "decoder_hidden_states.0": states(options.decoder_input_ids ?? new Uint32Array()),
+    });
+    const { model, calls } = fake_model<Seq2SeqLMOutput>("seq2seq-lm", { forward }, { input_names: TEXTS });
+    const { encoder_hidden_states, decoder_hidden_states } = await model({
+      input_ids: [[5, 6, 7]],
+      decoder_input_ids: [[1, 2]],
+      output_hidden_states: true,
+    });
+    expect(asked(calls)).toEqual([[[5, 6, 7], [1, 2], { output_hidden_states: true }]]);
+    expect(encoder_hidden_states.map((state) => state.tolist())).toEqual([[[[5], [6], [7]]], [[[10], [12], [14]]]]);
+    expect(decoder_hidden_states.map((state) => state.tolist())).toEqual([[[[1], [2]]]]);
+  });
+
   test("labels are shifted for the decoder, and give a loss", async () => {
     const { model, calls } = reader({ decoder_start_token_id: 1, pad_token_id: 0 });
     const { loss } = await model({ input_ids: [5], labels: [[2, -100, -100]] });
@@ -123,7 +142,8 @@ describe("forward", () => {
       [{}, "INPUT_IDS"],
       [{ decoder_input_ids: [[1], [2]] }, "INPUT_IDS"],
       [{ decoder_input_ids: [1, 2], decoder_attention_mask: [1] }, "INPUT_IDS"],
-      [{ decoder_input_ids: [1], output_hidden_states: true }, "UNSUPPORTED_OPTION"],
+      [{ decoder_input_ids: [1], output_hidden_states: 1 }, "UNSUPPORTED_OPTION"],
+      [{ decoder_input_ids: [1], output_attentions: true }, "UNSUPPORTED_OPTION"],
       [{ decoder_input_ids: [1], input_features: new Tensor("float32", [1], [1, 1, 1]) }, "UNSUPPORTED_OPTION"],
       [{ decoder_input_ids: [1], token_type_ids: [1] }, "INPUT_IDS"],
       [{ decoder_input_ids: [1], logits_to_keep: 1 }, "UNSUPPORTED_OPTION"],

@@ -341,7 +341,8 @@ fn image_of(image: &JsValue) -> Option<(Vec<f32>, Vec<usize>)> {
 /// A forward pass's arrays by name.
 fn outputs(output: ModelOutput) -> Result<Object, JsValue> {
     let ModelOutput { logits, text_embeds, image_embeds, pooler_output, hidden_states, attentions, .. } = output;
-    let ModelOutput { last_hidden_state, encoder_last_hidden_state, .. } = output;
+    let ModelOutput { last_hidden_state, encoder_last_hidden_state, encoder_hidden_states, .. } = output;
+    let own = if encoder_last_hidden_state.is_some() { "decoder_hidden_states" } else { "hidden_states" };
     let named = [
         ("logits", logits),
         ("text_embeds", text_embeds),
@@ -354,7 +355,9 @@ fn outputs(output: ModelOutput) -> Result<Object, JsValue> {
     let of_layers = |name: &'static str, arrays: Vec<EngineArray>| {
         arrays.into_iter().enumerate().map(move |(at, array)| (format!("{name}.{at}"), array))
     };
-    let of_layers = of_layers("hidden_states", hidden_states).chain(of_layers("attentions", attentions));
+    let of_layers = of_layers(own, hidden_states)
+        .chain(of_layers("encoder_hidden_states", encoder_hidden_states))
+        .chain(of_layers("attentions", attentions));
     let all = Object::new();
     for (name, EngineArray { dims, data }) in named.chain(of_layers) {
         Reflect::set(&all, &name.into(), &array(&dims, &data)?.into())?;

@@ -1,5 +1,6 @@
 //! What an encoder reads before a text is written of it: its blocks run once, and leave keys and values in caches.
 
+use super::between::Between;
 use super::forward::{Output, Run, Tokens};
 use super::offload::Way;
 use super::recorded::Ending;
@@ -56,14 +57,14 @@ impl Source<'_> {
 
 impl Runner {
     /// Lets the encoder read: its blocks are computed by `ways`, and what they leave is where those of `writing` read it. Gives
-    /// its last hidden state, in rows, where that is wanted.
+    /// its last hidden state, in rows, where `between` says that somebody wants to see what comes of it.
     pub(super) async fn read(
         &self,
         session: &mut Session,
         source: Source<'_>,
         ways: &[Way],
         writing: &[Way],
-        is_wanted: bool,
+        mut between: Option<&mut Between>,
         abort: &Abort,
     ) -> Result<Vec<f32>> {
         let shape = self.model.shape();
@@ -91,10 +92,11 @@ impl Runner {
         }
         let ids = if encoder.features > 0 { none.get(..size.tokens).unwrap_or_default() } else { source.ids };
         self.begin(session, tokens(size.tokens, ids))?;
-        left = Some(self.run(session, run(first, encoder.ends + 1), left, None, abort).await?);
+        left = Some(self.run(session, run(first, encoder.ends + 1), left, between.as_deref_mut(), abort).await?);
         let mut rows = Vec::new();
-        if is_wanted {
+        if let Some(between) = between {
             (left, rows) = self.read_state(session, run(0, 0), encoder.ends, left).await?;
+            between.states.iter_mut().for_each(|states| states.push(rows.clone()));
         }
         left = Some(self.run(session, run(encoder.ends + 1, encoder.blocks), left, None, abort).await?);
         self.submit(left)?;

@@ -119,7 +119,7 @@ impl Runner {
         };
         let positions = text.prompt.saturating_add(text.most);
         let mut session = self.open(ids, &[&reading, &writing, &encoding], positions, source).await?;
-        self.read(&mut session, source, &encoding, &writing, false, text.abort).await?;
+        self.read(&mut session, source, &encoding, &writing, None, text.abort).await?;
         let start = now_ms();
         let was_ready = reading != writing && self.is_ready();
         let cached = self.take_cached(&mut session, ids);

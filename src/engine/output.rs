@@ -66,6 +66,8 @@ pub struct ModelOutput {
     /// `[tokens, hidden]` of the embeddings and of each layer, where asked for. The last one's is after the norm behind it, but in models
     /// that read images and in CLIP's.
     pub hidden_states: Vec<Array>,
+    /// `[encoder's tokens, hidden]` likewise, of a model that reads with an encoder.
+    pub encoder_hidden_states: Vec<Array>,
     /// `[heads, tokens, tokens]` of each layer, where asked for: by which share each token attends to each.
     pub attentions: Vec<Array>,
 }
@@ -139,7 +141,8 @@ impl Runner {
         let ways = self.ways(ids.len());
         let mut session = self.open(ids, &[&ways, &encoding], ids.len(), source).await?;
         session.cached.clear();
-        let read = self.read(&mut session, source, &encoding, &ways, true, abort).await?;
+        let mut of_encoder = Between { states: hidden_states.then(Vec::new), attentions: None };
+        let read = self.read(&mut session, source, &encoding, &ways, Some(&mut of_encoder), abort).await?;
         let most = output_tokens(&shape);
         let mut all = Collected::default();
         let mut left = None;
@@ -172,6 +175,8 @@ impl Runner {
         if hidden_states && !shape.bare_states {
             states.push(all.hidden.clone());
         }
+        let read_dims = [session.read, outputs.hidden.width];
+        let of_encoder = of_encoder.states.into_iter().flatten().filter(|state| !state.is_empty());
         let n = ids.len();
         let weights = |data: Vec<f32>| Array { dims: vec![data.len() / (n * n).max(1), n, n], data };
         let task = self.model.task();
@@ -186,12 +191,10 @@ impl Runner {
             text_embeds,
             image_embeds,
             last_hidden_state: task.gives_hidden_state().then(|| array(outputs.hidden, all.hidden)),
-            encoder_last_hidden_state: shape
-                .encoder
-                .is_some()
-                .then(|| Array { dims: vec![session.read, outputs.hidden.width], data: read }),
+            encoder_last_hidden_state: shape.encoder.is_some().then(|| Array { dims: read_dims.to_vec(), data: read }),
             pooler_output: outputs.pooled.map(|pooled| array(pooled, all.pooled)),
             hidden_states: states.into_iter().map(|state| array(outputs.hidden, state)).collect(),
+            encoder_hidden_states: of_encoder.map(|data| Array { dims: read_dims.to_vec(), data }).collect(),
             attentions: attentions.into_iter().flat_map(|all| all.layers).map(weights).collect(),
         })
     }

@@ -9,6 +9,9 @@ import { classOf, SEQ2SEQ_NAMES, seq2seqRepos } from "./support/seq2seq.mjs";
 /** Where the page has no WebGPU, and in Firefox, those that read texts and one that reads sound must do. */
 const ONE_A_KIND = ["bart", "t5", "whisper-bf16"];
 
+/** What comes between the layers of some. */
+const STATES = golden("seq2seq_states.json").cases;
+
 let hub;
 before(async () => {
   hub = await startTestHub(seq2seqRepos());
@@ -82,6 +85,43 @@ for (const [where, browser, options, names] of [
       environment = await openEnvironment(browser, options);
     });
     after(() => environment.close());
+
+    test("hidden states of both halves", async () => {
+      for (const { name, positions, f16_error, ...states } of STATES.filter(({ name }) => names.includes(name))) {
+        const [{ input_ids, input_features, decoder_input_ids }] = golden(`seq2seq/${name}/golden.json`).inputs;
+        const found = await environment.run(
+          async (layerline, { id, endpoint, cls, input_ids, features, decoder_input_ids }) => {
+            const model = await layerline[cls].from_pretrained(id, { endpoint });
+            const input_features =
+              features && new layerline.Tensor("float32", features.flat(), [1, features.length, features[0].length]);
+            const read = input_features ? { input_features } : { input_ids };
+            const output = await model({ ...read, decoder_input_ids, output_hidden_states: true });
+            await model.dispose();
+            return Object.fromEntries(
+              ["encoder_hidden_states", "decoder_hidden_states"].map((key) => [
+                key,
+                output[key].map((t) => t.tolist()),
+              ]),
+            );
+          },
+          {
+            id: `seq2seq/${name}`,
+            endpoint: hub.endpoint,
+            cls: classOf(name),
+            input_ids,
+            features: input_features,
+            decoder_input_ids,
+          },
+        );
+        for (const [key, layers] of Object.entries(found)) {
+          assert.equal(layers.length, states[key].length);
+          for (const [layer, [rows]] of layers.entries()) {
+            const kept = positions[key].map((position) => rows[position]);
+            assertClose(kept.flat(), states[key][layer].flat(), f16_error[key].max_abs);
+          }
+        }
+      }
+    });
 
     for (const name of names) {
       test(name, async (t) => {
