@@ -1,7 +1,8 @@
 // What a score gets by how far the key is from the query's token: an element of a table, by the bucket of the distance and
 // the head. Up to EXACT each distance has a bucket of its own, beyond them each has as many as their logarithm says, up to
 // the last. SIDES: keys behind the token have buckets of their own, after the others.
-// The first distances of buckets are exact, but not their logarithms; no other distance is that near to the next bucket.
+// The first distances of buckets are exact, but not their logarithms; with the few dozen buckets that models have, no other
+// distance is that near to the next one.
 const MARGIN = 1e-4;
 
 @group(0) @binding(6) var<storage, read> table: array<f32>;

@@ -51,7 +51,8 @@ pub async fn load(source: &JsValue, options: &Options<'_>) -> Result<Loaded, JsV
     load.weights = weights;
     let Opened { repo, traffic, cache } = opened;
     let config = config(&*repo, options, &load, &abort).await?;
-    let generation = GenerationConfig::open(&*repo, &config).await.map_err(thrown)?;
+    let known = Architecture::of(&config, &load.registered).map_err(thrown)?.as_known(&config);
+    let generation = GenerationConfig::open(&*repo, &known).await.map_err(thrown)?;
     let generation_config = generation.text.clone();
     let engine = Engine::load(repo, &config, generation, load).await.map_err(thrown)?;
     Ok(Loaded { engine, config: config.text().to_owned(), generation_config, traffic, cache })
@@ -173,8 +174,8 @@ async fn config(
     };
     let overrides = options.text("config_overrides")?.unwrap_or_else(|| "{}".to_owned());
     let overrides = serde_json::from_str(&overrides).map_err(|_| options.wrong("config_overrides", "a JSON object"))?;
-    let known = Architecture::of(&config, &load.registered).map_err(thrown)?.config_keys();
-    config.with_overrides(overrides, &known).map_err(thrown)
+    let architecture = Architecture::of(&config, &load.registered).map_err(thrown)?;
+    architecture.with_overrides(&config, overrides).map_err(thrown)
 }
 
 /// The tensors as files, a file each.

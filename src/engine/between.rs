@@ -9,6 +9,7 @@ use super::runner::Runner;
 use super::session::{GpuSession, Session};
 use crate::Result;
 use crate::models::Experts;
+use crate::tensor::cpu::CpuError;
 use crate::tensor::gpu::device::{Encoder, GpuError, Usage};
 use crate::tensor::gpu::program::Program;
 use crate::weights::loader::Loader;
@@ -38,20 +39,32 @@ impl Attentions {
     }
 
     /// Takes those of `[rows][heads][keys]`, the rows being those of tokens from `position` on.
-    fn take(&mut self, nth: usize, weights: &[f32], rows: usize, position: usize) {
+    ///
+    /// # Errors
+    /// `CPU_OUT_OF_MEMORY`: they grow with the square of the text.
+    fn take(&mut self, nth: usize, weights: &[f32], rows: usize, position: usize) -> Result<(), CpuError> {
         let (tokens, keys) = (self.tokens, position + rows);
         let heads = weights.len() / (rows * keys).max(1);
         if self.layers.len() <= nth {
             self.layers.resize(nth + 1, Vec::new());
         }
-        let Some(layer) = self.layers.get_mut(nth) else { return };
-        layer.resize(heads * tokens * tokens, 0.0);
+        let Some(layer) = self.layers.get_mut(nth) else { return Ok(()) };
+        let len = heads.saturating_mul(tokens).saturating_mul(tokens);
+        reserve(layer, len.saturating_sub(layer.len()))?;
+        layer.resize(len, 0.0);
         for (i, row) in weights.chunks_exact(keys.max(1)).enumerate() {
             let (token, head) = (i / heads.max(1), i % heads.max(1));
             let at = (head * tokens + position + token) * tokens;
             layer.iter_mut().skip(at).zip(row).for_each(|(to, weight)| *to = *weight);
         }
+        Ok(())
     }
+}
+
+/// Makes room for so many more numbers.
+fn reserve(values: &mut Vec<f32>, more: usize) -> Result<(), CpuError> {
+    let bytes = (more as u64).saturating_mul(4);
+    values.try_reserve_exact(more).map_err(|_| CpuError::OutOfMemory { what: "attention weights".to_owned(), bytes })
 }
 
 impl Runner {
@@ -68,7 +81,7 @@ impl Runner {
             let weights;
             (left, weights) = self.read_shown(session, left).await?;
             let layer = (0..block).filter(|before| self.is_layer(*before)).count();
-            attentions.take(layer, &weights, session.ids.len(), session.position);
+            attentions.take(layer, &weights, session.ids.len(), session.position)?;
         }
         Ok(left)
     }
@@ -114,7 +127,9 @@ impl Runner {
         encoder.copy(shown, 0, &back, 0, bytes)?;
         encoder.submit();
         let bytes = gpu.map(&back, bytes).bytes().await?;
-        let weights = bytes.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect();
+        let mut weights = Vec::new();
+        reserve(&mut weights, bytes.len() / 4)?;
+        weights.extend(bytes.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)));
         Ok((Some(Output::Gpu(gpu.encoder())), weights))
     }
 }

@@ -86,7 +86,7 @@ impl Runner {
     async fn next_logits(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
         let ways = self.ways(ids.len());
         let mut session = self.open(ids, &[&ways], ids.len(), Source::default()).await?;
-        let cached = self.take_cached(&mut session, ids);
+        let cached = self.take_cached(&mut session, ids, &ways);
         let output = self.prefill(&mut session, ids, cached, &ways, abort).await?;
         let logits = match output {
             Output::Gpu(encoder) => {
@@ -95,36 +95,37 @@ impl Runner {
             }
             Output::Cpu(outputs) => session.memory.row(outputs.main(), 0).to_vec(),
         };
-        self.keep_cached(&mut session, ids, &[]);
+        self.keep_cached(&mut session, ids, &[], &ways);
         Ok(logits)
     }
 
-    /// How many of the first tokens have their keys and values in the caches, from an earlier text that began likewise; the last
-    /// one always runs, for what comes of it. The caches count as empty until [`Runner::keep_cached`].
-    pub(super) fn take_cached(&self, session: &mut Session, ids: &[u32]) -> usize {
+    /// How many of the first tokens have their keys and values in the caches, from an earlier text that began likewise, where the
+    /// blocks are computed by `ways`; the last one always runs, for what comes of it. The caches count as empty until
+    /// [`Runner::keep_cached`].
+    pub(super) fn take_cached(&self, session: &mut Session, ids: &[u32], ways: &[Way]) -> usize {
         let cached = std::mem::take(&mut session.cached);
-        if !self.caches_stay(ids.len(), ids.len()) {
+        if !self.caches_stay(ids.len(), ways) {
             return 0;
         }
         let same = cached.iter().zip(ids).take_while(|(old, new)| old == new).count();
         same.min(ids.len().saturating_sub(1))
     }
 
-    /// Says that the caches have the keys and values of a text, and of what was written behind it but for the last token.
-    pub(super) fn keep_cached(&self, session: &mut Session, ids: &[u32], new: &[u32]) {
-        if self.caches_stay(ids.len(), ids.len() + new.len()) {
+    /// Says that the caches have the keys and values of a text, and of what was written behind it but for the last token; they are
+    /// where blocks that are computed by `ways` read them.
+    pub(super) fn keep_cached(&self, session: &mut Session, ids: &[u32], new: &[u32], ways: &[Way]) {
+        if self.caches_stay(ids.len() + new.len(), ways) {
             session.cached.extend(ids);
             session.cached.extend(new.split_last().map(|(_, run)| run).unwrap_or_default());
         }
     }
 
-    /// Whether the keys and values of a text of some length, of which so many tokens were its prompt, are as another text has
-    /// them, and where it reads them.
-    fn caches_stay(&self, tokens: usize, length: usize) -> bool {
+    /// Whether the keys and values of a text of this length are as any other text has them, and where one token reads them.
+    fn caches_stay(&self, length: usize, ways: &[Way]) -> bool {
         let shape = self.model.shape();
         let by_itself = shape.causal && shape.encoder.is_none();
         let turned = shape.angles_change_beyond.is_some_and(|beyond| length > beyond);
-        by_itself && !turned && (self.offload.is_none() || self.gpu.is_none() || self.ways(tokens) == self.ways(1))
+        by_itself && !turned && (self.offload.is_none() || self.gpu.is_none() || ways == self.ways(1))
     }
 
     /// Checks `ids` and what an encoder reads, and waits for the session, with room in its caches for `positions` and for what
@@ -142,6 +143,8 @@ impl Runner {
         check_length(ids.len(), shape.positions)?;
         let positions = shape.positions.map_or(positions, |most| positions.min(most));
         let mut session = self.session.lock().await;
+        // A call that failed may have wanted to see them.
+        session.show(false);
         // A call that failed may have asked for blocks that it didn't come to.
         let loader = self.loader();
         (0..self.offload.len()).filter(|block| self.offload.passes(*block)).for_each(|block| loader.evict(block));

@@ -122,7 +122,7 @@ impl Runner {
         self.read(&mut session, source, &encoding, &writing, None, text.abort).await?;
         let start = now_ms();
         let was_ready = reading != writing && self.is_ready();
-        let cached = self.take_cached(&mut session, ids);
+        let cached = self.take_cached(&mut session, ids, &reading);
         let mut prompt = self.prefill(&mut session, ids, cached, &reading, text.abort).await?;
         if reading != writing {
             if let Output::Gpu(encoder) = prompt {
@@ -148,7 +148,7 @@ impl Runner {
         }
         // After a lost device some of the new ones are read with the prompt.
         let new = text.new.get(ids.len() - text.prompt..).unwrap_or_default();
-        self.keep_cached(&mut session, ids, new);
+        self.keep_cached(&mut session, ids, new, &writing);
         Ok(())
     }
 

@@ -127,15 +127,14 @@ pub(super) fn weight_files(repo: &Rc<dyn Repo>, catalog: &Catalog) -> Vec<Weight
 /// The model that the config describes, and where each of its weights comes from.
 async fn resolve(repo: &dyn Repo, config: &ModelConfig, options: &LoadOptions) -> Result<(Box<dyn Model>, Resolved)> {
     let architecture = Architecture::of(config, &options.registered)?;
-    let mut model = architecture.build(config, options.task)?;
+    let mut model = architecture.build(config, options.task, true)?;
     let catalog = match &options.weights {
         WeightsSource::Checkpoint(files) => Catalog::open(repo, files).await?,
         WeightsSource::StateDict(catalog) => catalog.clone(),
         WeightsSource::New => Catalog::default(),
     };
     if resolve::unties(&model.keys(), &catalog) {
-        let untied = [("tie_word_embeddings".to_owned(), false.into())].into_iter().collect();
-        model = architecture.build(&config.with_overrides(untied, &architecture.config_keys())?, options.task)?;
+        model = architecture.build(config, options.task, false)?;
     }
     let ignore = options.ignore_mismatched_sizes;
     let resolved = resolve::resolve(repo.id(), &model.keys(), model.weights(), catalog, ignore, options.seed)?;

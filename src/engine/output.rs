@@ -149,7 +149,7 @@ impl Runner {
         let blocks = self.writing_blocks();
         let mut between =
             Between { states: hidden_states.then(Vec::new), attentions: attentions.then(|| Attentions::of(ids.len())) };
-        session.memory.show(attentions);
+        session.show(attentions);
         let (mode, ending) = (Mode::Prefill, Ending::Output);
         let run = Run { ways: &ways, mode, ending, blocks, shows: attentions, routes: &[] };
         for (position, chunk) in (0..).step_by(most.min(ids.len())).zip(ids.chunks(most)) {
@@ -169,7 +169,7 @@ impl Runner {
             let rows = (tensor.rows == Rows::All).then_some(ids.len());
             Array { dims: rows.into_iter().chain([tensor.width]).collect(), data }
         };
-        session.memory.show(false);
+        session.show(false);
         let Between { states, attentions } = between;
         let mut states = states.unwrap_or_default();
         if hidden_states && !shape.bare_states {

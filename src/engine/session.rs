@@ -98,6 +98,14 @@ impl Session {
         Ok(())
     }
 
+    /// Whether attentions are to leave their weights; those that were left are given up.
+    pub fn show(&mut self, wanted: bool) {
+        self.memory.show(wanted);
+        if let Some(session) = &mut self.gpu {
+            session.shown = None;
+        }
+    }
+
     /// What is on the GPU.
     ///
     /// # Errors

@@ -77,6 +77,12 @@ impl Head {
         Head { logits: Some(logits), ..Head::default() }
     }
 
+    /// With a projection of its own, whatever the config says.
+    #[must_use]
+    pub fn untied(self) -> Head {
+        Head { logits: self.logits.map(|logits| Logits { tied: false, ..logits }), ..self }
+    }
+
     /// … that reads the first token's row after a layer of its own.
     #[must_use]
     pub fn after(self, dense: Dense) -> Head {
@@ -105,6 +111,8 @@ pub(super) struct HeadWeights {
     pub logits: Option<Linear>,
     /// Names that are one tensor: a name, and the one whose tensor it is, with its shape.
     pub tied: Vec<(String, String, Vec<usize>)>,
+    /// The one of them that is the projection and the embedding.
+    pub words: Option<(String, String)>,
 }
 
 impl Head {
@@ -126,13 +134,14 @@ impl Head {
             (declare.linear(modules), dense.activation)
         });
         let norm = self.norm.map(|norm| declare.norm(norm, hidden, norm_eps));
-        let mut tied = Vec::new();
+        let (mut tied, mut words) = (Vec::new(), None);
         let logits = self.logits.map(|logits| {
             let Logits { module, outputs, .. } = logits;
             let weight = match base.embedding.filter(|_| logits.tied) {
                 Some(embedding) => {
-                    let shape = vec![outputs, hidden];
-                    tied.push((format!("{module}.weight"), base.embedding_name.to_owned(), shape));
+                    let (own, of) = (format!("{module}.weight"), base.embedding_name.to_owned());
+                    words = Some((own.clone(), of.clone()));
+                    tied.push((own, of, vec![outputs, hidden]));
                     embedding
                 }
                 None => {
@@ -155,7 +164,7 @@ impl Head {
             });
             Linear { weight, bias, inputs: hidden, outputs }
         });
-        HeadWeights { pool: self.pool, dense, norm, logits, tied }
+        HeadWeights { pool: self.pool, dense, norm, logits, tied, words }
     }
 }
 

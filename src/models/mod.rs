@@ -112,17 +112,18 @@ impl Family {
         ALL.iter().find(|family| family.model_type == model_type).ok_or_else(|| config.unsupported_model_type(known()))
     }
 
-    /// The model that a config describes.
+    /// The model that a config describes; `ties`: its head is the embedding, where the config says so.
     ///
     /// # Errors
     /// What is wrong with the config; `UNSUPPORTED_MODEL_TYPE` where the family has no head for the task.
-    pub fn build(&self, config: &ModelConfig, task: Task) -> Result<Box<dyn Model>> {
+    pub fn build(&self, config: &ModelConfig, task: Task, ties: bool) -> Result<Box<dyn Model>> {
         self.class_name(config, task)?;
         if let Some(tower) = clip::tower(config, task)? {
-            return Family::of(&tower)?.build(&tower, task);
+            return Family::of(&tower)?.build(&tower, task, ties);
         }
         let description = (self.describe)(config)?;
         let head = (self.head)(config, &description.config, task)?;
+        let head = if ties { head } else { head.untied() };
         Ok(Box::new(Transformer::new(description, head, config, task)?))
     }
 

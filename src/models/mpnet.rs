@@ -40,7 +40,8 @@ pub const FAMILY: Family = Family {
         }
         let buckets = t5::buckets(raw, true)?;
         let relative = Some(RelativeBias { module: "encoder.relative_attention_bias", buckets });
-        Ok(Description { relative, ..roberta::describe(raw, &DEFAULTS, NAMES)? })
+        // Positions count from the row behind 1, whatever the padding's id.
+        Ok(Description { relative, first_position: 2, ..roberta::describe(raw, &DEFAULTS, NAMES)? })
     },
     head: roberta::head,
 };

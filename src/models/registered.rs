@@ -49,17 +49,18 @@ impl<'a> Architecture<'a> {
         Ok(Architecture { family, registered: Some(found) })
     }
 
-    /// The model that a config describes.
+    /// The model that a config describes; `ties`: its head is the embedding, where the config says so.
     ///
     /// # Errors
     /// What is wrong with the config or with the registered description; `UNSUPPORTED_MODEL_TYPE` where there is no head for
     /// the task.
-    pub fn build(&self, config: &ModelConfig, task: Task) -> Result<Box<dyn Model>> {
-        let Some(registered) = self.registered else { return self.family.build(config, task) };
+    pub fn build(&self, config: &ModelConfig, task: Task, ties: bool) -> Result<Box<dyn Model>> {
+        let Some(registered) = self.registered else { return self.family.build(config, task, ties) };
         self.family.class_name(config, task)?;
         let config = config.of_type(&registered.like, &registered.config_keys);
         let description = registered.change((self.family.describe)(&config)?, &config)?;
-        let mut head = (self.family.head)(&config, &description.config, task)?;
+        let head = (self.family.head)(&config, &description.config, task)?;
+        let mut head = if ties { head } else { head.untied() };
         let name = registered.name();
         if let (Some(logits), Some(module)) = (&mut head.logits, Fields::new(&name, &registered.names).text("head")?) {
             logits.module = interned(module);
@@ -67,8 +68,30 @@ impl<'a> Architecture<'a> {
         Ok(Box::new(Transformer::new(description, head, &config, task)?))
     }
 
+    /// The config as one of a known architecture.
+    pub fn as_known(&self, config: &ModelConfig) -> ModelConfig {
+        match self.registered {
+            None => config.clone(),
+            Some(registered) => config.of_type(&registered.like, &registered.config_keys),
+        }
+    }
+
+    /// The config with some keys' values replaced, which may be called as the known architecture calls them.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED_OPTION` for a key that means nothing to it.
+    pub fn with_overrides(
+        &self,
+        config: &ModelConfig,
+        overrides: Map<String, Value>,
+    ) -> Result<ModelConfig, ConfigError> {
+        let own = |key: String| self.registered.and_then(|one| one.config_keys.get(&key)).cloned().unwrap_or(key);
+        let overrides = overrides.into_iter().map(|(key, value)| (own(key), value)).collect();
+        config.with_overrides(overrides, &self.config_keys())
+    }
+
     /// The config's keys that mean something to it.
-    pub fn config_keys(&self) -> Vec<&'static str> {
+    fn config_keys(&self) -> Vec<&'static str> {
         let renamed = self.registered.iter().flat_map(|registered| registered.config_keys.values());
         self.family.config_keys().into_iter().chain(renamed.map(|key| interned(key))).collect()
     }
@@ -129,7 +152,20 @@ impl Registered {
             *to = if fields.has(key) { number(&fields, key, config)? } else { *to };
         }
         all_known(&fields, &self.description, &known)?;
+        let heads = &description.config;
+        if description.qkv_by_head
+            && (heads.num_key_value_heads != heads.num_attention_heads
+                || self.names.get("qkv").is_some_and(Value::is_array))
+        {
+            return Err(fields.unsupported("qkv_by_head", "one module with as many keys and values as queries"));
+        }
         description.names = self.change_names(description.names, description.gated)?;
+        if description.parallel && description.names.attended_norm.is_some() {
+            return Err(fields.unsupported("parallel", "layers without attended_norm"));
+        }
+        if description.names.positions.is_some() {
+            description.config.rows_fit(&config.fields(), "max_position_embeddings", description.position_rows())?;
+        }
         Ok(description)
     }
 
@@ -164,6 +200,9 @@ impl Registered {
         all_known(&fields, &self.names, &known)?;
         names.qkv = modules(&fields, "qkv", 3)?.unwrap_or(names.qkv);
         names.gate_up = modules(&fields, "gate_up", if gated { 2 } else { 1 })?.unwrap_or(names.gate_up);
+        if names.gate_up.len() > 1 && !gated {
+            return Err(fields.invalid("gate_up", "the module's name, since there is no gate"));
+        }
         if fields.has("qk_norm") {
             let pair = fields.texts("qk_norm", 2)?;
             names.qk_norm = pair.and_then(|pair| Some([interned(pair.first()?), interned(pair.last()?)]));

@@ -104,7 +104,8 @@ pub(super) fn describe(
         let writes = stack.names.cross.is_some();
         let (module, buckets) = if writes { (decoder_module, decoder_bias) } else { (encoder_module, encoder_bias) };
         Description {
-            config: TransformerConfig { hidden_act, initializer_range: std, ..stack.config },
+            // transformers ties what isn't two tensors in the checkpoint, whatever the config says.
+            config: TransformerConfig { hidden_act, initializer_range: std, tie_word_embeddings: true, ..stack.config },
             qkv_bias: false,
             output_bias: false,
             mlp_bias: false,

@@ -185,7 +185,7 @@ fn new_weights_are_initialised_as_the_family_does() {
         let config = ModelConfig::from_json("config", keys.to_string().as_bytes()).unwrap();
         let family = Family::of(&config).unwrap();
         let task = if model_type == "t5" { Task::Seq2SeqLm } else { Task::CausalLm };
-        let model = family.build(&config, task).unwrap();
+        let model = family.build(&config, task, true).unwrap();
         let found = model.weights().tensors().find(|(name, ..)| *name == tensor);
         found.map(|(_, shape, init)| (shape, init)).unwrap()
     };
@@ -357,6 +357,15 @@ fn what_a_caller_describes_wrongly_is_said_by_its_key() {
         ),
         (json!({"like": "llama", "names": {"gate_up": 3}}), "`gate_up` is 3, expected a list of 2 strings"),
         (json!({"like": "llama", "names": {"input_norm": 3}}), "`input_norm` is 3, expected a string"),
+        (
+            json!({"like": "llama", "description": {"gated": false}}),
+            "expected the module's name, since there is no gate",
+        ),
+        (
+            json!({"like": "gpt2", "description": {"qkv_by_head": true}, "names": {"qkv": ["q", "k", "v"]}}),
+            "one module",
+        ),
+        (json!({"like": "bert", "description": {"parallel": true}}), "layers without attended_norm"),
         (json!({"like": "llama", "names": {"layers": null, "qk_norm": ["q"]}}), "expected a list of 2 strings"),
     ] {
         let mut registered: Registered = serde_json::from_value(described).unwrap();
@@ -365,9 +374,51 @@ fn what_a_caller_describes_wrongly_is_said_by_its_key() {
         let config = json!({"model_type": "mine", "num_hidden_layers": 2, "width": "wide"}).to_string();
         let config = ModelConfig::from_json("a/b: config.json", config.as_bytes()).unwrap();
         let built = Architecture::of(&config, &registered).map_err(crate::Error::from);
-        let message = built.and_then(|one| one.build(&config, Task::Base)).err().unwrap().to_string();
+        let message = built.and_then(|one| one.build(&config, Task::Base, true)).err().unwrap().to_string();
         assert!(message.contains(expected), "{message}\n{expected}");
     }
+}
+
+/// The first T5 scales its words, whatever its checkpoint turns out to have; its head is the embedding unless both are there.
+#[test]
+fn t5_scales_by_its_config_and_ties_by_its_checkpoint() {
+    for (keys, scaled) in [
+        (json!({}), true),
+        (json!({"tie_word_embeddings": true}), true),
+        (json!({"tie_word_embeddings": false}), false),
+        (json!({"tie_word_embeddings": true, "scale_decoder_outputs": false}), false),
+    ] {
+        let mut config = json!({"model_type": "t5", "num_layers": 1});
+        config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        let config = ModelConfig::from_json("a/b: config.json", config.to_string().as_bytes()).unwrap();
+        let family = Family::of(&config).unwrap();
+        let scale = (family.describe)(&config).unwrap().logit_scale;
+        assert_eq!(scale, if scaled { 1.0 / 512f32.sqrt() } else { 1.0 }, "{keys}");
+        for ties in [true, false] {
+            let model = family.build(&config, Task::Seq2SeqLm, ties).unwrap();
+            let own = model.weights().tensors().any(|(name, ..)| name == "lm_head.weight");
+            assert_eq!((own, model.keys().head.is_some()), (!ties, ties), "{keys}");
+        }
+    }
+}
+
+#[test]
+fn a_callers_architecture_is_changed_by_the_known_keys_and_its_own() {
+    let mut registered: Registered =
+        serde_json::from_value(json!({"like": "llama", "config_keys": {"num_hidden_layers": "depth"}})).unwrap();
+    registered.model_type = "mine".to_owned();
+    let registered = [registered];
+    let config = json!({"model_type": "mine", "depth": 5, "hidden_size": 64, "num_attention_heads": 2}).to_string();
+    let config = ModelConfig::from_json("a/b: config.json", config.as_bytes()).unwrap();
+    let architecture = Architecture::of(&config, &registered).unwrap();
+    for (overrides, depth) in [(json!({}), 5), (json!({"num_hidden_layers": 2}), 2), (json!({"depth": 3}), 3)] {
+        let config = architecture.with_overrides(&config, overrides.as_object().unwrap().clone()).unwrap();
+        let model = architecture.build(&config, Task::Base, true).unwrap();
+        assert_eq!((0..model.blocks().len()).filter(|block| model.is_layer(*block)).count(), depth);
+        assert_eq!(architecture.as_known(&config).model_type().unwrap(), "llama");
+    }
+    let unknown = json!({"heads": 3}).as_object().unwrap().clone();
+    assert_eq!(architecture.with_overrides(&config, unknown).unwrap_err().code(), "UNSUPPORTED_OPTION");
 }
 
 #[test]
@@ -387,7 +438,7 @@ fn an_architecture_without_a_head_for_a_task_says_which_it_has() {
     ] {
         let config = json!({"model_type": model_type}).to_string();
         let config = ModelConfig::from_json("a/b: config.json", config.as_bytes()).unwrap();
-        let error = Family::of(&config).unwrap().build(&config, task).err().unwrap();
+        let error = Family::of(&config).unwrap().build(&config, task, true).err().unwrap();
         assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
         assert_eq!(error.to_string(), format!("a/b: config.json: {expected}"));
     }
@@ -469,7 +520,7 @@ fn what_an_encoder_cant_be_is_said_by_its_key() {
         let mut config = json!({"model_type": model_type, "num_hidden_layers": 2});
         config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
         let config = ModelConfig::from_json("a/b: config.json", config.to_string().as_bytes()).unwrap();
-        let message = Family::of(&config).unwrap().build(&config, task).err().unwrap().to_string();
+        let message = Family::of(&config).unwrap().build(&config, task, true).err().unwrap().to_string();
         assert!(message.starts_with("a/b: config.json: ") && message.contains(expected), "{message}\n{expected}");
     }
 }

@@ -199,7 +199,7 @@ impl Model for Transformer {
             tied.push((name.clone(), of.clone()));
         }
         let Names { base: base_prefix, renamed, ignored, spared, .. } = self.description.names;
-        ModelKeys { base_prefix, shapes, tied, renamed, ignored, spared }
+        ModelKeys { base_prefix, shapes, tied, head: self.head.words.clone(), renamed, ignored, spared }
     }
 
     fn shape(&self) -> ModelShape {

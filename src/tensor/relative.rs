@@ -22,8 +22,8 @@ pub struct Buckets {
     pub max_distance: usize,
 }
 
-/// The logarithm of a bucket's first distance may come out a little too small; no other distance is that near to the next
-/// bucket.
+/// The logarithm of a bucket's first distance may come out a little too small; with the few dozen buckets that models have, no
+/// other distance is that near to the next one.
 const MARGIN: f32 = 1e-4;
 
 impl Buckets {
@@ -61,6 +61,14 @@ mod tests {
         for (count, max_distance, expected) in [
             (16, 128, vec![0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91]),
             (16, 64, vec![0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 14, 18, 23, 30, 39, 50]),
+            (
+                32,
+                128,
+                vec![
+                    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 21, 24, 27, 31, 35, 40, 46, 52, 59,
+                    67, 77, 87, 99, 113,
+                ],
+            ),
             (4, 20, vec![0, 1, 2, 7]),
             (6, 100, vec![0, 1, 2, 3, 10, 32]),
         ] {

@@ -12,6 +12,8 @@ pub struct ModelKeys {
     pub shapes: BTreeMap<String, Vec<usize>>,
     /// Pairs that are one tensor: a name, and the one whose tensor it is.
     pub tied: Vec<(String, String)>,
+    /// The one of them that is the head's projection and the embedding, where they are one tensor.
+    pub head: Option<(String, String)>,
     /// What older checkpoints call a module, and what the model calls it.
     pub renamed: &'static [(&'static str, &'static str)],
     /// Endings of names that older checkpoints have and nobody misses, such as a rotary embedding's frequencies.
@@ -138,6 +140,7 @@ mod tests {
                 base_prefix: "bert",
                 shapes: shapes(&case["model"]),
                 tied: serde_json::from_value(case["tied"].clone()).unwrap(),
+                head: None,
                 renamed: &[],
                 ignored: &["position_ids"],
                 spared: &[],
@@ -160,6 +163,7 @@ mod tests {
             base_prefix: "model",
             shapes: [("model.a".to_owned(), vec![2, 3])].into(),
             tied: Vec::new(),
+            head: None,
             renamed: &[],
             ignored: &[],
             spared: &[],

@@ -58,13 +58,11 @@ pub fn resolve(
     Ok(Resolved { catalog: found, new, info: matched.info })
 }
 
-/// Whether the checkpoint has tensors of its own for both names of a tied pair: then its weights differ, and tying them
-/// would lose one. A format that writes shared tensors once for each name has both in the same place.
+/// Whether the checkpoint has tensors of its own for the head's projection and the embedding that are to be one: then they
+/// differ, and tying them would lose one. A format that writes shared tensors once for each name has both in the same place.
 pub fn unties(keys: &ModelKeys, catalog: &Catalog) -> bool {
     let matched = keys.match_with(catalog.tensors.iter().map(|(name, info)| (name.as_str(), info.shape.as_slice())));
     let place = |name| -> Option<&TensorInfo> { catalog.tensors.get(matched.sources.get(name)?) };
-    keys.tied.iter().any(|(name, source)| match (place(name), place(source)) {
-        (Some(a), Some(b)) => (a.file, &a.range) != (b.file, &b.range),
-        _ => false,
-    })
+    let both = keys.head.as_ref().and_then(|(name, source)| Some((place(name)?, place(source)?)));
+    both.is_some_and(|(a, b)| (a.file, &a.range) != (b.file, &b.range))
 }

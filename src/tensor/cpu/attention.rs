@@ -126,7 +126,8 @@ pub fn attend(
     let shows = kind != AttentionKind::Cross;
     if let (Some(shown), true) = (&mut scratch.shown, shows) {
         shown.clear();
-        resize(shown, tokens.count * heads * positions, "attention weights")?;
+        let len = tokens.count.saturating_mul(heads).saturating_mul(positions);
+        resize(shown, len, "attention weights")?;
     }
     if let Some(Relative { buckets, .. }) = attention.relative {
         let behind = if is_causal { 0 } else { tokens.count.saturating_sub(1) };

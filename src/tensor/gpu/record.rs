@@ -838,7 +838,9 @@ impl Ops for Recorder<'_> {
         let grid = Grid::PerRows { x: kv_heads as u32, rows: (heads / kv_heads) as u32, per_group: ATTENTION_ROWS };
         let source = if attention.relative.is_some() { Source::AttentionRelative } else { Source::Attention };
         self.attend(Form { source, split: false, norm: None }, qkv, y, attention, grid);
-        self.shown = (attention.kind != AttentionKind::Cross).then(|| self.show(qkv, attention));
+        if attention.kind != AttentionKind::Cross {
+            self.shown = Some(self.show(qkv, attention));
+        }
         Ok(y)
     }
 

@@ -160,7 +160,7 @@ fn in_browser(filter: &[String], variable: &str, driver: Option<PathBuf>) -> Res
     Ok((cargo, service))
 }
 
-/// node:test on the test files of a folder, one file at a time: browsers and emulated GPUs don't share two cores well.
+/// node:test on the test files of a folder, two at a time: while one computes on an emulated GPU, another waits for a page.
 fn node_test(folder: &str, filter: &[String]) -> Result<Prepared> {
     let mut files = Vec::new();
     test_files(&root().join(folder), &mut files).with_context(|| format!("can't read {folder}"))?;
@@ -169,7 +169,7 @@ fn node_test(folder: &str, filter: &[String]) -> Result<Prepared> {
         bail!("{folder} has no *.test.mjs");
     }
     let mut node = command("node");
-    node.args(["--test", "--test-reporter=spec", "--test-concurrency=1"]);
+    node.args(["--test", "--test-reporter=spec", "--test-concurrency=2"]);
     node.args(filter.iter().map(|word| format!("--test-name-pattern={word}"))).args(files);
     let path = |found: Option<PathBuf>| found.unwrap_or_default();
     node.env("CHROME_PATH", path(setup::chromium())).env("FIREFOX_PATH", path(setup::firefox()));
