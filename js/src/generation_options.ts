@@ -137,7 +137,8 @@ const REFUSED: Record<string, string> = {
   encoder_outputs: "The encoder reads anew in each call; give its inputs.",
   num_beams: "Beam search is not supported; leave it out for greedy search, or sample with do_sample: true.",
   num_return_sequences: "Each prompt is continued once; give it as often as you want continuations.",
-  past_key_values: "Give the whole prompt: keys and values stay on the device, and what was read before is not read again.",
+  past_key_values:
+    "Give the whole prompt: keys and values stay on the device, and what was read before is not read again.",
   return_dict_in_generate: "generate returns the ids alone; scores come from model.forward.",
   output_scores: "generate returns the ids alone; scores come from model.forward.",
   output_logits: "generate returns the ids alone; logits come from model.forward.",

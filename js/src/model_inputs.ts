@@ -58,7 +58,8 @@ const REFUSED = {
   pixel_values: "This model reads texts; give input_ids.",
   position_ids: "Positions are counted from a text's first token, without its padding; leave it out.",
   inputs_embeds: "A forward pass starts from token ids; give input_ids.",
-  past_key_values: "Give the whole text: keys and values stay on the device, and what was read before is not read again.",
+  past_key_values:
+    "Give the whole text: keys and values stay on the device, and what was read before is not read again.",
   return_dict: "Outputs are objects; leave it out.",
   head_mask: "All heads take part; leave it out.",
 };

@@ -14,6 +14,7 @@ pub use activation::Activation;
 pub use error::ConfigError;
 #[cfg(feature = "engine")]
 pub use feature_extractor::FeatureExtractorConfig;
+#[cfg(feature = "engine")]
 pub(crate) use fields::Fields;
 pub use generation::GenerationConfig;
 pub use model::{ModelConfig, SpecialTokenIds};
