@@ -193,6 +193,36 @@ fn a_text_goes_on_from_what_has_been_read() {
     }
 }
 
+/// Who gives up and goes on later finds what has been read and written by then.
+#[test]
+fn a_text_that_was_given_up_goes_on_too() {
+    for device in [None, Some(Device::Cpu)] {
+        run(|mut options| async move {
+            options.placement.device_map = device.map(DeviceMap::all);
+            let engine = load(Rc::new(DirectoryRepo::new(folder("qwen3"))), options).await.unwrap();
+            let prompt: Vec<u32> = (0..40).map(|i| 3 + i * 7 % 89).collect();
+            let whole = engine.generate(&prompt, &greedy(12), &mut |_| true, &Abort::new()).await.unwrap();
+            // Another text, so that nothing is left of it.
+            engine.generate(&[5], &greedy(1), &mut |_| true, &Abort::new()).await.unwrap();
+            let (abort, seen) = (Abort::new(), RefCell::new(Vec::new()));
+            let mut on_token = |id| {
+                seen.borrow_mut().push(id);
+                if seen.borrow().len() == 5 {
+                    abort.abort();
+                }
+                true
+            };
+            let error = engine.generate(&prompt, &greedy(12), &mut on_token, &abort).await.unwrap_err();
+            assert_eq!(error.code(), "ABORTED");
+            let text = [prompt.as_slice(), &seen.borrow()].concat();
+            let before = engine.timings().prefilled.get();
+            let rest = engine.generate(&text, &greedy(7), &mut |_| true, &Abort::new()).await.unwrap();
+            assert_eq!([seen.borrow().as_slice(), &rest].concat(), whole);
+            assert_eq!(engine.timings().prefilled.get() - before, 1);
+        });
+    }
+}
+
 #[test]
 fn a_text_goes_on_from_what_has_been_read_on_the_cpu() {
     run(|options| async move {

@@ -15,12 +15,12 @@ use super::offload::Way;
 use super::recorded::Ending;
 use super::runner::Runner;
 use super::session::{GpuSession, Session};
-use crate::Result;
 use crate::clock::now_ms;
 use crate::generation::{Chooser, GenerateOptions, GenerationError, check_length, likeliest};
 use crate::hub::Abort;
 use crate::tensor::gpu::device::{Buffer, Encoder, Gpu, GpuError, Readback, Usage};
 use crate::tensor::gpu::record::Mode;
+use crate::{Error, Result};
 
 /// Steps submitted ahead of the ids read, at least and at most.
 const AHEAD: std::ops::RangeInclusive<usize> = 2..=8;
@@ -139,17 +139,20 @@ impl Runner {
             self.link_decode(&mut session).await?;
             self.timings.dispatches.set(self.on_gpu()?.recorded.dispatches_per_token(&*self.model) as u32);
         }
-        match (chooser, prompt) {
+        let written = match (chooser, prompt) {
             // What is chosen as it goes can't be encoded ahead.
             (None, Output::Gpu(prompt)) if on_gpu && !self.offload.has_experts() => {
-                self.run_ahead(&mut session, prompt, text, &writing).await?;
+                self.run_ahead(&mut session, prompt, text, &writing).await
             }
-            (chooser, prompt) => self.step_by_step(&mut session, prompt, text, chooser, &writing).await?,
+            (chooser, prompt) => self.step_by_step(&mut session, prompt, text, chooser, &writing).await,
+        };
+        // Whoever gives up has the tokens that have come by then, and each came after the one before had run.
+        if matches!(written, Ok(()) | Err(Error::Generation(GenerationError::Aborted))) {
+            // After a lost device some of the new ones are read with the prompt.
+            let new = text.new.get(ids.len() - text.prompt..).unwrap_or_default();
+            self.keep_cached(&mut session, ids, new, &writing);
         }
-        // After a lost device some of the new ones are read with the prompt.
-        let new = text.new.get(ids.len() - text.prompt..).unwrap_or_default();
-        self.keep_cached(&mut session, ids, new, &writing);
-        Ok(())
+        written
     }
 
     /// Greedy: several steps are under way at a time.
