@@ -16,7 +16,7 @@ use layerline::hub::{Abort, DirectoryRepo, MemoryRepo};
 use layerline::models::Registered;
 use layerline::placement::{Device, DeviceMap};
 use layerline::weights::store::State;
-use native::{TOLERANCE, golden, ids, load, run};
+use native::{TOLERANCE, golden, greedy, ids, load, run};
 use serde_json::{Value, json};
 
 /// Every one that there is.
@@ -48,10 +48,6 @@ const TINY: [&str; 23] = [
 
 fn folder(name: &str) -> String {
     format!("{}/tests/goldens/tiny/{name}", env!("CARGO_MANIFEST_DIR"))
-}
-
-fn greedy(count: usize) -> GenerateOptions {
-    GenerateOptions { max_new_tokens: Some(count), do_sample: Some(false), ..Default::default() }
 }
 
 /// Logits within the tolerance of torch's float32, and the same greedy ids.

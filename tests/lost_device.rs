@@ -11,7 +11,7 @@ use std::rc::Rc;
 use layerline::engine::{Engine, LoadOptions};
 use layerline::generation::GenerateOptions;
 use layerline::hub::{Abort, DirectoryRepo};
-use native::{golden, ids, load, run};
+use native::{golden, greedy, ids, load, run};
 
 const MODEL: &str = "tiny/llama-bf16-bias";
 
@@ -23,10 +23,6 @@ fn repo() -> Rc<DirectoryRepo> {
 fn long() -> (Vec<u32>, Vec<u32>) {
     let golden = golden(&format!("{MODEL}/golden.json"));
     (ids(&golden["inputs"][1]["input_ids"]), ids(&golden["inputs"][1]["greedy"]))
-}
-
-fn options(count: usize) -> GenerateOptions {
-    GenerateOptions { max_new_tokens: Some(count), do_sample: Some(false), ..Default::default() }
 }
 
 /// Generates, and loses the device when each of the tokens `at` has come. Gives what the callback saw, and the result.
@@ -48,18 +44,18 @@ fn a_loss_at_any_token_changes_none() {
     let (_, expected) = long();
     run(|options_| async move {
         let engine = load(repo(), options_).await.unwrap();
-        assert_eq!(generate(&engine, options(expected.len()), &[]).await.unwrap().1, expected);
+        assert_eq!(generate(&engine, greedy(expected.len()), &[]).await.unwrap().1, expected);
         let held = |engine: &Engine| (engine.gpu().unwrap().usages().bytes(), engine.gpu().unwrap().usages().buffers());
         let before = held(&engine);
         let moments = [1, 2, 3, 8, 15, 16];
         let mut lost = Vec::new();
         for at in moments {
             lost.push(engine.gpu().unwrap());
-            let (seen, new) = generate(&engine, options(expected.len()), &[at]).await.unwrap();
+            let (seen, new) = generate(&engine, greedy(expected.len()), &[at]).await.unwrap();
             assert_eq!((&seen, &new), (&expected, &expected), "lost at {at}");
         }
         // The loss at the last token shows at the next call only.
-        generate(&engine, options(expected.len()), &[]).await.unwrap();
+        generate(&engine, greedy(expected.len()), &[]).await.unwrap();
         assert_eq!(engine.device_losses() as usize, moments.len());
         // Nothing is left on the devices that are gone, and as much as before on the one that is there.
         for gpu in lost {
@@ -109,7 +105,7 @@ fn a_loss_at_any_moment_of_the_load_is_made_up_for() {
                 let options_ = LoadOptions { prefetch: false, progress: Some(Rc::new(progress)), ..options_ };
                 let loaded = Rc::new(load(repo(), options_).await.unwrap());
                 engine.replace(Some(loaded.clone()));
-                let new = loaded.generate(&prompt, &options(expected.len()), &mut |_| true, &Abort::new()).await;
+                let new = loaded.generate(&prompt, &greedy(expected.len()), &mut |_| true, &Abort::new()).await;
                 assert_eq!(new.unwrap(), expected, "lost at chunk {}", moment * 2 + 1);
                 assert_eq!(loaded.device_losses(), 1, "lost at chunk {}", moment * 2 + 1);
                 engine.take();
@@ -124,9 +120,9 @@ fn a_device_that_is_lost_again_and_again_is_an_error() {
         let engine = Rc::new(load(repo(), LoadOptions { prefetch: false, ..options_ }).await.unwrap());
         let (_, expected) = long();
         let every: Vec<usize> = (1..expected.len()).collect();
-        let error = generate(&engine, options(expected.len()), &every).await.unwrap_err();
+        let error = generate(&engine, greedy(expected.len()), &every).await.unwrap_err();
         assert_eq!(error.code(), "DEVICE_LOST");
         // … and the next call works.
-        assert_eq!(generate(&engine, options(4), &[]).await.unwrap().1, expected[..4]);
+        assert_eq!(generate(&engine, greedy(4), &[]).await.unwrap().1, expected[..4]);
     });
 }

@@ -12,11 +12,10 @@ use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
 use layerline::engine::{BlockState, Engine, Inputs, LoadOptions, More, Placement};
-use layerline::generation::GenerateOptions;
 use layerline::hub::{Abort, ByteStream, DirectoryRepo, HubError, Prefix, Repo};
 use layerline::placement::{Device, DeviceMap, MaxMemory};
 use layerline::weights::store::State;
-use native::{TOLERANCE, golden, ids, load, run};
+use native::{TOLERANCE, golden, greedy, ids, load, run};
 
 /// By names, the module of a layer's experts, and to how many of them a token is routed.
 const TINY: [(&str, &str, usize); 4] = [
@@ -28,10 +27,6 @@ const TINY: [(&str, &str, usize); 4] = [
 
 fn repo(name: &str) -> Rc<DirectoryRepo> {
     Rc::new(DirectoryRepo::new(format!("{}/tests/goldens/tiny/{name}", env!("CARGO_MANIFEST_DIR"))))
-}
-
-fn greedy(count: usize) -> GenerateOptions {
-    GenerateOptions { max_new_tokens: Some(count), do_sample: Some(false), ..Default::default() }
 }
 
 /// The golden's tokens, for both of its prompts.

@@ -8,24 +8,19 @@ mod native;
 use std::rc::Rc;
 
 use layerline::engine::{Engine, LoadOptions, Placement};
-use layerline::generation::GenerateOptions;
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::placement::{Device, DeviceMap, MaxMemory};
-use native::{golden, ids, load, run};
+use native::{golden, greedy, ids, load, run};
 
 fn repo(name: &str) -> Rc<DirectoryRepo> {
     Rc::new(DirectoryRepo::new(format!("{}/tests/goldens/tiny/{name}", env!("CARGO_MANIFEST_DIR"))))
-}
-
-fn options(count: usize) -> GenerateOptions {
-    GenerateOptions { max_new_tokens: Some(count), do_sample: Some(false), ..Default::default() }
 }
 
 /// The golden's tokens, for both of its prompts.
 async fn tokens_are_torchs(engine: &Engine, name: &str, what: &str) {
     for input in golden(&format!("tiny/{name}/golden.json"))["inputs"].as_array().unwrap() {
         let (prompt, expected) = (ids(&input["input_ids"]), ids(&input["greedy"]));
-        let new = engine.generate(&prompt, &options(expected.len()), &mut |_| true, &Abort::new()).await.unwrap();
+        let new = engine.generate(&prompt, &greedy(expected.len()), &mut |_| true, &Abort::new()).await.unwrap();
         assert_eq!(new, expected, "{name}: {what}");
     }
 }

@@ -12,7 +12,7 @@ use layerline::generation::GenerateOptions;
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::models::Task;
 use layerline::placement::{Device, DeviceMap, MaxMemory};
-use native::{TOLERANCE, golden, ids, load, run};
+use native::{TOLERANCE, golden, greedy, ids, load, run};
 use serde_json::{Value, json};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/seq2seq");
@@ -40,10 +40,6 @@ fn windows(spectrogram: &Value) -> Vec<f32> {
 fn source(input: &Value) -> (Vec<u32>, Vec<f32>) {
     let features = input.get("input_features").map(windows).unwrap_or_default();
     (input.get("input_ids").map(ids).unwrap_or_default(), features)
-}
-
-fn greedy(count: usize) -> GenerateOptions {
-    GenerateOptions { max_new_tokens: Some(count), do_sample: Some(false), ..Default::default() }
 }
 
 /// Rows within the tolerance of torch's float32.

@@ -9,6 +9,7 @@ use futures_util::task::LocalSpawnExt;
 use layerline::checkpoint::CatalogOptions;
 use layerline::config::{GenerationConfig, ModelConfig};
 use layerline::engine::{Engine, Inputs, LoadOptions, Placement, WeightDtype, WeightsSource};
+use layerline::generation::GenerateOptions;
 use layerline::hub::{Abort, Repo};
 use layerline::models::{Family, Task};
 use layerline::tensor::gpu::device::GpuOptions;
@@ -75,6 +76,11 @@ pub async fn load_with(
 pub fn golden(path: &str) -> Value {
     let text = std::fs::read(format!("{}/tests/goldens/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     serde_json::from_slice(&text).unwrap()
+}
+
+/// So many new tokens, each the likeliest.
+pub fn greedy(count: usize) -> GenerateOptions {
+    GenerateOptions { max_new_tokens: Some(count), do_sample: Some(false), ..Default::default() }
 }
 
 /// Token ids of a golden.
