@@ -3,16 +3,20 @@
 
 use std::rc::Rc;
 
+use super::crossing::read_back;
 use super::forward::{Output, Run};
 use super::on_gpu::OnGpu;
 use super::runner::Runner;
 use super::session::{GpuSession, Session};
 use crate::Result;
 use crate::models::Experts;
-use crate::tensor::cpu::CpuError;
+use crate::tensor::cpu::{CpuError, resize};
 use crate::tensor::gpu::device::{Encoder, GpuError, Usage};
 use crate::tensor::gpu::program::Program;
 use crate::weights::loader::Loader;
+
+/// What messages call them.
+const WEIGHTS: &str = "attention weights";
 
 /// What is kept of it.
 #[derive(Debug, Default)]
@@ -50,8 +54,7 @@ impl Attentions {
         }
         let Some(layer) = self.layers.get_mut(nth) else { return Ok(()) };
         let len = heads.saturating_mul(tokens).saturating_mul(tokens);
-        reserve(layer, len.saturating_sub(layer.len()))?;
-        layer.resize(len, 0.0);
+        resize(layer, len, WEIGHTS)?;
         for (i, row) in weights.chunks_exact(keys.max(1)).enumerate() {
             let (token, head) = (i / heads.max(1), i % heads.max(1));
             let at = (head * tokens + position + token) * tokens;
@@ -61,18 +64,13 @@ impl Attentions {
     }
 }
 
-/// Makes room for so many more numbers.
-fn reserve(values: &mut Vec<f32>, more: usize) -> Result<(), CpuError> {
-    let bytes = (more as u64).saturating_mul(4);
-    values.try_reserve_exact(more).map_err(|_| CpuError::OutOfMemory { what: "attention weights".to_owned(), bytes })
-}
-
 impl Runner {
     /// Keeps the weights of a block's attention, where they are wanted; its experts, if it has some, have not run yet. Gives the
     /// work, to be gone on with.
     pub(super) async fn keep_attention(
         &self,
         session: &mut Session,
+        run: Run<'_>,
         block: usize,
         mut left: Option<Output>,
         between: &mut Between,
@@ -80,7 +78,8 @@ impl Runner {
         if let (Some(attentions), true) = (&mut between.attentions, self.is_layer(block)) {
             let weights;
             (left, weights) = self.read_shown(session, left).await?;
-            let layer = (0..block).filter(|before| self.is_layer(*before)).count();
+            // An encoder's layers come before the run.
+            let layer = (run.blocks.0..block).filter(|before| self.is_layer(*before)).count();
             attentions.take(layer, &weights, session.ids.len(), session.position)?;
         }
         Ok(left)
@@ -115,21 +114,17 @@ impl Runner {
 
     /// The weights of the attention that ran last: `[tokens][heads][keys]`.
     async fn read_shown(&self, session: &mut Session, left: Option<Output>) -> Result<(Option<Output>, Vec<f32>)> {
-        let mut encoder = match left {
+        let encoder = match left {
             Some(Output::Gpu(encoder)) => encoder,
             left => return Ok((left, session.memory.shown().to_vec())),
         };
         let gpu = &self.on_gpu()?.gpu;
-        let session = session.on_gpu()?;
-        let shown = session.shown()?;
-        let bytes = shown.size();
-        let back = Rc::new(gpu.checked("shown", || gpu.create_buffer("shown", bytes, Usage::Readback)).await?);
-        encoder.copy(shown, 0, &back, 0, bytes)?;
-        encoder.submit();
-        let bytes = gpu.map(&back, bytes).bytes().await?;
+        let shown = session.on_gpu()?.shown()?;
+        let bytes = read_back(gpu, encoder, WEIGHTS, &[(shown, shown.size())]).await?;
+        let words = bytes.as_chunks::<4>().0;
         let mut weights = Vec::new();
-        reserve(&mut weights, bytes.len() / 4)?;
-        weights.extend(bytes.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)));
+        resize(&mut weights, words.len(), WEIGHTS)?;
+        weights.iter_mut().zip(words).for_each(|(to, word)| *to = f32::from_le_bytes(*word));
         Ok((Some(Output::Gpu(gpu.encoder())), weights))
     }
 }
@@ -151,12 +146,12 @@ impl GpuSession {
         let needed = heads * tokens * keys * 4;
         let allowed = gpu.capabilities().max_storage_buffer_binding_size;
         if needed > allowed {
-            let what = format!("attention weights of {tokens} tokens");
+            let what = format!("{WEIGHTS} of {tokens} tokens");
             return Err(GpuError::Limit { what, limit: "maxStorageBufferBindingSize", needed, allowed }.into());
         }
         // Of exactly their size, as they are read back whole.
-        let make = || gpu.create_buffer("attention weights", needed, Usage::Storage);
-        self.shown = Some((Rc::new(gpu.checked("attention weights", make).await?), None));
+        let make = || gpu.create_buffer(WEIGHTS, needed, Usage::Storage);
+        self.shown = Some((Rc::new(gpu.checked(WEIGHTS, make).await?), None));
         self.showing.compile(gpu, [&dispatch.kernel]).await?;
         let link =
             || Program::link(gpu, &self.showing, std::slice::from_ref(dispatch), |name| self.buffer(loader, name));

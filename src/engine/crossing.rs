@@ -10,7 +10,7 @@ use super::runner::Runner;
 use super::session::{GpuSession, Session};
 use crate::Result;
 use crate::models::Cache;
-use crate::tensor::gpu::device::{Encoder, GpuError, Usage};
+use crate::tensor::gpu::device::{Buffer, Encoder, Gpu, GpuError, Usage};
 use crate::tensor::gpu::dispatch::{BufferName, stride};
 use crate::tensor::ops::Tensor;
 
@@ -19,21 +19,14 @@ impl Runner {
     pub(super) async fn read_activations(
         &self,
         session: &mut Session,
-        mut encoder: Encoder,
+        encoder: Encoder,
         from: &[(Tensor, usize)],
     ) -> Result<Vec<Vec<f32>>> {
-        let gpu = &self.on_gpu()?.gpu;
         let size = |(tensor, rows): &(Tensor, usize)| stride(tensor.width) * 4 * rows;
-        let all: u64 = from.iter().map(|one| size(one) as u64).sum();
-        let back = Rc::new(gpu.checked("rows", || gpu.create_buffer("rows", all, Usage::Readback)).await?);
-        let mut at = 0;
-        for one in from {
-            let buffer = session.on_gpu()?.activation(one.0.id)?;
-            encoder.copy(buffer, 0, &back, at, size(one) as u64)?;
-            at += size(one) as u64;
-        }
-        encoder.submit();
-        let bytes = gpu.map(&back, all).bytes().await?;
+        let session = session.on_gpu()?;
+        let part = |one: &(Tensor, usize)| Ok((session.activation(one.0.id)?, size(one) as u64));
+        let parts = from.iter().map(part).collect::<Result<Vec<_>>>()?;
+        let bytes = read_back(&self.on_gpu()?.gpu, encoder, "rows", &parts).await?;
         let mut rest = bytes.as_slice();
         let mut read = Vec::new();
         for one in from {
@@ -158,15 +151,9 @@ impl Runner {
         let gpu = &self.on_gpu()?.gpu;
         // WebGPU copies and maps whole words.
         let size = bytes.next_multiple_of(4);
-        let all = (size * 2 * layers.len()) as u64;
-        let back = Rc::new(gpu.checked("moved caches", || gpu.create_buffer("caches", all, Usage::Readback)).await?);
-        let mut encoder = gpu.encoder();
         let caches = layers.iter().filter_map(|layer| session.gpu.as_ref()?.cache(*layer)).flatten();
-        for (at, buffer) in caches.enumerate() {
-            encoder.copy(buffer, 0, &back, (at * size) as u64, size as u64)?;
-        }
-        encoder.submit();
-        let all = gpu.map(&back, all).bytes().await?;
+        let parts: Vec<_> = caches.map(|buffer| (buffer, size as u64)).collect();
+        let all = read_back(gpu, gpu.encoder(), "moved caches", &parts).await?;
         let mut halves = all.chunks_exact(size).filter_map(|half| half.get(..bytes));
         for layer in layers {
             if let (Some(keys), Some(values)) = (halves.next(), halves.next()) {
@@ -175,6 +162,24 @@ impl Runner {
         }
         Ok(())
     }
+}
+
+/// Submits the work and reads the first bytes of buffers back, one after the other; `what` they are.
+pub(super) async fn read_back(
+    gpu: &Gpu,
+    mut encoder: Encoder,
+    what: &'static str,
+    from: &[(&Rc<Buffer>, u64)],
+) -> Result<Vec<u8>> {
+    let all = from.iter().map(|(_, size)| size).sum();
+    let back = Rc::new(gpu.checked(what, || gpu.create_buffer(what, all, Usage::Readback)).await?);
+    let mut at = 0;
+    for (buffer, size) in from {
+        encoder.copy(buffer, 0, &back, at, *size)?;
+        at += size;
+    }
+    encoder.submit();
+    Ok(gpu.map(&back, all).bytes().await?)
 }
 
 /// Rows of `width` elements, without the padding that they have on the GPU.

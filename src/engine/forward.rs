@@ -252,7 +252,7 @@ impl Runner {
             });
             session.carried = session.ids.len();
             if let Some(between) = between.as_mut() {
-                output = self.keep_attention(session, block, output, between).await?;
+                output = self.keep_attention(session, run, block, output, between).await?;
             }
             let experts = self.model.experts(block);
             if let (Some(experts), Some(left)) = (&experts, output.take_if(|_| experts.is_some())) {

@@ -53,9 +53,10 @@ impl CpuError {
 }
 
 /// Makes `values` `len` long, or says that there is no room: a failing allocation would end the wasm instance.
-fn resize<T: Copy + Default>(values: &mut Vec<T>, len: usize, what: &str) -> Result<(), CpuError> {
+pub(crate) fn resize<T: Copy + Default>(values: &mut Vec<T>, len: usize, what: &str) -> Result<(), CpuError> {
     let more = len.saturating_sub(values.len());
-    let failed = |_| CpuError::OutOfMemory { what: what.to_owned(), bytes: (len * size_of::<T>()) as u64 };
+    let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+    let failed = |_| CpuError::OutOfMemory { what: what.to_owned(), bytes };
     values.try_reserve_exact(more).map_err(failed)?;
     values.resize(len, T::default());
     Ok(())
