@@ -61,13 +61,17 @@ impl Logits {
 }
 
 impl Head {
-    /// A decoder's: nothing, or the language model's head.
+    /// Of what may write texts: nothing, or the language model's head.
     ///
     /// # Errors
     /// None; those of encoders have some.
     pub fn of_decoder(_: &ModelConfig, config: &TransformerConfig, task: Task) -> Result<Head, ConfigError> {
-        let logits = Logits::of_words("lm_head", config);
-        Ok(Head { logits: (task == Task::CausalLm).then_some(logits), ..Head::default() })
+        Ok(Head::of_words("lm_head", config, task))
+    }
+
+    /// … that is called otherwise.
+    pub fn of_words(module: &'static str, config: &TransformerConfig, task: Task) -> Head {
+        Head { logits: task.writes().then(|| Logits::of_words(module, config)), ..Head::default() }
     }
 
     /// Logits for each token, or for the row that there is, by a projection with a bias.

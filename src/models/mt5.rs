@@ -1,6 +1,6 @@
 //! mT5: T5 with gates, and words that aren't scaled. Semantics: transformers' `modeling_mt5.py`.
 
-use super::{Family, Task, t5};
+use super::{Family, Head, Task, t5};
 use crate::config::TransformerDefaults;
 
 const ENCODER: TransformerDefaults = TransformerDefaults {
@@ -17,5 +17,5 @@ pub const FAMILY: Family = Family {
     classes: &[(Task::Base, "MT5Model"), (Task::Seq2SeqLm, "MT5ForConditionalGeneration")],
     own_keys: t5::KEYS,
     describe: |raw| t5::describe(raw, ENCODER, "gated-gelu"),
-    head: t5::head,
+    head: Head::of_decoder,
 };

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread::LocalKey;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -224,7 +225,10 @@ fn number(fields: &Fields<'_>, key: &str, config: &ModelConfig) -> Result<Option
 fn modules(fields: &Fields<'_>, key: &str, each: usize) -> Result<Option<&'static [&'static str]>, ConfigError> {
     let one = fields.get(key).is_some_and(Value::is_string);
     let list = if one { fields.text(key)?.map(|one| vec![one]) } else { fields.texts(key, each)? };
-    Ok(list.map(|list| interned_list(list.into_iter().map(interned).collect())))
+    Ok(list.map(|list| {
+        let list: Vec<&str> = list.into_iter().map(interned).collect();
+        kept(&LISTS, list.as_slice(), || list.to_vec().leak())
+    }))
 }
 
 fn all_known(fields: &Fields<'_>, object: &Map<String, Value>, known: &BTreeSet<&str>) -> Result<(), ConfigError> {
@@ -235,30 +239,25 @@ fn all_known(fields: &Fields<'_>, object: &Map<String, Value>, known: &BTreeSet<
     }
 }
 
-/// The list for as long as the program runs, once.
-fn interned_list(list: Vec<&'static str>) -> &'static [&'static str] {
-    thread_local! {
-        static ALL: RefCell<BTreeSet<&'static [&'static str]>> = const { RefCell::new(BTreeSet::new()) };
-    }
-    ALL.with_borrow_mut(|all| match all.get(list.as_slice()) {
-        Some(known) => *known,
-        None => {
-            let new: &'static [&'static str] = list.leak();
-            all.insert(new);
-            new
-        }
-    })
+/// What is kept for as long as the program runs, each once.
+type Kept<T> = LocalKey<RefCell<BTreeSet<&'static T>>>;
+
+thread_local! {
+    static TEXTS: RefCell<BTreeSet<&'static str>> = const { RefCell::new(BTreeSet::new()) };
+    static LISTS: RefCell<BTreeSet<&'static [&'static str]>> = const { RefCell::new(BTreeSet::new()) };
 }
 
-/// The text for as long as the program runs; the same text takes memory once.
+/// The text for as long as the program runs.
 fn interned(text: &str) -> &'static str {
-    thread_local! {
-        static ALL: RefCell<BTreeSet<&'static str>> = const { RefCell::new(BTreeSet::new()) };
-    }
-    ALL.with_borrow_mut(|all| match all.get(text) {
+    kept(&TEXTS, text, || Box::leak(text.into()))
+}
+
+/// What is kept and equals `wanted`; where there is none, what `leak` makes.
+fn kept<T: ?Sized + Ord>(all: &'static Kept<T>, wanted: &T, leak: impl FnOnce() -> &'static mut T) -> &'static T {
+    all.with_borrow_mut(|all| match all.get(wanted) {
         Some(known) => *known,
         None => {
-            let new: &'static str = Box::leak(text.into());
+            let new: &'static T = leak();
             all.insert(new);
             new
         }

@@ -1,7 +1,7 @@
 //! T5: no positions but distances, which scores are biased by. Semantics: transformers' `modeling_t5.py`.
 
 use super::description::{CrossNames, RelativeBias};
-use super::{Description, Family, Head, Logits, Names, Task, bart};
+use super::{Description, Family, Head, Names, Task, bart};
 use crate::config::{Activation, ConfigError, ModelConfig, TransformerConfig, TransformerDefaults};
 use crate::tensor::relative::Buckets;
 
@@ -141,12 +141,6 @@ pub(super) fn buckets(raw: &ModelConfig, sides: bool) -> Result<Buckets, ConfigE
 /// More than any model has.
 const MOST_BUCKETS: usize = 1 << 16;
 
-/// The head of words.
-pub(super) fn head(_: &ModelConfig, config: &TransformerConfig, task: Task) -> Result<Head, ConfigError> {
-    let logits = Logits::of_words("lm_head", config);
-    Ok(Head { logits: (task == Task::Seq2SeqLm).then_some(logits), ..Head::default() })
-}
-
 /// The keys of it and mT5.
 pub(super) const KEYS: &[&str] = &[
     "d_model",
@@ -180,5 +174,5 @@ pub const FAMILY: Family = Family {
         let width = t5.config.hidden_size as f32;
         Ok(Description { logit_scale: if scaled { 1.0 / width.sqrt() } else { 1.0 }, ..t5 })
     },
-    head,
+    head: Head::of_decoder,
 };

@@ -2,8 +2,8 @@
 
 use super::convolution::ConvolutionNames;
 use super::description::CrossNames;
-use super::{Description, Family, Head, Logits, Names, Task, bart};
-use crate::config::{ConfigError, ModelConfig, TransformerConfig, TransformerDefaults};
+use super::{Description, Family, Head, Names, Task, bart};
+use crate::config::{ConfigError, ModelConfig, TransformerDefaults};
 
 const DECODER: TransformerDefaults = TransformerDefaults {
     vocab_size: 51_865,
@@ -67,16 +67,11 @@ fn describe(raw: &ModelConfig) -> Result<Description, ConfigError> {
     Ok(Description { encoder, ..description })
 }
 
-fn head(_: &ModelConfig, config: &TransformerConfig, task: Task) -> Result<Head, ConfigError> {
-    let logits = (task == Task::SpeechSeq2Seq).then_some(Logits::of_words("proj_out", config));
-    Ok(Head { logits, ..Head::default() })
-}
-
 /// `WhisperForConditionalGeneration` and its base.
 pub const FAMILY: Family = Family {
     model_type: "whisper",
     classes: &[(Task::Base, "WhisperModel"), (Task::SpeechSeq2Seq, "WhisperForConditionalGeneration")],
     own_keys: &["num_mel_bins", "max_source_positions", "max_target_positions"],
     describe,
-    head,
+    head: |_, config, task| Ok(Head::of_words("proj_out", config, task)),
 };
