@@ -10,6 +10,7 @@ mod load;
 mod offload;
 mod on_gpu;
 mod output;
+mod prefix;
 mod rates;
 mod recorded;
 mod recover;
