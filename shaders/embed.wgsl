@@ -1,5 +1,5 @@
-// x[token] = table[ids[token]] * scale. Where the table is split over several buffers, each part writes the tokens it holds.
-// POSITIONS: rows are those of the tokens' positions, counted from FIRST on. ADD: they are added to x.
+// x[token] = table[FIRST + ids[token]] * scale. Where the table is split over several buffers, each part writes the tokens it
+// holds. ADD: they are added to x.
 
 struct Params {
     rows: u32,      // rows of this part
@@ -21,10 +21,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if k >= params.quads || token >= step.tokens {
         return;
     }
-    var row = FIRST + step.position + token - params.first;
-    if !POSITIONS {
-        row = ids[token] - params.first;
-    }
+    let row = FIRST + ids[token] - params.first;
     // A row before `first` wraps around and is past the end too.
     if row < params.rows {
         let at = token * params.quads + k;

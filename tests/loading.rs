@@ -10,6 +10,7 @@ use std::rc::Rc;
 use layerline::checkpoint::{Catalog, CatalogOptions};
 use layerline::config::ModelConfig;
 use layerline::engine::{Engine, LoadOptions, WeightDtype, WeightsSource};
+use layerline::generation::Prompt;
 use layerline::hub::{Abort, DirectoryRepo, MemoryRepo, Repo};
 use layerline::models::Task;
 use native::{TOLERANCE, golden, ids, load, load_with, run};
@@ -121,7 +122,7 @@ fn a_model_without_a_head_says_so() {
         options.task = Task::Base;
         let folder = format!("{}/tests/goldens/loading/causal", env!("CARGO_MANIFEST_DIR"));
         let engine = load(Rc::new(DirectoryRepo::new(folder)), options).await.unwrap();
-        let error = engine.next_logits(&[1], &Abort::new()).await.unwrap_err();
+        let error = engine.next_logits(Prompt::of(&[1]), &Abort::new()).await.unwrap_err();
         assert!(error.code() == "NO_HEAD" && error.to_string().contains("LlamaModel"), "{error}");
         let error = engine.generate(&[1], &Default::default(), &mut |_| true, &Abort::new()).await.unwrap_err();
         assert_eq!(error.code(), "NO_HEAD");

@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
 use layerline::engine::{BlockState, Engine, Inputs, LoadOptions, More, Placement};
+use layerline::generation::Prompt;
 use layerline::hub::{Abort, ByteStream, DirectoryRepo, HubError, Prefix, Repo};
 use layerline::placement::{Device, DeviceMap, MaxMemory};
 use layerline::weights::store::State;
@@ -106,7 +107,7 @@ fn an_expert_comes_when_a_token_is_first_routed_to_it() {
                     let engine = load(repo.clone(), LoadOptions { prefetch, placement, ..options }).await.unwrap();
                     let what = format!("{name} on {device:?}, prefetch {prefetch}");
                     assert!(come(&engine).iter().all(|come| *come == 0), "{what}");
-                    engine.next_logits(&[7], &Abort::new()).await.unwrap();
+                    engine.next_logits(Prompt::of(&[7]), &Abort::new()).await.unwrap();
                     assert!(come(&engine).iter().all(|come| *come == per_token), "{what}: {:?}", come(&engine));
                     // Nothing was asked for of those that have not come, and of all others all.
                     let (here, absent): (Vec<_>, Vec<_>) =
@@ -119,7 +120,7 @@ fn an_expert_comes_when_a_token_is_first_routed_to_it() {
                     assert_eq!(engine.loader().loaded(), asked, "{what}");
 
                     // The same token again brings nothing.
-                    engine.next_logits(&[7], &Abort::new()).await.unwrap();
+                    engine.next_logits(Prompt::of(&[7]), &Abort::new()).await.unwrap();
                     assert_eq!(repo.asked.get(), asked, "{what}");
                     // Who asks for all gets all, and once.
                     engine.ready().await.unwrap();
@@ -309,7 +310,7 @@ fn many_tokens_go_to_a_gpu_that_is_faster_and_their_experts_too() {
 fn a_mixture_survives_the_loss_of_its_device() {
     run(|options| async move {
         let engine = load(repo("qwen3_moe"), options).await.unwrap();
-        engine.next_logits(&[1, 2, 3], &Abort::new()).await.unwrap();
+        engine.next_logits(Prompt::of(&[1, 2, 3]), &Abort::new()).await.unwrap();
         engine.gpu().unwrap().lose();
         tokens_are_torchs(&engine, "qwen3_moe", "after a loss").await;
         assert_eq!(engine.device_losses(), 1);
@@ -366,7 +367,7 @@ fn a_prompt_of_several_chunks_is_the_same_in_either_memory() {
             options.placement.device_map = Some(DeviceMap::all(device));
             async move {
                 let engine = load(repo("mixtral"), options).await.unwrap();
-                found.push(engine.next_logits(prompt, &Abort::new()).await.unwrap());
+                found.push(engine.next_logits(Prompt::of(prompt), &Abort::new()).await.unwrap());
             }
         });
     }

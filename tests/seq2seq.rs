@@ -8,7 +8,7 @@ mod native;
 use std::rc::Rc;
 
 use layerline::engine::{Engine, Inputs, LoadOptions, More, Source};
-use layerline::generation::GenerateOptions;
+use layerline::generation::{GenerateOptions, Prompt};
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::models::Task;
 use layerline::placement::{Device, DeviceMap, MaxMemory};
@@ -77,7 +77,8 @@ async fn equals_torch(name: &str, options: LoadOptions) {
         let start = [golden["decoder_start_token_id"].as_u64().unwrap() as u32];
         let source = Source { ids: &read, features: &features };
         let options = greedy(expected.len());
-        let new = engine.generate_from(source, &start, &options, &mut |_| true, &Abort::new()).await.unwrap();
+        let new =
+            engine.generate_from(source, Prompt::of(&start), &options, &mut |_| true, &Abort::new()).await.unwrap();
         assert_eq!(new, expected, "{what}");
     }
 }
@@ -184,7 +185,9 @@ fn what_is_suppressed_is_not_said() {
         };
         let mut texts = Vec::new();
         for options in [none(), never, at_first, timed] {
-            texts.push(engine.generate_from(source, &start, &options, &mut |_| true, &Abort::new()).await.unwrap());
+            texts.push(
+                engine.generate_from(source, Prompt::of(&start), &options, &mut |_| true, &Abort::new()).await.unwrap(),
+            );
         }
         assert_eq!(texts[0], said);
         assert!(texts[1].iter().all(|id| !said[..2].contains(id)), "{:?}", texts[1]);
@@ -193,7 +196,8 @@ fn what_is_suppressed_is_not_said() {
         let times: Vec<u32> = texts[3].iter().copied().filter(|id| *id > 100).collect();
         assert!(times.is_sorted(), "{times:?}");
         let error = GenerateOptions { return_timestamps: Some(true), ..none() };
-        let error = engine.generate_from(source, &start, &error, &mut |_| true, &Abort::new()).await.unwrap_err();
+        let error =
+            engine.generate_from(source, Prompt::of(&start), &error, &mut |_| true, &Abort::new()).await.unwrap_err();
         assert_eq!(error.code(), "UNSUPPORTED_OPTION", "{error}");
     });
 }
@@ -208,12 +212,15 @@ fn what_an_encoder_cant_read_is_refused_and_it_goes_on() {
         let start = [golden["decoder_start_token_id"].as_u64().unwrap() as u32];
         for features in [&features[1..], &features[..features.len() / 2], &[]] {
             let source = Source { ids: &[], features };
-            let error =
-                engine.generate_from(source, &start, &greedy(1), &mut |_| true, &Abort::new()).await.unwrap_err();
+            let error = engine
+                .generate_from(source, Prompt::of(&start), &greedy(1), &mut |_| true, &Abort::new())
+                .await
+                .unwrap_err();
             assert_eq!(error.code(), "INPUT_IDS", "{error}");
         }
         let source = Source { ids: &[], features: &features };
-        let new = engine.generate_from(source, &start, &greedy(1), &mut |_| true, &Abort::new()).await.unwrap();
+        let new =
+            engine.generate_from(source, Prompt::of(&start), &greedy(1), &mut |_| true, &Abort::new()).await.unwrap();
         assert_eq!(new, ids(&input["greedy"])[..1]);
     });
 }

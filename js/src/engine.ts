@@ -126,7 +126,15 @@ export interface EngineLoadOptions extends HubOptions {
   progress_callback?: (event: ProgressInfo) => void;
 }
 
-export interface EngineGenerateOptions extends EngineDecoderOptions {
+/** How a text is read beside its ids, of a model without an encoder that it is written from. */
+export interface EngineTextOptions {
+  /** Rows in the place of the first ids' embeddings. */
+  inputs_embeds?: Float32Array;
+  /** Positions of the first ids. */
+  position_ids?: Uint32Array;
+}
+
+export interface EngineGenerateOptions extends EngineDecoderOptions, EngineTextOptions {
   max_new_tokens?: number;
   max_length?: number;
   min_new_tokens?: number;
@@ -160,7 +168,9 @@ export interface EngineDecoderOptions {
   input_features?: Float32Array;
 }
 
-export interface EngineForwardOptions extends EngineDecoderOptions {
+export interface EngineForwardOptions extends EngineDecoderOptions, EngineTextOptions {
+  /** How many of the first ids are but read. */
+  past?: number;
   /** An image, of a model that reads such; there are no ids then. */
   pixel_values?: EngineImage;
   token_type_ids?: Uint32Array;

@@ -2,9 +2,10 @@ import type { GenerateOptions } from "./backend.js";
 import type { GenerationConfig, PretrainedConfig } from "./config.js";
 import { LayerlineError } from "./errors.js";
 import type { GenerateInputs } from "./generation_options.js";
-import { type Batch, batch_of, type Sequence } from "./inputs.js";
+import type { Batch, Sequence } from "./inputs.js";
 import { without_types } from "./model_inputs.js";
 import { pad_token_id, padding_warning, without_padding } from "./padding.js";
+import { text_batch } from "./text_inputs.js";
 
 export interface Configs {
   config: PretrainedConfig;
@@ -21,16 +22,19 @@ const RIGHT_PADDING =
  * @param read an encoder reads them, and does not care where their padding is
  */
 export function prompts_of(
-  inputs: GenerateInputs,
+  inputs: Omit<GenerateInputs, "return_dict_in_generate">,
   options: GenerateOptions,
   configs: Configs,
   read = false,
 ): { batch: Batch; warning: string | undefined } {
-  const input_ids = inputs.input_ids ?? inputs.inputs;
-  if (input_ids == null) throw new LayerlineError("INPUT_IDS", "generate needs input_ids.");
-  const given = without_types(batch_of(input_ids, inputs.attention_mask, inputs.token_type_ids));
+  const input_ids = inputs.input_ids ?? inputs.inputs ?? null;
+  if (input_ids === null && inputs.inputs_embeds == null) {
+    throw new LayerlineError("INPUT_IDS", "generate needs input_ids.");
+  }
+  const given = without_types(text_batch({ ...inputs, input_ids }));
   const right_padding = (batch: Batch) => (read ? undefined : right_padding_warning(batch));
-  if (inputs.attention_mask != null) return { batch: given, warning: right_padding(given) };
+  if (inputs.attention_mask != null || inputs.inputs_embeds != null)
+    return { batch: given, warning: right_padding(given) };
   const pad = padding_id(options, configs);
   if (pad === undefined) return { batch: given, warning: undefined };
   // Where the id that ends a text is that of padding, nobody can tell them apart.
@@ -71,7 +75,10 @@ export function own_options({ config, generation_config }: Configs): GenerationC
 }
 
 /** A warning where the repo asks for beams, and the call doesn't say that it wants none. */
-export function beams_warning(inputs: GenerateInputs, configs: Configs): string | undefined {
+export function beams_warning(
+  inputs: Pick<GenerateInputs, "num_beams" | "generation_config">,
+  configs: Configs,
+): string | undefined {
   const { num_beams } = own_options(configs);
   if (typeof num_beams !== "number" || num_beams <= 1) return undefined;
   if ((inputs.num_beams ?? inputs.generation_config?.num_beams) === 1) return undefined;

@@ -1,6 +1,7 @@
 import type { GenerateOptions } from "./backend.js";
 import type { IdsLike } from "./inputs.js";
 import { check_keys } from "./options.js";
+import type { DynamicCache } from "./past_key_values.js";
 import { refuse_option } from "./refuse.js";
 import { StoppingCriteria, StoppingCriteriaList } from "./stopping.js";
 import type { BaseStreamer } from "./streamer.js";
@@ -50,6 +51,15 @@ export interface GenerationOptions {
 export interface GenerateInputs extends GenerationOptions {
   /** Token ids of one prompt or of several, `[n]` or `[batch, n]`. */
   input_ids?: IdsLike | null;
+  /** In place of `input_ids`: rows that are read as their embeddings, float32, `[batch, n, hidden]`. Not for encoder-decoders. */
+  inputs_embeds?: Tensor<"float32"> | null;
+  /** The prompt's positions, of its shape or one row for all; new tokens go on from the last. Default: counted. */
+  position_ids?: IdsLike | null;
+  /**
+   * Of an earlier output: what was read, in the place of as many first ids of each text. `input_ids` are the whole texts, and
+   * without it what was read before isn't read again either.
+   */
+  past_key_values?: DynamicCache | null;
   /** transformers.js' other name of `input_ids`, or of `input_features`. */
   inputs?: IdsLike | null;
   /** Zeros where a row of `input_ids` has padding; else ones. Without it, `pad_token_id` at either end is padding. */
@@ -65,7 +75,14 @@ export interface GenerateInputs extends GenerationOptions {
   /** Gets the tokens as they come, of one text alone. */
   streamer?: Pick<BaseStreamer, "put" | "end"> | null;
   stopping_criteria?: StoppingCriteria | readonly StoppingCriteria[] | null;
+  /** Whether ids come as `sequences`, with `past_key_values` beside them; see {@link DictGenerateInputs}. Default false. */
+  return_dict_in_generate?: false | null;
   signal?: AbortSignal | null;
+}
+
+/** The argument of `model.generate` where an object is wanted. */
+export interface DictGenerateInputs extends Omit<GenerateInputs, "return_dict_in_generate"> {
+  return_dict_in_generate: true;
 }
 
 const CHOICE_KEYS = [
@@ -100,11 +117,11 @@ const TIMESTAMP_CHOICES = [
   "max_initial_timestamp_index",
 ] as const satisfies readonly (keyof GenerationOptions)[];
 
-const CALL_KEYS = ["generation_config", "streamer", "stopping_criteria", "signal"];
+const CALL_KEYS = ["generation_config", "streamer", "stopping_criteria", "return_dict_in_generate", "signal"];
 
 /** What is continued, or read; what a model doesn't know is refused. */
 const INPUT_KEYS = {
-  text: ["input_ids", "inputs", "attention_mask", "token_type_ids"],
+  text: ["input_ids", "inputs", "inputs_embeds", "attention_mask", "token_type_ids", "position_ids", "past_key_values"],
   seq2seq: ["input_ids", "inputs", "attention_mask", "token_type_ids", "decoder_input_ids"],
   speech: ["input_features", "inputs", "decoder_input_ids"],
 };
@@ -114,7 +131,6 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
   num_beam_groups: [1],
   num_return_sequences: [1],
   use_cache: [true],
-  return_dict_in_generate: [false],
   output_scores: [false],
   output_logits: [false],
   output_attentions: [false],
@@ -137,15 +153,13 @@ const REFUSED: Record<string, string> = {
   encoder_outputs: "The encoder reads anew in each call; give its inputs.",
   num_beams: "Beam search is not supported; leave it out for greedy search, or sample with do_sample: true.",
   num_return_sequences: "Each prompt is continued once; give it as often as you want continuations.",
-  past_key_values:
-    "Give the whole prompt: keys and values stay on the device, and what was read before is not read again.",
-  return_dict_in_generate: "generate returns the ids alone; scores come from model.forward.",
-  output_scores: "generate returns the ids alone; scores come from model.forward.",
-  output_logits: "generate returns the ids alone; logits come from model.forward.",
+  past_key_values: "An encoder-decoder reads anew in each call; leave it out.",
+  output_scores: "generate returns ids alone; scores come from model.forward.",
+  output_logits: "generate returns ids alone; logits come from model.forward.",
   use_cache: "Generation always uses the cache; leave it out.",
   logits_processor: "Tokens are chosen on the GPU, where no function of the page can look at the logits.",
-  position_ids: "Positions are counted from a text's first token, without its padding; leave it out.",
-  inputs_embeds: "Generation starts from token ids; give input_ids.",
+  position_ids: "Positions of an encoder-decoder's tokens are counted; leave it out.",
+  inputs_embeds: "An encoder-decoder reads token ids; give input_ids.",
 };
 
 const BOOLEANS = new Set<string>(["do_sample", "return_timestamps"]);
@@ -160,22 +174,27 @@ export type DecoderChoices = Chosen<(typeof DECODER_CHOICES)[number]>;
 
 /** The engine's part of the options, checked. */
 export function check_generation_options(
-  inputs: GenerateInputs,
+  inputs: GenerateInputs | DictGenerateInputs,
   kind: keyof typeof INPUT_KEYS = "text",
 ): GenerateOptions {
   const timestamps = kind === "speech" ? TIMESTAMP_CHOICES : [];
   const choices = kind === "text" ? CHOICE_KEYS : [...CHOICE_KEYS, ...DECODER_CHOICES, ...timestamps];
   check_keys(inputs, [...choices, ...INPUT_KEYS[kind], ...CALL_KEYS], NEUTRAL, REFUSED);
   check_keys(inputs.generation_config ?? {}, choices, NEUTRAL, REFUSED);
+  const { return_dict_in_generate: dict } = inputs;
+  if (typeof (dict ?? false) !== "boolean") refuse_option("return_dict_in_generate", dict, "It must be a boolean.");
   return chosen(inputs, [...CHOICE_KEYS, ...timestamps]);
 }
 
 /** What an encoder-decoder's options say on the first and the last of its ids. */
-export function check_decoder_options(inputs: GenerateInputs): DecoderChoices {
+export function check_decoder_options(inputs: GenerateInputs | DictGenerateInputs): DecoderChoices {
   return chosen(inputs, DECODER_CHOICES);
 }
 
-function chosen<K extends keyof GenerationOptions>(inputs: GenerateInputs, keys: readonly K[]): Chosen<K> {
+function chosen<K extends keyof GenerationOptions>(
+  inputs: GenerateInputs | DictGenerateInputs,
+  keys: readonly K[],
+): Chosen<K> {
   const out: Record<string, unknown> = {};
   for (const key of keys) {
     const value = inputs[key] ?? inputs.generation_config?.[key];

@@ -35,7 +35,7 @@ export type { ConfigOverrides } from "./config_overrides.js";
 export type { AdapterStats, Device, LayerInfo, ModelStats, ProgressInfo } from "./engine.js";
 export { type Env, env, type WasmPaths } from "./env.js";
 export { ERROR_CODES, type ErrorCode, LayerlineError } from "./errors.js";
-export type { GenerateInputs, GenerationOptions } from "./generation_options.js";
+export type { DictGenerateInputs, GenerateInputs, GenerationOptions } from "./generation_options.js";
 export type { GridLike } from "./grid.js";
 export type { ImageInputs } from "./image/image_inputs.js";
 export { AutoImageProcessor, type ImageFeatures, ImageProcessor } from "./image/image_processor.js";
@@ -43,7 +43,7 @@ export { type Channels, type ImageInput, RawImage } from "./image/raw_image.js";
 export type { IdsLike } from "./inputs.js";
 export { load_sharded_checkpoint } from "./load_sharded_checkpoint.js";
 export type { IncompatibleKeys, LoadingInfo } from "./loading_info.js";
-export { type ForwardOutput, PreTrainedModel } from "./model.js";
+export { type ForwardOutput, type GenerateOutput, PreTrainedModel } from "./model.js";
 export type { ModelInputs } from "./model_inputs.js";
 export type {
   DType,
@@ -68,6 +68,7 @@ export type {
   WithLoss,
   WithSeq2SeqHiddenStates,
 } from "./outputs.js";
+export { DynamicCache } from "./past_key_values.js";
 export type {
   AudioInput,
   AutomaticSpeechRecognitionOptions,

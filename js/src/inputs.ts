@@ -19,6 +19,10 @@ export interface Sequence {
   ids: Uint32Array;
   /** Their token types, where some were given. */
   token_type_ids?: Uint32Array;
+  /** Their positions, where some were given. */
+  position_ids?: Uint32Array;
+  /** Rows that are read in the place of the ids, which then don't count. */
+  inputs_embeds?: Float32Array;
 }
 
 /** Texts of one length, padding included. */
@@ -35,13 +39,14 @@ export function whole_batch(count: number, length: number): Batch {
 
 const UNSIGNED_32 = 0xffff_ffff;
 
-interface Integers {
+/** Rows of integers. */
+export interface Integers {
   rows: Uint32Array[];
   length: number;
 }
 
 /** Rows of non-negative integers. */
-function integers(value: IdsLike, name: string): Integers {
+export function id_rows(value: IdsLike, name: string): Integers {
   const { dims, values } = grid_of(value, name);
   const [batch, length] = dims.length === 1 ? [1, dims[0]] : dims;
   const out = new Uint32Array(values.length);
@@ -59,8 +64,7 @@ function integers(value: IdsLike, name: string): Integers {
 }
 
 /** Rows beside those of `input_ids`, of the same shape. */
-function beside(value: IdsLike, name: string, ids_name: string, { rows, length }: Integers): Uint32Array[] {
-  const other = integers(value, name);
+export function beside(other: Integers, name: string, ids_name: string, { rows, length }: Integers): Uint32Array[] {
   if (other.rows.length !== rows.length || other.length !== length) {
     const [given, own] = [other, { rows, length }].map((it) => `[${it.rows.length}, ${it.length}]`);
     throw new LayerlineError("INPUT_IDS", `${name} has the shape ${given}, and ${ids_name} has ${own}.`);
@@ -68,24 +72,34 @@ function beside(value: IdsLike, name: string, ids_name: string, { rows, length }
   return other.rows;
 }
 
+/** The last columns of a mask. */
+function last_columns({ rows, length }: Integers, wanted: number): Integers {
+  if (length <= wanted) return { rows, length };
+  return { rows: rows.map((row) => row.subarray(length - wanted)), length: wanted };
+}
+
 /**
  * The texts in `input_ids`, with the padding that `attention_mask` marks at their starts and ends taken off.
  *
- * @param whose what comes before these names in messages
+ * @param options.whose what comes before these names in messages
+ * @param options.mask_is_longer the mask may have columns before those of the ids, of what was read earlier
  */
 export function batch_of(
   input_ids: IdsLike,
   attention_mask?: IdsLike | null,
   token_type_ids?: IdsLike | null,
-  whose: "" | "decoder_" = "",
+  { whose = "", mask_is_longer = false }: { whose?: "" | "decoder_"; mask_is_longer?: boolean } = {},
 ): Batch {
   const [ids_name, mask_name] = [`${whose}input_ids`, `${whose}attention_mask`];
-  const given = integers(input_ids, ids_name);
+  const given = id_rows(input_ids, ids_name);
   if (given.length === 0 || given.rows.length === 0) {
     throw new LayerlineError("INPUT_IDS", `${ids_name} is empty; at least one token is needed.`);
   }
-  const masks = attention_mask == null ? undefined : beside(attention_mask, mask_name, ids_name, given);
-  const types = token_type_ids == null ? undefined : beside(token_type_ids, "token_type_ids", ids_name, given);
+  const mask = attention_mask == null ? undefined : id_rows(attention_mask, mask_name);
+  const columns = mask && mask_is_longer ? last_columns(mask, given.length) : mask;
+  const masks = columns && beside(columns, mask_name, ids_name, given);
+  const type_rows = token_type_ids == null ? undefined : id_rows(token_type_ids, "token_type_ids");
+  const types = type_rows && beside(type_rows, "token_type_ids", ids_name, given);
   const sequences = given.rows.map((row, i): Sequence => {
     const [start, end] = masks?.[i]
       ? span(masks[i], mask_name + (masks.length === 1 ? "" : `[${i}]`))
@@ -126,7 +140,7 @@ export function ids_tensor(rows: readonly ArrayLike<number>[], fill = 0): Tensor
 
 /** The ids in any of the forms that `decode` takes. */
 export function decode_ids(value: IdsLike): Uint32Array {
-  const { rows } = integers(value, "token_ids");
+  const { rows } = id_rows(value, "token_ids");
   if (rows.length > 1) {
     throw new LayerlineError("INPUT_IDS", `token_ids holds ${rows.length} sequences; give them to batch_decode.`);
   }

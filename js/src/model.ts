@@ -4,10 +4,10 @@ import { type GenerationConfig, type PretrainedConfig, parse_config } from "./co
 import type { Device, EngineOutput, LayerInfo, ModelStats, Task } from "./engine.js";
 import { aborted, LayerlineError } from "./errors.js";
 import { beams_warning, filler } from "./generation.js";
-import { check_generation_options, type GenerateInputs } from "./generation_options.js";
+import { check_generation_options, type DictGenerateInputs, type GenerateInputs } from "./generation_options.js";
 import type { GridLike } from "./grid.js";
 import { check_image_inputs, type ImageInputs, image_batch } from "./image/image_inputs.js";
-import { ids_tensor } from "./inputs.js";
+import { ids_tensor, type Sequence } from "./inputs.js";
 import type { IncompatibleKeys } from "./loading_info.js";
 import { loss_function } from "./loss.js";
 import { check_model_inputs, type ModelInputs } from "./model_inputs.js";
@@ -22,10 +22,12 @@ import {
   type WithSeq2SeqHiddenStates,
 } from "./outputs.js";
 import { padding_warning } from "./padding.js";
+import { DynamicCache } from "./past_key_values.js";
 import { refuse_option } from "./refuse.js";
-import { continuing_runs, text_of, writing_runs } from "./runs.js";
+import { continuing_runs, past_of_runs, text_of, writing_runs } from "./runs.js";
 import { check_seq2seq_inputs, type SpeechInputs } from "./seq2seq_inputs.js";
 import { Tensor } from "./tensor.js";
+import type { EngineText } from "./text_inputs.js";
 
 /** What a forward pass gives: `Output`, what else was asked for, and a loss where there are labels. */
 export type ForwardOutput<Output, Hidden, Labels, Attentions = false> = Output &
@@ -38,7 +40,16 @@ type ForwardInputs<Hidden, Labels, Attentions> = (ModelInputs | ImageInputs | Sp
   output_attentions?: Attentions;
 } & ({ labels?: Labels } | { start_positions?: Labels });
 
-type AnyOutput = ReturnType<typeof model_output>;
+type Outputs = ReturnType<typeof model_output>;
+type AnyOutput = Outputs | Record<string, Outputs[string] | DynamicCache>;
+
+/** What `generate` gives with `return_dict_in_generate`. */
+export interface GenerateOutput {
+  /** The prompts and the new ids, as `generate` gives them without it. */
+  sequences: Tensor<"int64">;
+  /** All but the last token of each text, to be gone on from; not of an encoder-decoder, nor of texts that ids alone don't tell. */
+  past_key_values?: DynamicCache;
+}
 
 /** What the engine is called with for one text, image or spectrogram. */
 type EngineCall = { ids: Uint32Array } & Parameters<Backend["forward"]>[1];
@@ -154,17 +165,21 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
   }
 
   async #forward_texts(inputs: ModelInputs): Promise<AnyOutput> {
-    const { batch, last_only, more, signal } = check_model_inputs(inputs, this.#task, this.input_names);
+    const checked = check_model_inputs(inputs, this.#task, this.input_names);
+    const { batch, texts, keeps, last_only, more, signal } = checked;
     const loss = loss_function(this.#task, inputs, batch, this.config);
-    if (inputs.attention_mask == null) this.#warn_once(padding_warning(this.config, batch));
-    const calls = batch.sequences.map(({ ids, token_type_ids }) => ({
-      ids,
-      ...(token_type_ids && { token_type_ids }),
+    if (inputs.attention_mask == null && inputs.inputs_embeds == null) {
+      this.#warn_once(padding_warning(this.config, batch));
+    }
+    const calls = texts.map((text, row) => ({
+      ...text,
+      ...types_of(batch.sequences[row]),
       ...(this.#task === "causal-lm" && { all_logits: !last_only }),
       ...more,
     }));
     const outputs = await this.#run_each(calls, signal);
-    return with_loss(model_output(this.#task, batch, outputs, last_only), loss);
+    const output = with_loss(model_output(this.#task, batch, outputs, last_only), loss);
+    return keeps ? with_past(output, texts) : output;
   }
 
   /** The engine's output of each, one after the other and with nothing of another call's between them. */
@@ -180,10 +195,13 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
    * Continues prompts, one after the other; an encoder-decoder writes a text of each.
    *
    * @returns the prompts and the new ids, of an encoder-decoder the decoder's, `[batch, n]`; after a shorter text there is
-   *   `pad_token_id`
+   *   `pad_token_id`; of prompts that are `inputs_embeds`, the new ids alone; with `return_dict_in_generate` as `sequences`, beside
+   *   `past_key_values`
    * @throws {LayerlineError} ABORTED when `signal` fires; to keep what is there, stop by `stopping_criteria` instead
    */
-  async generate(inputs: GenerateInputs): Promise<Tensor<"int64">> {
+  async generate(inputs: GenerateInputs): Promise<Tensor<"int64">>;
+  async generate(inputs: DictGenerateInputs): Promise<GenerateOutput>;
+  async generate(inputs: GenerateInputs | DictGenerateInputs): Promise<Tensor<"int64"> | GenerateOutput> {
     if (!["causal-lm", "seq2seq-lm", "speech-seq2seq"].includes(this.#task)) {
       const { class_name } = this.#backend.facts;
       const classes = "AutoModelForCausalLM, AutoModelForSeq2SeqLM or AutoModelForSpeechSeq2Seq";
@@ -205,7 +223,10 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
       return done;
     });
     inputs.streamer?.end();
-    return ids_tensor(texts, filler(options, this));
+    const sequences = ids_tensor(texts, filler(options, this));
+    if (inputs.return_dict_in_generate !== true) return sequences;
+    const past = past_of_runs(runs, texts);
+    return { sequences, ...(past && { past_key_values: past }) };
   }
 
   /** Resolves when every weight is on its device, those of experts included, which come by themselves only when they are needed. */
@@ -279,6 +300,16 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
   }
 }
 
-function with_loss(output: AnyOutput, loss: ((output: AnyOutput) => number) | undefined): AnyOutput {
+/** An output with what was read for it, where ids tell that. */
+function with_past(output: Outputs, texts: readonly EngineText[]): AnyOutput {
+  if (texts.some(({ inputs_embeds, position_ids }) => inputs_embeds || position_ids)) return output;
+  return { ...output, past_key_values: new DynamicCache(texts.map(({ ids }) => ids.slice())) };
+}
+
+function types_of(sequence: Sequence | undefined): Pick<Sequence, "token_type_ids"> {
+  return sequence?.token_type_ids ? { token_type_ids: sequence.token_type_ids } : {};
+}
+
+function with_loss(output: Outputs, loss: ((output: Outputs) => number) | undefined): Outputs {
   return loss === undefined ? output : { ...output, loss: new Tensor("float32", [loss(output)], []) };
 }

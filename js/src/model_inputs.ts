@@ -1,16 +1,43 @@
 import type { Task } from "./engine.js";
 import { LayerlineError } from "./errors.js";
 import type { GridLike } from "./grid.js";
-import { type Batch, batch_of, type IdsLike } from "./inputs.js";
+import type { Batch, IdsLike } from "./inputs.js";
 import { check_keys } from "./options.js";
+import type { DynamicCache } from "./past_key_values.js";
 import { refuse_option } from "./refuse.js";
+import type { Tensor } from "./tensor.js";
+import { type EngineText, engine_texts, text_batch } from "./text_inputs.js";
 
 /** What a class of models is called for in transformers.js' and transformers' words: the arguments of a forward pass. */
-export interface ModelInputs {
+export type ModelInputs = ModelInputOptions & (ByIds | ByRows);
+
+interface ByIds {
   /** Token ids of one text or of several, `[n]` or `[batch, n]`. */
   input_ids: IdsLike;
-  /** Zeros where a row of `input_ids` has padding, at its start, its end or both; else ones. */
+  inputs_embeds?: null;
+}
+
+interface ByRows {
+  input_ids?: null;
+  /** Rows that are read in the place of ids' embeddings: float32, `[batch, n, hidden]`. Not for encoder-decoders. */
+  inputs_embeds: Tensor<"float32">;
+}
+
+interface ModelInputOptions {
+  /**
+   * Zeros where a row of `input_ids` has padding, at its start, its end or both; else ones. Before its columns may be others for
+   * `past_key_values`, which count for nothing.
+   */
   attention_mask?: IdsLike | null;
+  /**
+   * The tokens' positions, of the shape of `input_ids` or one row for all. Default: counted from a text's first token, without its
+   * padding. Tokens attend by their order, whatever their positions. Not for encoder-decoders.
+   */
+  position_ids?: IdsLike | null;
+  /** Of an earlier output of the same texts: `input_ids` are what comes behind them. For causal language models. */
+  past_key_values?: DynamicCache | null;
+  /** Whether a causal language model also gives `past_key_values`. Default true. */
+  use_cache?: boolean | null;
   /** 0 for the first text of a pair, 1 for the second. */
   token_type_ids?: IdsLike | null;
   /** For encoder-decoders: ids of the text that is written. Default: `labels`, shifted by one. */
@@ -36,7 +63,11 @@ export interface ModelInputs {
 
 const KEYS = [
   "input_ids",
+  "inputs_embeds",
   "attention_mask",
+  "position_ids",
+  "past_key_values",
+  "use_cache",
   "token_type_ids",
   "output_hidden_states",
   "output_attentions",
@@ -47,7 +78,7 @@ const KEYS = [
   "signal",
 ] as const satisfies readonly (keyof ModelInputs)[];
 
-const NEUTRAL = { use_cache: [true, false], return_dict: [true] };
+const NEUTRAL = { return_dict: [true] };
 
 const NO_ENCODER = "It is for encoder-decoders; leave it out.";
 
@@ -56,10 +87,6 @@ const REFUSED = {
   decoder_attention_mask: NO_ENCODER,
   input_features: "This model reads texts; give input_ids.",
   pixel_values: "This model reads texts; give input_ids.",
-  position_ids: "Positions are counted from a text's first token, without its padding; leave it out.",
-  inputs_embeds: "A forward pass starts from token ids; give input_ids.",
-  past_key_values:
-    "Give the whole text: keys and values stay on the device, and what was read before is not read again.",
   return_dict: "Outputs are objects; leave it out.",
   head_mask: "All heads take part; leave it out.",
 };
@@ -67,6 +94,10 @@ const REFUSED = {
 /** The arguments of a forward pass, checked. */
 export interface CheckedInputs {
   batch: Batch;
+  /** The batch's texts, behind what was read before. */
+  texts: EngineText[];
+  /** Whether what has been read is to be gone on from. */
+  keeps: boolean;
   last_only: boolean;
   more: MoreOutputs;
   signal: AbortSignal | undefined;
@@ -75,16 +106,22 @@ export interface CheckedInputs {
 /** @param input_names what the model takes, as the engine says */
 export function check_model_inputs(inputs: ModelInputs, task: Task, input_names: readonly string[]): CheckedInputs {
   check_keys(inputs, KEYS, NEUTRAL, REFUSED);
-  const { input_ids, attention_mask, token_type_ids, logits_to_keep = 0 } = inputs;
+  const { past_key_values, use_cache, logits_to_keep = 0 } = inputs;
   if (logits_to_keep !== 0 && logits_to_keep !== 1) {
     refuse_option("logits_to_keep", logits_to_keep, "It must be 0 (every position) or 1 (the last one).");
   }
   if (logits_to_keep === 1 && task !== "causal-lm") {
     refuse_option("logits_to_keep", logits_to_keep, "It is for causal language models; leave it out.");
   }
-  const batch = batch_of(input_ids, attention_mask, token_type_ids);
+  if (typeof (use_cache ?? true) !== "boolean") refuse_option("use_cache", use_cache, "It must be a boolean.");
+  if (past_key_values != null && task !== "causal-lm") {
+    refuse_option("past_key_values", past_key_values, "It is for causal language models; give the whole text.");
+  }
+  const batch = text_batch(inputs, past_key_values != null);
   return {
     batch: input_names.includes("token_type_ids") ? batch : without_types(batch),
+    texts: engine_texts(batch, past_key_values),
+    keeps: task === "causal-lm" && use_cache !== false,
     last_only: logits_to_keep === 1,
     more: more_outputs(inputs),
     signal: inputs.signal ?? undefined,

@@ -1,6 +1,7 @@
 import type { EngineArray, EngineOutput, Task } from "./engine.js";
 import { LayerlineError } from "./errors.js";
 import { type Batch, whole_batch } from "./inputs.js";
+import type { DynamicCache } from "./past_key_values.js";
 import { Tensor } from "./tensor.js";
 
 type Floats = Tensor<"float32">;
@@ -16,6 +17,8 @@ export interface BaseModelOutput {
 export interface CausalLMOutput {
   /** `[batch, n, vocab]`; the rows of padding are zeros. */
   logits: Floats;
+  /** What was read, to be gone on from; not with `use_cache: false`, nor of texts that ids alone don't tell. */
+  past_key_values?: DynamicCache;
 }
 
 export interface MaskedLMOutput {
@@ -83,8 +86,8 @@ export interface WithSeq2SeqHiddenStates {
 /** What `output_attentions: true` adds. */
 export interface WithAttentions {
   /**
-   * Of each layer `[batch, heads, n, n]`: by which share each token (the third dimension) attends to each (the fourth); zeros
-   * for padding.
+   * Of each layer `[batch, heads, n, n]`: by which share each token (the third dimension) attends to each (the fourth, where
+   * those of `past_key_values` come first); zeros for padding.
    */
   attentions: Floats[];
 }
@@ -137,21 +140,28 @@ export function model_output(
   return { ...named, ...layers };
 }
 
-/** `[heads, tokens, tokens]` of each text as `[batch, heads, n, n]`. */
+/**
+ * `[heads, tokens, past + tokens]` of each text as `[batch, heads, n, most past + n]`: what was read before lies right before the
+ * batch's columns.
+ */
 function between_tokens(batch: Batch, arrays: readonly EngineArray[]): Floats {
   const heads = arrays[0]?.dims[0] ?? 0;
-  const n = batch.length;
-  const dims = [arrays.length, heads, n, n];
+  const past = (array: EngineArray) => (array.dims[2] ?? 0) - (array.dims[1] ?? 0);
+  const most = Math.max(0, ...arrays.map(past));
+  const [n, keys] = [batch.length, most + batch.length];
+  const dims = [arrays.length, heads, n, keys];
   const [only] = arrays;
-  if (arrays.length === 1 && only?.data.length === heads * n * n) return new Tensor("float32", only.data, dims);
-  const data = new Float32Array(arrays.length * heads * n * n);
-  for (const [i, { dims, data: own }] of arrays.entries()) {
-    const [, tokens = 0] = dims;
-    const start = batch.sequences[i]?.start ?? 0;
+  if (arrays.length === 1 && only?.data.length === heads * n * keys) return new Tensor("float32", only.data, dims);
+  const data = new Float32Array(arrays.length * heads * n * keys);
+  for (const [i, array] of arrays.entries()) {
+    const [, tokens = 0, width = 0] = array.dims;
+    const [start, read] = [batch.sequences[i]?.start ?? 0, past(array)];
     for (let row = 0; row < heads * tokens; row++) {
       const [head, token] = [Math.floor(row / tokens), row % tokens];
-      const to = ((i * heads + head) * n + start + token) * n + start;
-      data.set(own.subarray(row * tokens, (row + 1) * tokens), to);
+      const to = ((i * heads + head) * n + start + token) * keys + most;
+      const shares = array.data.subarray(row * width, (row + 1) * width);
+      data.set(shares.subarray(0, read), to - read);
+      data.set(shares.subarray(read), to + start);
     }
   }
   return new Tensor("float32", data, dims);

@@ -1,21 +1,28 @@
 /** What a call of `generate` does, text by text. */
 
 import type { Backend, GenerateOptions } from "./backend.js";
+import { LayerlineError } from "./errors.js";
 import { type Configs, prompts_of, row_options } from "./generation.js";
-import { type GenerateInputs, stopping } from "./generation_options.js";
+import { type DictGenerateInputs, type GenerateInputs, stopping } from "./generation_options.js";
+import type { Sequence } from "./inputs.js";
+import { DynamicCache, joined, past_of } from "./past_key_values.js";
 import { type Sources, sound_of, texts_of } from "./seq2seq_inputs.js";
+import { engine_text } from "./text_inputs.js";
 import { write, writings_of } from "./writing.js";
 
 /** A prompt, and what makes the ids that follow it. */
 export interface TextRun {
+  /** What is given back before the new ids. */
   given: ArrayLike<number>;
+  /** All that the new ids follow, where ids tell it. */
+  read?: Uint32Array;
   run: (on_token: (id: number) => boolean) => Promise<unknown>;
 }
 
 /** A call of `generate`. */
 export interface GenerateCall {
   backend: Pick<Backend, "generate">;
-  inputs: GenerateInputs;
+  inputs: GenerateInputs | DictGenerateInputs;
   options: GenerateOptions;
   configs: Configs;
   signal: AbortSignal | undefined;
@@ -29,11 +36,37 @@ interface Runs {
 /** The runs of a decoder, which goes on with what it is given. */
 export function continuing_runs({ backend, inputs, options, configs, signal }: GenerateCall): Runs {
   const { batch, warning } = prompts_of(inputs, options, configs);
+  const past = past_of(inputs.past_key_values, batch.sequences.length);
   const runs = batch.sequences.map((sequence, row): TextRun => {
     const own = row_options(options, configs.generation_config, sequence, row);
-    return { given: sequence.given, run: (on_token) => backend.generate(sequence.ids, own, on_token, signal) };
+    const { ids, ...text } = engine_text(behind(past?.[row], sequence));
+    const run: TextRun["run"] = (on_token) => backend.generate(ids, { ...own, ...text }, on_token, signal);
+    if (text.inputs_embeds) return { given: [], run };
+    return { given: sequence.given, ...(!text.position_ids && { read: ids }), run };
   });
   return { runs, warning };
+}
+
+/** A text of which the first ids are those that were read before, as in transformers. */
+function behind(past: Uint32Array | undefined, sequence: Sequence): Sequence {
+  if (past === undefined) return sequence;
+  const { ids, inputs_embeds } = sequence;
+  if (inputs_embeds || ids.length <= past.length) {
+    const what = inputs_embeds ? "inputs_embeds" : `a text of ${ids.length}`;
+    const message = `past_key_values are of ${past.length} tokens; generate goes on with all ids of a longer text, not ${what}.`;
+    throw new LayerlineError("INPUT_IDS", message);
+  }
+  return { ...sequence, ids: joined(past, ids.subarray(past.length)) };
+}
+
+/** What a call leaves to be gone on from: the last new token of each text has not been read. */
+export function past_of_runs(runs: readonly TextRun[], texts: readonly number[][]): DynamicCache | undefined {
+  const past: Uint32Array[] = [];
+  for (const [row, { given, read }] of runs.entries()) {
+    if (read === undefined) return undefined;
+    past.push(joined(read, Uint32Array.from(texts[row]?.slice(given.length, -1) ?? [])));
+  }
+  return new DynamicCache(past);
 }
 
 /** The runs of an encoder-decoder, which writes a text of what it is given. */
@@ -71,7 +104,7 @@ function texts_to_read({ inputs, options, configs }: GenerateCall): ToRead {
 /** One prompt and its new ids. */
 export async function text_of(
   { given, run }: TextRun,
-  { streamer, stopping_criteria }: GenerateInputs,
+  { streamer, stopping_criteria }: Pick<GenerateInputs, "streamer" | "stopping_criteria">,
 ): Promise<number[]> {
   const stops_here = stopping(stopping_criteria);
   const output = Array.from(given);

@@ -6,6 +6,7 @@ import { type ModelInputs, type MoreOutputs, more_outputs, without_types } from 
 import { check_keys } from "./options.js";
 import { pad_token_id } from "./padding.js";
 import { Tensor } from "./tensor.js";
+import { text_batch } from "./text_inputs.js";
 import { decoder_start } from "./writing.js";
 
 /** The arguments of a forward pass of an encoder-decoder that reads sound. */
@@ -62,7 +63,7 @@ export function check_seq2seq_inputs(
     throw new LayerlineError("INPUT_IDS", "An encoder-decoder needs decoder_input_ids, or labels, beside its inputs.");
   }
   const ids = decoder_input_ids ?? shifted(labels as GridLike, config);
-  const written = batch_of(ids, decoder_attention_mask, undefined, "decoder_");
+  const written = batch_of(ids, decoder_attention_mask, undefined, { whose: "decoder_" });
   if (written.sequences.length !== sources.rows.length) {
     throw new LayerlineError(
       "INPUT_IDS",
@@ -73,7 +74,13 @@ export function check_seq2seq_inputs(
 }
 
 function read_texts({ input_ids, attention_mask, token_type_ids }: ModelInputs): Batch {
-  return without_types(batch_of(input_ids, attention_mask, token_type_ids));
+  return without_types(
+    text_batch({
+      input_ids: input_ids ?? null,
+      attention_mask: attention_mask ?? null,
+      token_type_ids: token_type_ids ?? null,
+    }),
+  );
 }
 
 /** Texts as what an encoder reads. */

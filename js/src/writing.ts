@@ -3,7 +3,12 @@
 import type { GenerateOptions } from "./backend.js";
 import { LayerlineError } from "./errors.js";
 import { type Configs, own_options } from "./generation.js";
-import { check_decoder_options, type DecoderChoices, type GenerateInputs } from "./generation_options.js";
+import {
+  check_decoder_options,
+  type DecoderChoices,
+  type DictGenerateInputs,
+  type GenerateInputs,
+} from "./generation_options.js";
 import { batch_of } from "./inputs.js";
 import { refuse_option } from "./refuse.js";
 
@@ -44,7 +49,7 @@ export function decoder_start(
 
 /** The texts of a call, one for each of `count` that are read. */
 export function writings_of(
-  inputs: GenerateInputs,
+  inputs: GenerateInputs | DictGenerateInputs,
   options: GenerateOptions,
   configs: Configs,
   count: number,
@@ -82,13 +87,15 @@ export function writings_of(
 }
 
 function prompts_of(
-  { decoder_input_ids }: GenerateInputs,
+  { decoder_input_ids }: Pick<GenerateInputs, "decoder_input_ids">,
   start: () => number,
   { config }: Configs,
   count: number,
 ): number[][] {
   if (decoder_input_ids == null) return Array.from({ length: count }, () => [start()]);
-  const given = batch_of(decoder_input_ids, undefined, undefined, "decoder_").sequences.map(({ ids }) => [...ids]);
+  const given = batch_of(decoder_input_ids, undefined, undefined, { whose: "decoder_" }).sequences.map(({ ids }) => [
+    ...ids,
+  ]);
   if (given.length !== count) {
     throw new LayerlineError(
       "INPUT_IDS",

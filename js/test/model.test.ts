@@ -258,8 +258,8 @@ describe("forward", () => {
   });
 
   test.each([
-    [{ position_ids: [0] }, "position_ids"],
-    [{ inputs_embeds: [0] }, "inputs_embeds"],
+    [{ use_cache: 1 }, "boolean"],
+    [{ head_mask: [0] }, "head"],
     [{ output_attentions: 1 }, "boolean"],
     [{ output_hidden_states: "yes" }, "boolean"],
     [{ logits_to_keep: 3 }, "logits_to_keep"],

@@ -227,7 +227,8 @@ describe("generating", () => {
   test.each([
     [{ num_beams: 4 }, "Beam search"],
     [{ logits_processor: [] }, "GPU"],
-    [{ past_key_values: {} }, "whole prompt"],
+    [{ return_dict_in_generate: 1 }, "boolean"],
+    [{ output_scores: true }, "model.forward"],
     [{ max_tokens: 5 }, "no such option"],
     [{ max_new_tokens: "5" }, "number"],
     [{ temperature: Number.NaN }, "number"],

@@ -15,7 +15,9 @@ import type {
   BaseModelOutput,
   BatchEncoding,
   Chat,
+  DynamicCache,
   FillMaskSingle,
+  GenerateOutput,
   ImageFeatures,
   LayerInfo,
   LoadingInfo,
@@ -107,6 +109,16 @@ test("the public types are exact", () => {
     await models.from_pretrained("a/b", { prefetsh: true });
     // @ts-expect-error: a model needs ids
     await model.forward({});
+    // @ts-expect-error: or rows, and not both
+    await model.forward({ input_ids: [1], inputs_embeds: await model({ input_ids: [1] }) });
+    const rows = (await base(inputs)).last_hidden_state;
+    const { past_key_values } = await model({ inputs_embeds: rows, position_ids: [1] });
+    expectTypeOf(past_key_values).toEqualTypeOf<DynamicCache | undefined>();
+    if (past_key_values) await model({ ...inputs, past_key_values, use_cache: false });
+    const dict = await model.generate({ ...inputs, return_dict_in_generate: true });
+    expectTypeOf(dict).toEqualTypeOf<GenerateOutput>();
+    expectTypeOf(dict.sequences).toEqualTypeOf<typeof output>();
+    await model.generate({ inputs_embeds: rows, return_dict_in_generate: false });
   };
   expectTypeOf(check).toBeFunction();
 });
@@ -148,7 +160,7 @@ test("each class has its own output, with what the inputs ask for", () => {
     // @ts-expect-error: there is no loss without labels
     (await answerer(inputs)).loss;
     // @ts-expect-error: there is no such input
-    await model({ ...inputs, position_ids: [0] });
+    await model({ ...inputs, possition_ids: [0] });
     // @ts-expect-error: there is no such option
     await texts.from_pretrained("a/b", { problem_type: "guessing" });
   };

@@ -15,7 +15,7 @@ use super::source;
 use crate::checkpoint::Catalog;
 use crate::config::ModelConfig;
 use crate::engine::{Array as EngineArray, Engine, Inputs, ModelOutput, More, Source};
-use crate::generation::{GenerateOptions, GenerationError, check_types};
+use crate::generation::{GenerateOptions, GenerationError, Prompt, check_past, check_types};
 use crate::hub::Traffic;
 use crate::hub::cache::CacheStats;
 use crate::models::{Task, windows};
@@ -237,7 +237,8 @@ impl Model {
     /// states being `hidden_states.0` and so on.
     ///
     /// Options: `pixel_values`, an image as `{ dims, data }`, and the ids are none then; `token_type_ids`; of a model that reads
-    /// with an encoder `decoder_input_ids`, and `input_features` where it reads sound, `[mels][frames]`;
+    /// with an encoder `decoder_input_ids`, and `input_features` where it reads sound, `[mels][frames]`; of the others `position_ids`,
+    /// `inputs_embeds`, rows that are read in the place of the first ids' embeddings, and `past`, how many of the first tokens are but read;
     /// `output_hidden_states` and `output_attentions`; `all_logits`, without which a causal language model gives those of
     /// the last token alone, `[1, vocab_size]`; `signal`.
     pub async fn forward(&self, input_ids: &[u32], options: JsForwardOptions) -> Result<Object, JsValue> {
@@ -249,6 +250,9 @@ impl Model {
             attentions: options.flag("output_attentions")?.unwrap_or(false),
         };
         let types = ids(&options, "token_type_ids")?.unwrap_or_default();
+        let position_ids = ids(&options, "position_ids")?.unwrap_or_default();
+        let embeds = embeds(&options)?;
+        let past = options.integer("past")?.unwrap_or(0) as usize;
         let features = features(&engine, &options)?;
         let decoder_ids = ids(&options, "decoder_input_ids")?.unwrap_or_default();
         let abort = options.abort()?;
@@ -257,15 +261,18 @@ impl Model {
             return outputs(engine.forward_image(&pixels, &dims, more, &abort).await.map_err(thrown)?);
         }
         let one = !all && more == More::default() && engine.task() == Task::CausalLm;
+        let prompt = Prompt { ids: input_ids, embeds: &embeds, position_ids: &position_ids };
         let output = match one {
             true => {
                 check_types(&types, input_ids.len(), engine.shape().token_types).map_err(thrown)?;
-                let data = engine.next_logits(input_ids, &abort).await.map_err(thrown)?;
+                check_past(past, input_ids.len(), true).map_err(thrown)?;
+                let data = engine.next_logits(prompt, &abort).await.map_err(thrown)?;
                 ModelOutput { logits: Some(EngineArray { dims: vec![1, data.len()], data }), ..Default::default() }
             }
             false => {
-                let (ids, types, features, decoder_ids) = (input_ids, &*types, &*features, &*decoder_ids);
-                let inputs = Inputs { ids, types, features, decoder_ids, more };
+                let Prompt { ids, embeds, position_ids } = prompt;
+                let (types, features, decoder_ids) = (&*types, &*features, &*decoder_ids);
+                let inputs = Inputs { ids, types, embeds, position_ids, past, features, decoder_ids, more };
                 engine.forward(inputs, &abort).await.map_err(thrown)?
             }
         };
@@ -273,7 +280,7 @@ impl Model {
     }
 
     /// Prompt and new ids. A model that reads with an encoder reads `input_ids`, or the option `input_features`, and its prompt
-    /// is the option `decoder_input_ids`.
+    /// is the option `decoder_input_ids`; a decoder's has `position_ids` and `inputs_embeds` as [`forward`](Self::forward) has them.
     pub async fn generate(&self, input_ids: &[u32], options: JsGenerateOptions) -> Result<Uint32Array, JsValue> {
         let engine = self.engine()?;
         let call = Options::new("generate", &options);
@@ -284,6 +291,8 @@ impl Model {
             Some(_) => (Source { ids: input_ids, features: &features }, decoder_ids.as_slice()),
             None => (Source::default(), input_ids),
         };
+        let (embeds, position_ids) = (embeds(&call)?, ids(&call, "position_ids")?.unwrap_or_default());
+        let text = Prompt { ids: prompt, embeds: &embeds, position_ids: &position_ids };
         let options = generate_options(&options)?;
         let mut thrown_by_callback = None;
         let mut tell = |id: u32| match &on_token {
@@ -296,7 +305,7 @@ impl Model {
                 }
             },
         };
-        let new = engine.generate_from(source, prompt, &options, &mut tell, &abort).await.map_err(thrown)?;
+        let new = engine.generate_from(source, text, &options, &mut tell, &abort).await.map_err(thrown)?;
         if let Some(error) = thrown_by_callback {
             return Err(error);
         }
@@ -315,6 +324,13 @@ impl Model {
 fn ids(options: &Options<'_>, name: &str) -> Result<Option<Vec<u32>>, JsValue> {
     let wrong = |_| options.wrong(name, "a Uint32Array");
     options.get(name)?.map(|ids| Ok(ids.dyn_into::<Uint32Array>().map_err(wrong)?.to_vec())).transpose()
+}
+
+/// The option `inputs_embeds`: rows, one behind the other.
+fn embeds(options: &Options<'_>) -> Result<Vec<f32>, JsValue> {
+    let wrong = |_| options.wrong("inputs_embeds", "a Float32Array");
+    let rows = options.get("inputs_embeds")?.map(|rows| rows.dyn_into::<Float32Array>().map_err(wrong));
+    Ok(rows.transpose()?.map_or_else(Vec::new, |rows| rows.to_vec()))
 }
 
 /// The option `input_features`, as the model's encoder reads it.
@@ -371,7 +387,7 @@ fn generate_options(options: &JsValue) -> Result<GenerateOptions, JsValue> {
         return Ok(GenerateOptions::default());
     }
     let plain = Object::assign(&Object::new(), options.unchecked_ref());
-    for name in ["on_token", "signal", "input_features", "decoder_input_ids"] {
+    for name in ["on_token", "signal", "input_features", "decoder_input_ids", "inputs_embeds", "position_ids"] {
         Reflect::delete_property(&plain, &name.into())?;
     }
     // `undefined` means the default.

@@ -30,16 +30,17 @@ pub(super) struct Between {
 /// The weights of each layer's attention over a whole text.
 #[derive(Debug)]
 pub(super) struct Attentions {
-    /// The text's tokens.
+    /// The text's tokens, and how many of them those that run come behind.
     tokens: usize,
-    /// `[heads][tokens][tokens]` of each layer.
+    past: usize,
+    /// `[heads][tokens behind the past][tokens]` of each layer.
     pub layers: Vec<Vec<f32>>,
 }
 
 impl Attentions {
-    /// None yet of a text of so many tokens.
-    pub fn of(tokens: usize) -> Attentions {
-        Attentions { tokens, layers: Vec::new() }
+    /// None yet of a text of so many tokens, the first of which have been read before.
+    pub fn of(past: usize, tokens: usize) -> Attentions {
+        Attentions { tokens, past, layers: Vec::new() }
     }
 
     /// Takes those of `[rows][heads][keys]`, the rows being those of tokens from `position` on.
@@ -48,16 +49,17 @@ impl Attentions {
     /// `CPU_OUT_OF_MEMORY`: they grow with the square of the text.
     fn take(&mut self, nth: usize, weights: &[f32], rows: usize, position: usize) -> Result<(), CpuError> {
         let (tokens, keys) = (self.tokens, position + rows);
+        let run = tokens.saturating_sub(self.past);
         let heads = weights.len() / (rows * keys).max(1);
         if self.layers.len() <= nth {
             self.layers.resize(nth + 1, Vec::new());
         }
         let Some(layer) = self.layers.get_mut(nth) else { return Ok(()) };
-        let len = heads.saturating_mul(tokens).saturating_mul(tokens);
+        let len = heads.saturating_mul(run).saturating_mul(tokens);
         resize(layer, len, WEIGHTS)?;
         for (i, row) in weights.chunks_exact(keys.max(1)).enumerate() {
             let (token, head) = (i / heads.max(1), i % heads.max(1));
-            let at = (head * tokens + position + token) * tokens;
+            let at = (head * run + position.saturating_sub(self.past) + token) * tokens;
             layer.iter_mut().skip(at).zip(row).for_each(|(to, weight)| *to = *weight);
         }
         Ok(())
@@ -152,9 +154,8 @@ impl GpuSession {
         // Of exactly their size, as they are read back whole.
         let make = || gpu.create_buffer(WEIGHTS, needed, Usage::Storage);
         self.shown = Some((Rc::new(gpu.checked(WEIGHTS, make).await?), None));
-        self.showing.compile(gpu, [&dispatch.kernel]).await?;
-        let link =
-            || Program::link(gpu, &self.showing, std::slice::from_ref(dispatch), |name| self.buffer(loader, name));
+        self.rare.compile(gpu, [&dispatch.kernel]).await?;
+        let link = || Program::link(gpu, &self.rare, std::slice::from_ref(dispatch), |name| self.buffer(loader, name));
         let program = gpu.checked("a program's parameters", link).await?;
         program.encode(&mut encoder.pass(), self.running);
         // It must be there until it has been submitted.

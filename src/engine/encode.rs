@@ -3,14 +3,12 @@
 use super::between::Between;
 use super::forward::{Output, Run, Tokens};
 use super::offload::Way;
-use super::recorded::Ending;
 use super::runner::Runner;
 use super::session::Session;
 use crate::Result;
 use crate::generation::{GenerationError, check_features, check_ids, check_length};
 use crate::hub::Abort;
 use crate::models::EncoderShape;
-use crate::tensor::gpu::record::Mode;
 
 /// What an encoder reads.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,14 +68,7 @@ impl Runner {
         let shape = self.model.shape();
         let Some(encoder) = &shape.encoder else { return Ok(Vec::new()) };
         let size = source.size(encoder, shape.vocab_size)?;
-        let run = |from, to| Run {
-            ways,
-            mode: Mode::Prefill,
-            ending: Ending::Output,
-            blocks: (from, to),
-            shows: false,
-            routes: &[],
-        };
+        let run = |from, to| Run::output(ways, (from, to));
         let tokens = |count, ids| Tokens { position: 0, length: count, count, ids: Some(ids), types: &[], read: 0 };
         let none = vec![0; size.rows];
         let mut first = 0;

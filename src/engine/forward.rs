@@ -1,6 +1,7 @@
 //! One run of tokens through the blocks, each on the device that computes it, waiting for each block's weights as it is
 //! reached.
 
+use std::ops::Range;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
@@ -15,14 +16,14 @@ use super::runner::Runner;
 use super::session::{Room, Session};
 use crate::Result;
 use crate::clock::{breathe, now_ms};
-use crate::generation::{GenerationError, check_ids, check_length};
+use crate::generation::{GenerationError, Positions, Prompt};
 use crate::hub::Abort;
 use crate::models::{HeadRows, Outputs};
 use crate::tensor::cpu;
 use crate::tensor::gpu::device::Encoder;
 use crate::tensor::gpu::dispatch::Running;
 use crate::tensor::gpu::record::Mode;
-use crate::tensor::ops::{Route, Tensor};
+use crate::tensor::ops::{Ops, Route, Tensor};
 use crate::weights::loader::Home;
 use crate::weights::store::State;
 
@@ -48,10 +49,24 @@ pub(super) struct Run<'a> {
     pub ending: Ending,
     /// The blocks: from the first of these up to the second.
     pub blocks: (usize, usize),
+    /// Whether the first one is given rows in the place of its embeddings.
+    pub given: bool,
     /// Whether attentions are to show their weights.
     pub shows: bool,
     /// The tokens that are routed to the expert that runs, if one does: else all run.
     pub routes: &'a [Route],
+}
+
+impl<'a> Run<'a> {
+    /// These blocks, for the next token.
+    pub fn greedy(mode: Mode, ways: &'a [Way], blocks: (usize, usize)) -> Run<'a> {
+        Run { ways, mode, ending: Ending::Greedy, blocks, given: false, shows: false, routes: &[] }
+    }
+
+    /// These blocks, for the output of all tokens.
+    pub fn output(ways: &'a [Way], blocks: (usize, usize)) -> Run<'a> {
+        Run { ending: Ending::Output, ..Run::greedy(Mode::Prefill, ways, blocks) }
+    }
 }
 
 /// Tokens that run.
@@ -72,22 +87,23 @@ pub(super) struct Tokens<'a> {
 }
 
 impl Engine {
-    /// Logits of the token that follows `ids`: `[vocab_size]`.
+    /// Logits of the token that follows `prompt`: `[vocab_size]`.
     ///
     /// # Errors
     /// `INPUT_IDS` where an id is unknown, `CONTEXT_LENGTH`, `NO_HEAD`; what the load or the device says.
-    pub async fn next_logits(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
+    pub async fn next_logits(&self, prompt: Prompt<'_>, abort: &Abort) -> Result<Vec<f32>> {
         self.has_head()?;
-        self.on_some_device(async |runner| runner.next_logits(ids, abort).await).await
+        self.on_some_device(async |runner| runner.next_logits(prompt, abort).await).await
     }
 }
 
 impl Runner {
-    async fn next_logits(&self, ids: &[u32], abort: &Abort) -> Result<Vec<f32>> {
-        let ways = self.ways(ids.len());
-        let mut session = self.open(ids, &[&ways], ids.len(), Source::default()).await?;
-        let cached = self.take_cached(&mut session, ids, &ways);
-        let output = self.prefill(&mut session, ids, cached, &ways, abort).await?;
+    async fn next_logits(&self, prompt: Prompt<'_>, abort: &Abort) -> Result<Vec<f32>> {
+        let tokens = prompt.ids.len();
+        let ways = self.ways(tokens);
+        let mut session = self.open(prompt, &[&ways], tokens, Source::default()).await?;
+        let cached = self.take_cached(&mut session, prompt, &ways);
+        let output = self.prefill(&mut session, prompt, cached, &ways, abort).await?;
         let logits = match output {
             Output::Gpu(encoder) => {
                 let from = self.on_gpu()?.recorded.last_logits;
@@ -95,27 +111,33 @@ impl Runner {
             }
             Output::Cpu(outputs) => session.memory.row(outputs.main(), 0).to_vec(),
         };
-        self.keep_cached(&mut session, ids, &[], &ways);
+        self.keep_cached(&mut session, prompt, &[], &ways);
         Ok(logits)
     }
 
-    /// Checks `ids` and what an encoder reads, and waits for the session, with room in its caches for `positions` and for what
+    /// Checks `prompt` and what an encoder reads, and waits for the session, with room in its caches for `positions` and for what
     /// is read, whichever of `ways` compute.
     pub(super) async fn open(
         &self,
-        ids: &[u32],
+        prompt: Prompt<'_>,
         ways: &[&[Way]],
         positions: usize,
         source: Source<'_>,
     ) -> Result<MutexGuard<'_, Session>> {
         self.alive()?;
         let shape = self.model.shape();
-        check_ids(ids, shape.vocab_size)?;
-        check_length(ids.len(), shape.positions)?;
+        prompt.check(&shape.readable())?;
+        let tokens = prompt.ids.len();
         let positions = shape.positions.map_or(positions, |most| positions.min(most));
         let mut session = self.session.lock().await;
         // A call that failed may have wanted to see them.
         session.show(false);
+        // Where padding's id makes positions, rows are none.
+        let of_rows = if prompt.embeds.is_empty() { None } else { self.model.position_ids(&vec![u32::MAX; tokens]) };
+        session.positions = match of_rows {
+            Some(positions) if prompt.position_ids.is_empty() => Positions::of(&positions),
+            _ => Positions::of(prompt.position_ids),
+        };
         // A call that failed may have asked for blocks that it didn't come to.
         let loader = self.loader();
         (0..self.offload.len()).filter(|block| self.offload.passes(*block)).for_each(|block| loader.evict(block));
@@ -127,43 +149,61 @@ impl Runner {
         Ok(session)
     }
 
-    /// Runs a prompt from a position on, chunk by chunk; the caches have what comes before it. The last chunk's work on the GPU
+    /// Runs a prompt from a place on, chunk by chunk; the caches have what comes before it. The last chunk's work on the GPU
     /// is left unsubmitted.
     pub(super) async fn prefill(
         &self,
         session: &mut Session,
-        ids: &[u32],
+        prompt: Prompt<'_>,
         from: usize,
         ways: &[Way],
         abort: &Abort,
     ) -> Result<Output> {
-        let mut position = from;
+        let output = self.read_on(session, prompt, from..prompt.ids.len(), ways, abort).await?;
+        output.ok_or_else(|| GenerationError::EmptyInput.into())
+    }
+
+    /// Runs the tokens in these places likewise. Where they are not the prompt's last ones, all that is left of them is in the
+    /// caches.
+    pub(super) async fn read_on(
+        &self,
+        session: &mut Session,
+        prompt: Prompt<'_>,
+        range: Range<usize>,
+        ways: &[Way],
+        abort: &Abort,
+    ) -> Result<Option<Output>> {
+        let shape = self.model.shape();
+        let length = prompt.ids.len();
         let mut output = None;
-        self.timings.prefilled.set(self.timings.prefilled.get() + ids.len().saturating_sub(from) as u32);
-        for chunk in ids.get(from..).unwrap_or_default().chunks(PREFILL_TOKENS) {
-            if let Some(Output::Gpu(encoder)) = output.take() {
-                encoder.submit();
-            }
-            check_length(position + chunk.len(), self.model.shape().positions)?;
-            let (length, count, read) = (ids.len(), chunk.len(), session.read);
-            let tokens = Tokens { position, length, count, ids: Some(chunk), types: &[], read };
+        self.timings.prefilled.set(self.timings.prefilled.get() + range.len() as u32);
+        for chunk in prompt.chunks(range, PREFILL_TOKENS, shape.embeds) {
+            submit(output.take());
+            let (position, read) = (chunk.range.start, session.read);
+            let ids = prompt.ids.get(chunk.range.clone()).unwrap_or_default();
+            let tokens = Tokens { position, length, count: ids.len(), ids: Some(ids), types: &[], read };
             self.begin(session, tokens)?;
-            position += chunk.len();
-            let head = position == ids.len();
+            if chunk.given {
+                let rows = chunk.range.start * shape.embeds..chunk.range.end * shape.embeds;
+                self.give(session, prompt.embeds.get(rows).unwrap_or_default()).await?;
+            }
             let (first, last) = self.writing_blocks();
-            let blocks = (first, if head { last } else { last - 1 });
-            let run = Run { ways, mode: Mode::Prefill, ending: Ending::Greedy, blocks, shows: false, routes: &[] };
+            let blocks = (first, if chunk.range.end == length { last } else { last - 1 });
+            let run = Run { given: chunk.given, ..Run::greedy(Mode::Prefill, ways, blocks) };
             output = Some(self.run(session, run, None, None, abort).await?);
         }
-        output.ok_or_else(|| GenerationError::EmptyInput.into())
+        Ok(output)
     }
 
     /// Tells the devices which tokens run: at which position, with which ids, rotated how.
     pub(super) fn begin(&self, session: &mut Session, tokens: Tokens<'_>) -> Result<()> {
-        let Session { gpu, ids, types, position_ids, position, angles, read, .. } = session;
+        let Session { gpu, ids, types, position_ids, positions, position, angles, read, .. } = session;
+        position_ids.clear();
+        position_ids.extend((tokens.position..tokens.position + tokens.count).map(|place| positions.at(place)));
+        let length = positions.length(tokens.length);
         angles.clear();
-        for offset in 0..tokens.count {
-            self.model.rope(tokens.position + offset, tokens.length, angles);
+        for position in position_ids.iter() {
+            self.model.rope(*position as usize, length, angles);
         }
         *position = tokens.position;
         *read = tokens.read;
@@ -174,7 +214,9 @@ impl Runner {
             types.extend(tokens.types);
             types.resize(tokens.count, 0);
         }
-        *position_ids = self.model.position_ids(ids).unwrap_or_default();
+        if let Some(own) = self.model.position_ids(ids).filter(|_| positions.are_places()) {
+            *position_ids = own;
+        }
         let (Some(on), Some(session)) = (&self.gpu, gpu) else { return Ok(()) };
         session.running = Running { tokens: tokens.count as u32, keys: (tokens.position + tokens.count) as u32 };
         let bytes = &mut session.step_bytes;
@@ -185,6 +227,7 @@ impl Runner {
         bytes.extend(angles.iter().flat_map(|angle| angle.to_le_bytes()));
         on.gpu.write(&session.step, 0, bytes)?;
         let numbers = tokens.ids.map(|ids| (&session.ids, ids)).into_iter();
+        let position_ids = if self.model.shape().has_positions { position_ids.as_slice() } else { &[] };
         let numbers = numbers.chain([(&session.types, types.as_slice()), (&session.position_ids, position_ids)]);
         for (buffer, numbers) in numbers.filter(|(_, numbers)| !numbers.is_empty()) {
             let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
@@ -267,7 +310,7 @@ impl Runner {
         if !run.routes.is_empty() {
             running.tokens = run.routes.len() as u32;
         }
-        let program = session.program(on, &loader, run.mode, run.ending, block).await?;
+        let program = session.program(on, &loader, run, block).await?;
         program.encode(&mut encoder.pass(), running);
         if run.shows {
             session.encode_show(on, &loader, run, block, &mut encoder).await?;
@@ -315,6 +358,7 @@ impl Runner {
         let start = now_ms();
         let Session { memory, ids, types, position_ids, features, position, angles, read, .. } = session;
         let is_expert = !run.routes.is_empty();
+        let given = (run.given && block == 0).then_some(self.model.shape().embeds);
         let ids = if is_expert { ids.get(..run.routes.len()).unwrap_or_default() } else { ids.as_slice() };
         let x = match x {
             Some(x) => Some(memory.carry(x)),
@@ -329,6 +373,7 @@ impl Runner {
             let (position, read, routes) = (*position, *read, run.routes);
             let running = cpu::Running { ids, types, position_ids, features, position, memory: read, angles, routes };
             let mut executor = cpu::Executor::new(memory, &weights, running);
+            let x = if let Some(width) = given { Some(executor.features(width)?) } else { x };
             self.model.block(&mut executor, block, x, head)?
         };
         if ids.len() > 1 && (is_expert || self.is_layer(block)) {
@@ -347,6 +392,13 @@ impl Runner {
     pub(super) fn writing_blocks(&self) -> (usize, usize) {
         let first = self.model.shape().encoder.map_or(0, |encoder| encoder.blocks);
         (first, self.model.blocks().len())
+    }
+}
+
+/// Submits what is left on the GPU, if something is.
+pub(super) fn submit(left: Option<Output>) {
+    if let Some(Output::Gpu(encoder)) = left {
+        encoder.submit();
     }
 }
 

@@ -12,11 +12,10 @@ use super::Engine;
 use super::encode::Source;
 use super::forward::{Output, Run, Tokens};
 use super::offload::Way;
-use super::recorded::Ending;
 use super::runner::Runner;
 use super::session::{GpuSession, Session};
 use crate::clock::now_ms;
-use crate::generation::{Chooser, GenerateOptions, GenerationError, check_length, likeliest};
+use crate::generation::{Chooser, GenerateOptions, GenerationError, Prompt, check_length, likeliest};
 use crate::hub::Abort;
 use crate::tensor::gpu::device::{Buffer, Encoder, Gpu, GpuError, Readback, Usage};
 use crate::tensor::gpu::record::Mode;
@@ -66,34 +65,38 @@ impl Engine {
         on_token: OnToken<'_>,
         abort: &Abort,
     ) -> Result<Vec<u32>> {
-        self.generate_from(Source::default(), ids, options, on_token, abort).await
+        self.generate_from(Source::default(), Prompt::of(ids), options, on_token, abort).await
     }
 
-    /// Writes a text of what an encoder reads: continues `ids`, which are the text's own. Gives the new ids, an end-of-text id
-    /// included.
+    /// Writes a text of what an encoder reads: continues `prompt`, which is the text's own. Gives the new ids, an end-of-text id
+    /// included. Tokens that are given as rows have no ids that could count as repeated.
     ///
     /// # Errors
     /// As [`generate`](Self::generate); `INPUT_IDS` where `source` is not what the encoder reads.
     pub async fn generate_from(
         &self,
         source: Source<'_>,
-        ids: &[u32],
+        prompt: Prompt<'_>,
         options: &GenerateOptions,
         on_token: OnToken<'_>,
         abort: &Abort,
     ) -> Result<Vec<u32>> {
         self.has_head()?;
+        let mut ids = prompt.ids.to_vec();
         let most = options.new_tokens(&self.generation, ids.len())?;
-        let mut chooser = Chooser::new(options, &self.generation, ids)?;
+        let given = prompt.given(self.shape().embeds);
+        let by_ids = ids.get(given..).unwrap_or_default();
+        let least = options.min_length(&self.generation, ids.len()).saturating_sub(given);
+        let own = GenerateOptions { min_length: Some(least), min_new_tokens: None, ..options.clone() };
+        let mut chooser = Chooser::new(if given > 0 { &own } else { options }, &self.generation, by_ids)?;
         let eos = options.eos(&self.generation);
         let mut text = Text { prompt: ids.len(), most, eos, new: Vec::new(), on_token, abort };
 
-        let mut ids = ids.to_vec();
         self.on_some_device(async |runner| {
             // What a device that was lost has chosen is read anew, as a part of the prompt.
             ids.truncate(text.prompt);
             ids.extend(&text.new);
-            runner.go_on(source, &ids, &mut text, chooser.as_mut()).await
+            runner.go_on(source, Prompt { ids: &ids, ..prompt }, &mut text, chooser.as_mut()).await
         })
         .await?;
         Ok(text.new)
@@ -101,37 +104,37 @@ impl Engine {
 }
 
 impl Runner {
-    /// Reads `ids`, and what an encoder is given, and generates until the text ends.
+    /// Reads `prompt`, and what an encoder is given, and generates until the text ends.
     async fn go_on(
         &self,
         source: Source<'_>,
-        ids: &[u32],
+        prompt: Prompt<'_>,
         text: &mut Text<'_>,
         chooser: Option<&mut Chooser>,
     ) -> Result<()> {
-        let writing = self.ways(1);
+        let (writing, tokens) = (self.ways(1), prompt.ids.len());
         let encoder = self.model.shape().encoder;
         // What an encoder has read is where the text is written.
-        let reading = if encoder.is_some() { writing.clone() } else { self.ways(ids.len()) };
+        let reading = if encoder.is_some() { writing.clone() } else { self.ways(tokens) };
         let encoding = match &encoder {
             Some(encoder) => self.ways(source.size(encoder, self.model.shape().vocab_size)?.tokens),
             None => reading.clone(),
         };
         let positions = text.prompt.saturating_add(text.most);
-        let mut session = self.open(ids, &[&reading, &writing, &encoding], positions, source).await?;
+        let mut session = self.open(prompt, &[&reading, &writing, &encoding], positions, source).await?;
         self.read(&mut session, source, &encoding, &writing, None, text.abort).await?;
         let start = now_ms();
         let was_ready = reading != writing && self.is_ready();
-        let cached = self.take_cached(&mut session, ids, &reading);
-        let mut prompt = self.prefill(&mut session, ids, cached, &reading, text.abort).await?;
+        let cached = self.take_cached(&mut session, prompt, &reading);
+        let mut left = self.prefill(&mut session, prompt, cached, &reading, text.abort).await?;
         if reading != writing {
-            if let Output::Gpu(encoder) = prompt {
+            if let Output::Gpu(encoder) = left {
                 encoder.submit();
-                prompt = Output::Gpu(self.on_gpu()?.gpu.encoder());
+                left = Output::Gpu(self.on_gpu()?.gpu.encoder());
             }
-            self.move_caches(&mut session, &reading, &writing, ids.len(), false).await?;
+            self.move_caches(&mut session, &reading, &writing, tokens, false).await?;
             if was_ready {
-                self.note_streaming(&reading, ids.len(), now_ms() - start);
+                self.note_streaming(&reading, tokens, now_ms() - start);
             }
         }
         let on_gpu = writing.iter().all(|way| *way == Way::Gpu);
@@ -139,18 +142,18 @@ impl Runner {
             self.link_decode(&mut session).await?;
             self.timings.dispatches.set(self.on_gpu()?.recorded.dispatches_per_token(&*self.model) as u32);
         }
-        let written = match (chooser, prompt) {
+        let written = match (chooser, left) {
             // What is chosen as it goes can't be encoded ahead.
-            (None, Output::Gpu(prompt)) if on_gpu && !self.offload.has_experts() => {
-                self.run_ahead(&mut session, prompt, text, &writing).await
+            (None, Output::Gpu(left)) if on_gpu && !self.offload.has_experts() => {
+                self.run_ahead(&mut session, left, text, &writing).await
             }
-            (chooser, prompt) => self.step_by_step(&mut session, prompt, text, chooser, &writing).await,
+            (chooser, left) => self.step_by_step(&mut session, left, text, chooser, &writing).await,
         };
         // Whoever gives up has the tokens that have come by then, and each came after the one before had run.
         if matches!(written, Ok(()) | Err(Error::Generation(GenerationError::Aborted))) {
             // After a lost device some of the new ones are read with the prompt.
-            let new = text.new.get(ids.len() - text.prompt..).unwrap_or_default();
-            self.keep_cached(&mut session, ids, new, &writing);
+            let new = text.new.get(tokens - text.prompt..).unwrap_or_default();
+            self.keep_cached(&mut session, prompt, new, &writing);
         }
         written
     }
@@ -165,13 +168,12 @@ impl Runner {
         let mut pending = VecDeque::from([read_id(gpu, session.on_gpu()?, prompt)?]);
         let mut submitted = text.new.len() + 1;
         let mut ahead = *AHEAD.start();
-        let positions = self.model.shape().positions;
         let mut last = now_ms();
         let mut step_ms = AHEAD_MS;
         let result = loop {
             // Whether the text gets to where there are no more positions isn't known yet.
-            let fits = |submitted| check_length(text.prompt + submitted, positions);
-            while pending.len() < ahead && submitted < text.most && fits(submitted).is_ok() {
+            let fits = |session: &Session, submitted| self.check_place(session, text.prompt + submitted - 1);
+            while pending.len() < ahead && submitted < text.most && fits(session, submitted).is_ok() {
                 let position = text.prompt + submitted - 1;
                 let Output::Gpu(encoder) = self.step(session, position, None, ways, text.abort).await? else {
                     return Err(left_elsewhere().into());
@@ -179,7 +181,7 @@ impl Runner {
                 pending.push_back(read_id(gpu, session.on_gpu()?, encoder)?);
                 submitted += 1;
             }
-            let Some((readback, buffer)) = pending.pop_front() else { break fits(submitted).map_err(Into::into) };
+            let Some((readback, buffer)) = pending.pop_front() else { break fits(session, submitted) };
             let bytes = readback.bytes().await?;
             session.on_gpu()?.readbacks.push(buffer);
             // A moving mean over a few steps: several ids may arrive at once.
@@ -259,7 +261,7 @@ impl Runner {
     ) -> Result<Output> {
         let start = now_ms();
         let ids = id.as_ref().map(std::slice::from_ref);
-        check_length(position + 1, self.model.shape().positions)?;
+        self.check_place(session, position)?;
         self.begin(session, Tokens { position, length: position + 1, count: 1, ids, types: &[], read: session.read })?;
         let output = self.decode(session, ways, abort).await?;
         self.timings.encode_ms.set(self.timings.encode_ms.get() + now_ms() - start);
@@ -267,20 +269,25 @@ impl Runner {
         Ok(output)
     }
 
+    /// Fails where the token in a place has a position that the model has not learned.
+    fn check_place(&self, session: &Session, place: usize) -> Result<()> {
+        Ok(check_length(session.positions.at(place) as usize + 1, self.model.shape().positions)?)
+    }
+
     /// One token through all blocks: one encoder, one pass, where all blocks stay on the GPU.
     async fn decode(&self, session: &mut Session, ways: &[Way], abort: &Abort) -> Result<Output> {
         if !self.is_one_pass() {
             let blocks = self.writing_blocks();
-            let run = Run { ways, mode: Mode::Decode, ending: Ending::Greedy, blocks, shows: false, routes: &[] };
-            return self.run(session, run, None, None, abort).await;
+            return self.run(session, Run::greedy(Mode::Decode, ways, blocks), None, None, abort).await;
         }
         let gpu = &self.on_gpu()?.gpu;
         let session = session.on_gpu()?;
         let mut encoder = gpu.encoder();
         let mut pass = encoder.pass();
         let (first, end) = self.writing_blocks();
+        let run = Run::greedy(Mode::Decode, ways, (first, end));
         for block in first..end {
-            session.linked(Mode::Decode, Ending::Greedy, block)?.encode(&mut pass, session.running);
+            session.linked(run, block)?.encode(&mut pass, session.running);
         }
         drop(pass);
         Ok(Output::Gpu(encoder))
@@ -293,8 +300,9 @@ impl Runner {
         }
         let (on, loader) = (self.on_gpu()?, self.loader());
         let (first, end) = self.writing_blocks();
+        let run = Run::greedy(Mode::Decode, &[], (first, end));
         for block in first..end {
-            session.on_gpu()?.program(on, &loader, Mode::Decode, Ending::Greedy, block).await?;
+            session.on_gpu()?.program(on, &loader, run, block).await?;
         }
         Ok(())
     }

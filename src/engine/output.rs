@@ -3,16 +3,15 @@
 use super::Engine;
 use super::between::{Attentions, Between};
 use super::encode::Source;
-use super::forward::{Output, Run, Tokens};
-use super::recorded::{Ending, output_tokens};
+use super::forward::{Output, Run, Tokens, submit};
+use super::recorded::output_tokens;
 use super::runner::Runner;
 use super::session::Session;
 use crate::Result;
-use crate::generation::{GenerationError, check_features, check_types};
+use crate::generation::{Chunk, GenerationError, Prompt, check_features, check_past, check_types};
 use crate::hub::Abort;
 use crate::models::clip::end_of_text;
 use crate::models::{Outputs, Task};
-use crate::tensor::gpu::record::Mode;
 use crate::tensor::ops::{Rows, Tensor};
 
 /// One text.
@@ -22,6 +21,12 @@ pub struct Inputs<'a> {
     pub ids: &'a [u32],
     /// Their types; empty: each is of type 0.
     pub types: &'a [u32],
+    /// Rows that are read in the place of the first tokens' embeddings, `[n, embeds]`; the ids of those don't count.
+    pub embeds: &'a [f32],
+    /// The first tokens' positions, which those behind them go on from; empty: each token's is its place.
+    pub position_ids: &'a [u32],
+    /// So many of the first tokens are but read: what is given is of those behind them.
+    pub past: usize,
     /// Rows of numbers, one for each token, of a model that reads such instead of ids (which are then all 0).
     pub features: &'a [f32],
     /// The text that has been written so far, of a model that reads with an encoder: `ids` and `features` are the encoder's.
@@ -68,8 +73,16 @@ pub struct ModelOutput {
     pub hidden_states: Vec<Array>,
     /// `[encoder's tokens, hidden]` likewise, of a model that reads with an encoder.
     pub encoder_hidden_states: Vec<Array>,
-    /// `[heads, tokens, tokens]` of each layer, where asked for: by which share each token attends to each.
+    /// `[heads, tokens, tokens]` of each layer, where asked for: by which share each token attends to each, those that were but read
+    /// included.
     pub attentions: Vec<Array>,
+}
+
+impl<'a> Inputs<'a> {
+    /// The text of a decoder, or of an encoder that nothing is written from.
+    fn prompt(&self) -> Prompt<'a> {
+        Prompt { ids: self.ids, embeds: self.embeds, position_ids: self.position_ids }
+    }
 }
 
 impl ModelOutput {
@@ -128,45 +141,57 @@ impl Runner {
     async fn forward(&self, inputs: Inputs<'_>, abort: &Abort) -> Result<ModelOutput> {
         let Inputs { types, more: More { hidden_states, attentions }, .. } = inputs;
         let shape = self.model.shape();
-        let (source, ids, features, encoding) = match &shape.encoder {
-            None => (Source::default(), inputs.ids, inputs.features, Vec::new()),
+        let (source, prompt, features, encoding) = match &shape.encoder {
+            None => (Source::default(), inputs.prompt(), inputs.features, Vec::new()),
             Some(encoder) => {
                 let source = Source { ids: inputs.ids, features: inputs.features };
                 let tokens = source.size(encoder, shape.vocab_size)?.tokens;
-                (source, inputs.decoder_ids, &[][..], self.ways(tokens))
+                (source, Prompt { ids: inputs.decoder_ids, ..inputs.prompt() }, &[][..], self.ways(tokens))
             }
         };
+        let ids = prompt.ids;
+        let past = inputs.past;
+        check_past(past, ids.len(), shape.causal && shape.encoder.is_none())?;
         check_types(types, ids.len(), shape.token_types)?;
         check_features(features.len(), ids.len(), shape.features)?;
         let ways = self.ways(ids.len());
-        let mut session = self.open(ids, &[&ways, &encoding], ids.len(), source).await?;
-        session.cached.clear();
+        let mut session = self.open(prompt, &[&ways, &encoding], ids.len(), source).await?;
+        let cached = self.take_cached(&mut session, prompt, &ways).min(past);
         let mut of_encoder = Between { states: hidden_states.then(Vec::new), attentions: None };
         let read = self.read(&mut session, source, &encoding, &ways, Some(&mut of_encoder), abort).await?;
+        submit(self.read_on(&mut session, prompt, cached..past, &ways, abort).await?);
         let most = output_tokens(&shape);
         let mut all = Collected::default();
         let mut left = None;
         let blocks = self.writing_blocks();
-        let mut between =
-            Between { states: hidden_states.then(Vec::new), attentions: attentions.then(|| Attentions::of(ids.len())) };
+        let mut between = Between {
+            states: hidden_states.then(Vec::new),
+            attentions: attentions.then(|| Attentions::of(past, ids.len())),
+        };
         session.show(attentions);
-        let (mode, ending) = (Mode::Prefill, Ending::Output);
-        let run = Run { ways: &ways, mode, ending, blocks, shows: attentions, routes: &[] };
-        for (position, chunk) in (0..).step_by(most.min(ids.len())).zip(ids.chunks(most)) {
-            let types = types.get(position..position + chunk.len()).unwrap_or_default();
-            let from = position * shape.features;
-            let features = features.get(from..from + chunk.len() * shape.features).unwrap_or_default();
-            let (length, count, ids) = (ids.len(), chunk.len(), Some(chunk));
-            let read = session.read;
-            self.begin(&mut session, Tokens { position, length, count, ids, types, read })?;
-            self.give(&mut session, features).await?;
+        for Chunk { range, given } in prompt.chunks(past..ids.len(), most, shape.embeds) {
+            let run = Run { given, shows: attentions, ..Run::output(&ways, blocks) };
+            let of = |width: usize| range.start * width..range.end * width;
+            let (position, count, length, read) = (range.start, range.len(), ids.len(), session.read);
+            let types = types.get(range.clone()).unwrap_or_default();
+            self.begin(&mut session, Tokens { position, length, count, ids: ids.get(range.clone()), types, read })?;
+            let rows = match given {
+                true => prompt.embeds.get(of(shape.embeds)),
+                false => features.get(of(shape.features)),
+            };
+            if let Some(rows) = rows.filter(|rows| !rows.is_empty()) {
+                self.give(&mut session, rows).await?;
+            }
             let wanted = (hidden_states || attentions).then_some(&mut between);
             let output = self.run(&mut session, run, None, wanted, abort).await?;
-            left = Some(self.collect(&mut session, output, hidden_states, chunk.len(), &mut all).await?);
+            left = Some(self.collect(&mut session, output, hidden_states, count, &mut all).await?);
         }
         let outputs = left.ok_or(GenerationError::EmptyInput)?;
+        if types.is_empty() {
+            self.keep_cached(&mut session, prompt, &[], &ways);
+        }
         let array = |tensor: Tensor, data| {
-            let rows = (tensor.rows == Rows::All).then_some(ids.len());
+            let rows = (tensor.rows == Rows::All).then_some(ids.len() - past);
             Array { dims: rows.into_iter().chain([tensor.width]).collect(), data }
         };
         session.show(false);
@@ -177,8 +202,8 @@ impl Runner {
         }
         let read_dims = [session.read, outputs.hidden.width];
         let of_encoder = of_encoder.states.into_iter().flatten().filter(|state| !state.is_empty());
-        let n = ids.len();
-        let weights = |data: Vec<f32>| Array { dims: vec![data.len() / (n * n).max(1), n, n], data };
+        let [n, keys] = [ids.len() - past, ids.len()];
+        let weights = |data: Vec<f32>| Array { dims: vec![data.len() / (n * keys).max(1), n, keys], data };
         let task = self.model.task();
         let logits = outputs.logits.map(|logits| array(logits, all.logits));
         let (logits, text_embeds, image_embeds) = match task {

@@ -3,14 +3,16 @@
 use super::offload::Way;
 use super::runner::Runner;
 use super::session::Session;
+use crate::generation::Prompt;
 
 impl Runner {
     /// How many of the first tokens have their keys and values in the caches, from an earlier text that began likewise, where the
     /// blocks are computed by `ways`; the last one always runs, for what comes of it. The caches count as empty until
     /// [`Runner::keep_cached`].
-    pub(super) fn take_cached(&self, session: &mut Session, ids: &[u32], ways: &[Way]) -> usize {
+    pub(super) fn take_cached(&self, session: &mut Session, prompt: Prompt<'_>, ways: &[Way]) -> usize {
         let cached = std::mem::take(&mut session.cached);
-        if !self.caches_stay(ids.len(), ways) {
+        let ids = prompt.ids;
+        if !prompt.is_ids_alone() || !self.caches_stay(ids.len(), ways) {
             return 0;
         }
         let same = cached.iter().zip(ids).take_while(|(old, new)| old == new).count();
@@ -19,8 +21,9 @@ impl Runner {
 
     /// Says that the caches have the keys and values of a text, and of what was written behind it but for the last token; they are
     /// where blocks that are computed by `ways` read them.
-    pub(super) fn keep_cached(&self, session: &mut Session, ids: &[u32], new: &[u32], ways: &[Way]) {
-        if self.caches_stay(ids.len() + new.len(), ways) {
+    pub(super) fn keep_cached(&self, session: &mut Session, prompt: Prompt<'_>, new: &[u32], ways: &[Way]) {
+        let ids = prompt.ids;
+        if prompt.is_ids_alone() && self.caches_stay(ids.len() + new.len(), ways) {
             session.cached.extend(ids);
             session.cached.extend(new.split_last().map(|(_, run)| run).unwrap_or_default());
         }

@@ -8,7 +8,7 @@ use crate::tensor::gpu::device::GpuError;
 use crate::tensor::gpu::dispatch::{Activations, Dispatch};
 use crate::tensor::gpu::kernel::{Kernel, Tuning};
 use crate::tensor::gpu::record::{Mode, Recorder};
-use crate::tensor::ops::Tensor;
+use crate::tensor::ops::{Ops, Tensor};
 use crate::weights::layout::Layout;
 
 /// Tokens that run at a time when a prompt is read. Longer prompts are cut: it bounds the activations' memory.
@@ -32,7 +32,9 @@ pub struct Recorded {
     pub activations: Activations,
     /// Where [`Ending::Greedy`] leaves the last token's logits, in either mode.
     pub last_logits: Tensor,
-    /// Where the first block reads the rows that its caller gives, if it does.
+    /// The first block, where it is given rows in the place of its embeddings.
+    given: Vec<Dispatch>,
+    /// Where the first block reads the rows that its caller gives, if it can.
     pub features: Option<Tensor>,
     /// Where [`Ending::Output`] leaves its rows.
     pub output: Outputs,
@@ -48,6 +50,8 @@ struct Blocks {
     routing: HashMap<usize, Tensor>,
     /// What shows the weights of their attentions.
     shown: HashMap<usize, Dispatch>,
+    /// The first one, where it is given rows in the place of its embeddings.
+    given: Vec<Dispatch>,
     /// Where the first one reads what its caller gives.
     features: Option<Tensor>,
 }
@@ -69,8 +73,8 @@ impl Recorded {
             }
             _ => (Blocks::default(), all, output.main()),
         };
-        let features = prefill.features;
-        Ok(Recorded { decode, prefill, all_rows, activations, last_logits, features, output })
+        let (given, features) = (prefill.given.clone(), prefill.features);
+        Ok(Recorded { decode, prefill, all_rows, given, activations, last_logits, features, output })
     }
 
     /// The dispatches of one block.
@@ -80,6 +84,12 @@ impl Recorded {
             return &self.all_rows;
         }
         blocks.get(index).map_or(&[], Vec::as_slice)
+    }
+
+    /// The dispatches of the first block where it is given rows in the place of its embeddings. Their kernels are not among
+    /// [`kernels`](Self::kernels), since hardly anybody wants them.
+    pub fn given(&self) -> &[Dispatch] {
+        &self.given
     }
 
     /// The hidden state that a block leaves, unless it is the last one.
@@ -155,6 +165,15 @@ fn run(
             recorder.argmax(outputs.main());
         }
         blocks.dispatches.push(recorder.take());
+        if index == 0 && shape.embeds > 0 && mode == Mode::Prefill {
+            let rows = recorder.features(shape.embeds)?;
+            let given = model.block(&mut recorder, 0, Some(rows), head)?;
+            blocks.given = recorder.take();
+            if given.hidden != outputs.hidden {
+                let message = "rows that are given lie elsewhere than embeddings".to_owned();
+                return Err(GpuError::Refused { what: "a model", message }.into());
+            }
+        }
         blocks.hidden.insert(index, outputs.hidden);
         blocks.shown.extend(recorder.take_shown().map(|shown| (index, shown)));
         blocks.routing.extend(outputs.routing.map(|routing| (index, routing)));

@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
+use super::forward::Run;
 use super::offload::Way;
 use super::on_gpu::{OnGpu, no_gpu};
 use super::recorded::{Ending, PREFILL_TOKENS, Recorded};
 use super::routing::Routing;
 use crate::Result;
+use crate::generation::Positions;
 use crate::models::{Cache, Model, ModelShape};
 use crate::tensor::cpu::Memory;
 use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
@@ -21,7 +23,8 @@ use crate::weights::loader::Loader;
 /// The cache grows by this many positions.
 const CACHE_STEP: usize = 256;
 
-type Key = (Mode, bool, usize);
+/// In which form, for the output of all tokens or not, of rows that were given or not, and which block.
+type Key = (Mode, bool, bool, usize);
 
 /// By the caches' numbers: keys and values, and how many positions they have room for.
 type Caches = HashMap<usize, ([Rc<Buffer>; 2], usize)>;
@@ -48,8 +51,10 @@ pub(super) struct Session {
     pub ids: Vec<u32>,
     /// Their types, where the model has some.
     pub types: Vec<u32>,
-    /// Their positions, where the model numbers them.
+    /// Their positions.
     pub position_ids: Vec<u32>,
+    /// Those of the text.
+    pub positions: Positions,
     /// Their rows, where the model reads such.
     pub features: Vec<f32>,
     /// The first one's position.
@@ -123,7 +128,7 @@ pub(super) struct GpuSession {
     pub ids: Rc<Buffer>,
     /// Their types.
     pub types: Rc<Buffer>,
-    /// Their positions, where the model numbers them.
+    /// Their positions, where the model has a table of such.
     pub position_ids: Rc<Buffer>,
     /// How many tokens may run at a time.
     rows: usize,
@@ -134,8 +139,8 @@ pub(super) struct GpuSession {
     programs: HashMap<Key, Program>,
     /// The weights of the last attention that was to show them, and what shows them.
     pub shown: Option<(Rc<Buffer>, Option<Program>)>,
-    /// Its kernels, compiled when they are first wanted.
-    pub showing: Pipelines,
+    /// Kernels that hardly anybody wants, compiled when somebody does.
+    pub rare: Pipelines,
     /// Where the model has experts.
     pub routing: Option<Routing>,
     /// Four-byte buffers in which chosen ids come back, free ones.
@@ -163,7 +168,7 @@ impl GpuSession {
             cache: HashMap::new(),
             programs: HashMap::new(),
             shown: None,
-            showing: Pipelines::default(),
+            rare: Pipelines::default(),
             routing: Routing::new(gpu, model)?,
             readbacks: Vec::new(),
             running: Running::default(),
@@ -253,38 +258,34 @@ impl GpuSession {
 
     /// Forgets a block's linked programs.
     pub fn unlink_block(&mut self, block: usize) {
-        for mode in [Mode::Decode, Mode::Prefill] {
-            for output in [false, true] {
-                self.programs.remove(&(mode, output, block));
-            }
-        }
+        self.programs.retain(|(_, _, _, linked), _| *linked != block);
     }
 
     /// A block's program, linked when its weights are there for the first time.
-    pub async fn program(
-        &mut self,
-        on: &OnGpu,
-        loader: &Loader,
-        mode: Mode,
-        ending: Ending,
-        block: usize,
-    ) -> Result<&Program> {
-        let key = (mode, ending == Ending::Output, block);
+    pub async fn program(&mut self, on: &OnGpu, loader: &Loader, run: Run<'_>, block: usize) -> Result<&Program> {
+        let Run { mode, ending, .. } = run;
+        let given = run.given && block == 0;
+        let key = (mode, ending == Ending::Output, given, block);
         if !self.programs.contains_key(&key) {
             let OnGpu { gpu, recorded, pipelines } = on;
-            let dispatches = recorded.block(mode, ending, block);
+            let dispatches = if given { recorded.given() } else { recorded.block(mode, ending, block) };
             self.allocate(gpu, recorded, dispatches.iter().flat_map(|d| &d.buffers)).await?;
+            if given {
+                self.rare.compile(gpu, dispatches.iter().map(|dispatch| &dispatch.kernel)).await?;
+            }
+            let pipelines = if given { &self.rare } else { pipelines };
             let link = || Program::link(gpu, pipelines, dispatches, |name| self.buffer(loader, name));
             let program = gpu.checked("a program's parameters", link).await?;
             self.programs.insert(key, program);
         }
-        self.linked(mode, ending, block)
+        self.linked(run, block)
     }
 
     /// A block's program, if it has been linked.
-    pub fn linked(&self, mode: Mode, ending: Ending, block: usize) -> Result<&Program> {
+    pub fn linked(&self, run: Run<'_>, block: usize) -> Result<&Program> {
         let refused = || GpuError::Refused { what: "a program", message: format!("block {block} is not linked") };
-        Ok(self.programs.get(&(mode, ending == Ending::Output, block)).ok_or_else(refused)?)
+        let key = (run.mode, run.ending == Ending::Output, run.given && block == 0, block);
+        Ok(self.programs.get(&key).ok_or_else(refused)?)
     }
 
     /// The buffer of an activation that some program has used.
@@ -374,6 +375,6 @@ fn per_token(gpu: &Gpu, shape: &ModelShape, tokens: usize) -> Result<[Rc<Buffer>
         storage("step", 16 + rope)?,
         storage("ids", tokens * 4)?,
         storage("token types", if shape.token_types > 0 { tokens * 4 } else { 4 })?,
-        storage("position ids", if shape.numbers_positions { tokens * 4 } else { 4 })?,
+        storage("position ids", if shape.has_positions { tokens * 4 } else { 4 })?,
     ])
 }

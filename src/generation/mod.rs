@@ -3,11 +3,13 @@
 mod chooser;
 mod options;
 mod processors;
+mod prompt;
 mod sample;
 mod whisper;
 
 pub use chooser::{Chooser, likeliest};
 pub use options::GenerateOptions;
+pub use prompt::{Chunk, Positions, Prompt, Readable};
 pub use whisper::{TimestampRules, WhisperRules};
 
 /// Why a model can't do what was asked of it.
@@ -56,6 +58,44 @@ pub enum GenerationError {
         tokens: usize,
         /// Numbers of a row; 0: the model reads ids.
         width: usize,
+    },
+    /// There are not whole rows for some of the tokens.
+    #[error("inputs_embeds has {numbers} numbers for {tokens} tokens, and this model reads rows of {width} (0: none)")]
+    Embeds {
+        /// How many were given.
+        numbers: usize,
+        /// How many tokens.
+        tokens: usize,
+        /// Numbers of a row; 0: the model reads none.
+        width: usize,
+    },
+    /// No token comes behind those that were read before, or the model keeps nothing of those.
+    #[error(
+        "past_key_values are of {past} tokens, and the text has {tokens}; a decoder goes on from them, with one token at least"
+    )]
+    Past {
+        /// How many were read.
+        past: usize,
+        /// Tokens of the text.
+        tokens: usize,
+    },
+    /// There are more positions than tokens.
+    #[error("position_ids has {positions} entries for {tokens} tokens")]
+    Positions {
+        /// How many were given.
+        positions: usize,
+        /// How many tokens.
+        tokens: usize,
+    },
+    /// A position that the model has not learned.
+    #[error("position_ids[{place}] is {id}, and the model has learned {most} positions, from 0 on")]
+    UnknownPosition {
+        /// Where in the input.
+        place: usize,
+        /// The position.
+        id: u32,
+        /// How many there are.
+        most: usize,
     },
     /// An image of another size than the model's.
     #[error(
@@ -119,6 +159,10 @@ impl GenerationError {
             | GenerationError::UnknownId { .. }
             | GenerationError::UnknownType { .. }
             | GenerationError::Types { .. }
+            | GenerationError::Embeds { .. }
+            | GenerationError::Past { .. }
+            | GenerationError::Positions { .. }
+            | GenerationError::UnknownPosition { .. }
             | GenerationError::Features { .. } => "INPUT_IDS",
             GenerationError::ImageSize { .. } | GenerationError::NoImages { .. } => "PIXEL_VALUES",
             GenerationError::Option { .. } => "UNSUPPORTED_OPTION",
@@ -136,6 +180,11 @@ pub fn check_length(tokens: usize, positions: Option<usize>) -> Result<(), Gener
         Some(most) if tokens > most => Err(GenerationError::TooLong { tokens, most }),
         _ => Ok(()),
     }
+}
+
+/// Fails where a text of so many tokens has none behind those that were read before, or where nothing can have been.
+pub fn check_past(past: usize, tokens: usize, keeps: bool) -> Result<(), GenerationError> {
+    if past == 0 || (keeps && past < tokens) { Ok(()) } else { Err(GenerationError::Past { past, tokens }) }
 }
 
 /// Fails where `ids` is empty or has an id outside a vocabulary of `vocab_size` tokens.

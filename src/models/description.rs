@@ -147,6 +147,11 @@ impl Description {
         self.position_rows().saturating_sub(self.first_position)
     }
 
+    /// How many numbers positions may have: where the first rows are the padding's, those have numbers too.
+    pub fn position_ids(&self) -> usize {
+        if self.numbers_positions { self.position_rows() } else { self.positions() }
+    }
+
     /// Rows of that table. Where the first are nobody's, they are counted in the config only if they are the padding's.
     pub fn position_rows(&self) -> usize {
         let beyond = if self.numbers_positions { 0 } else { self.first_position };

@@ -40,6 +40,7 @@ mod xlm_roberta;
 
 use crate::Result;
 use crate::config::{ConfigError, ModelConfig, TransformerConfig};
+use crate::generation::Readable;
 use crate::tensor::ops::{Ops, Tensor};
 use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{BlockSpec, WeightSpecs};
@@ -244,12 +245,24 @@ pub struct ModelShape {
     pub bare_states: bool,
     /// The longest context the model was made for.
     pub max_position_embeddings: usize,
-    /// Whether it gives tokens other positions than their places.
-    pub numbers_positions: bool,
+    /// Numbers of a row that can be read in an id's place, as its embedding; 0: none can.
+    pub embeds: usize,
+    /// Whether some of its blocks read tokens' positions by their numbers: it has a table of them.
+    pub has_positions: bool,
+    /// How many numbers positions may have, where there is a limit: it has a table of them.
+    pub position_ids: Option<usize>,
     /// What reads an input for it, where it is a model of two stacks.
     pub encoder: Option<EncoderShape>,
     /// How many positions it knows, where it knows no others: it has learned them.
     pub positions: Option<usize>,
+}
+
+impl ModelShape {
+    /// What it can read.
+    pub fn readable(&self) -> Readable {
+        let (vocab_size, embeds, positions) = (self.vocab_size, self.embeds, self.position_ids);
+        Readable { vocab_size, embeds, tokens: self.positions, positions }
+    }
 }
 
 /// What the engine needs to know of what reads an input.
@@ -307,10 +320,10 @@ pub trait Model {
     /// The caches that blocks keep keys and values in.
     fn caches(&self) -> Vec<Cache>;
 
-    /// Computes block `index`. The first takes no input; the last computes `rows`.
+    /// Computes block `index`. The first takes no input, or rows of [`ModelShape::embeds`]; the last computes `rows`.
     fn block(&self, ops: &mut dyn Ops, index: usize, input: Option<Tensor>, rows: HeadRows) -> Result<Outputs>;
 
-    /// The positions of an input's tokens, where the model has other ones than their places.
+    /// The positions of an input's tokens, where the model gives them others than their places.
     fn position_ids(&self, ids: &[u32]) -> Option<Vec<u32>>;
 
     /// Cosine and sine for each pair of rotated elements of each rope at `position`, when the context is `length` tokens long.

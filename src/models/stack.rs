@@ -77,7 +77,8 @@ impl Stack {
             declare.table(&format!("{prefix}{module}"), rows, hidden, init)
         };
         let first = description.first_position;
-        let by = if description.numbers_positions { Number::PositionId } else { Number::Position { first } };
+        // Where padding is numbered too, numbers are the table's rows.
+        let by = Number::Position { first: if description.numbers_positions { 0 } else { first } };
         let zero_row = first.checked_sub(1).filter(|_| description.numbers_positions);
         let init = if description.sinusoids { Init::Sinusoids } else { Init::Normal { std, zero_row } };
         let positions = names.positions.map(|module| (table(declare, module, description.position_rows(), init), by));

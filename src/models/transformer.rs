@@ -218,7 +218,12 @@ impl Model for Transformer {
             causal: self.description.causal,
             bare_states: self.description.bare_states,
             max_position_embeddings: config.max_position_embeddings,
-            numbers_positions: self.description.numbers_positions,
+            embeds: if self.encoder.is_none() && self.stack.patches.is_none() { config.hidden_size } else { 0 },
+            has_positions: [Some(&self.stack), self.encoder.as_ref().map(|encoder| &encoder.stack)]
+                .into_iter()
+                .flatten()
+                .any(Stack::has_positions),
+            position_ids: self.stack.has_positions().then(|| self.description.position_ids()),
             positions: self.stack.has_positions().then(|| self.description.positions()),
             encoder: self.encoder.as_ref().zip(self.description.encoder.as_ref()).map(|(encoder, description)| {
                 EncoderShape {
@@ -284,6 +289,7 @@ impl Model for Transformer {
             (_, input) => input,
         };
         let x = match (step, &self.encoder, input) {
+            (Step::Embed, None, Some(rows)) => self.stack.place(ops, rows)?,
             (Step::Embed, _, _) => self.stack.embed(ops)?,
             (Step::Layer(layer), _, Some(x)) => return self.stack.layer(ops, x, layer),
             (Step::Expert(layer, expert), _, Some(x)) => self.stack.expert(ops, x, layer, expert)?,

@@ -131,13 +131,11 @@ pub struct QkNorm {
 /// A number that a token has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Number {
-    /// Its place in the text, counted from `first` on.
+    /// Its position, counted from `first` on.
     Position {
-        /// The row of the text's first token.
+        /// The number of the first position.
         first: usize,
     },
-    /// The place that the model gives it.
-    PositionId,
     /// To which of the input's texts it belongs.
     TokenType,
 }

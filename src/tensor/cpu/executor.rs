@@ -18,7 +18,7 @@ pub struct Running<'a> {
     pub ids: &'a [u32],
     /// Their types; empty where the model has none.
     pub types: &'a [u32],
-    /// Their positions, where the model numbers them.
+    /// Their positions, where the model has a table of such.
     pub position_ids: &'a [u32],
     /// Their rows, where the caller gives some, without padding.
     pub features: &'a [f32],
@@ -173,12 +173,12 @@ impl Ops for Executor<'_> {
 
     fn add_rows(&mut self, x: Tensor, table: WeightId, by: Number) -> Result<Tensor> {
         let table = self.weight(table)?;
-        let Running { ids, types, position_ids, position, .. } = self.running;
-        let row_of = |token: usize| match by {
-            Number::Position { first } => Some(first + position + token),
-            Number::PositionId => position_ids.get(token).map(|id| *id as usize),
-            Number::TokenType => types.get(token).map(|id| *id as usize),
+        let Running { ids, types, position_ids, .. } = self.running;
+        let (numbers, first) = match by {
+            Number::Position { first } => (position_ids, first),
+            Number::TokenType => (types, 0),
         };
+        let row_of = |token: usize| Some(first + *numbers.get(token)? as usize);
         if table.cols != x.width || (0..ids.len()).any(|token| row_of(token).is_none_or(|row| row >= table.rows)) {
             let (tokens, width) = (ids.len(), x.width);
             let what = format!("{tokens} rows of {width} added from a table of {} × {}", table.rows, table.cols);

@@ -275,16 +275,18 @@ fn positions_are_rows_that_are_added() {
         let (rows, width) = (11, 20);
         let table = weights.matrix(&mut random, rows, width, storage);
         let x = random.values(3 * width);
-        for position in [0, 8] {
-            let ran = Ran { position, ..Ran::default() };
+        for (first, position) in [(0, 0), (0, 8), (2, 6)] {
+            let ids = [0, 1, 2].map(|token| position + token);
+            let ran = Ran { ids: &ids, ..Ran::default() };
             let y = weights.run(&mut Memory::default(), &x, width, ran, |ops, x| {
-                ops.add_rows(x, table, Number::Position { first: 0 }).unwrap()
+                ops.add_rows(x, table, Number::Position { first }).unwrap()
             });
             let added = wide(&x).into_iter().enumerate();
-            let expected: Vec<f64> = added.map(|(k, x)| x + weights.value(table, position * width + k)).collect();
+            let row = (first + position as usize) * width;
+            let expected: Vec<f64> = added.map(|(k, x)| x + weights.value(table, row + k)).collect();
             close(&y, &expected, 1e-7, "add_positions");
         }
-        let ran = Ran { position: 9, ..Ran::default() };
+        let ran = Ran { ids: &[9, 10, 11], ..Ran::default() };
         weights.run(&mut Memory::default(), &x, width, ran, |ops, x| {
             assert_eq!(ops.add_rows(x, table, Number::Position { first: 0 }).unwrap_err().code(), "CPU_REFUSED");
             x
@@ -301,7 +303,7 @@ fn numbered_rows_are_added_and_rows_are_pooled() {
     let x = random.values(tokens * width);
     let ran = Ran { ids: &[10, 0, 3, 3], position: 5, ..Ran::default() };
     let memory = &mut Memory::default();
-    for by in [Number::PositionId, Number::TokenType] {
+    for by in [Number::Position { first: 0 }, Number::TokenType] {
         let y = weights.run(memory, &x, width, ran, |ops, x| ops.add_rows(x, table, by).unwrap());
         let row = |at: usize| ran.ids[at / width] as usize * width + at % width;
         let expected = wide(&x).into_iter().enumerate().map(|(at, x)| x + weights.value(table, row(at)));

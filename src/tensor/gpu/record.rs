@@ -248,12 +248,11 @@ impl<'a> Recorder<'a> {
     fn rows_of(&mut self, table: WeightId, x: Tensor, scale: f32, add: Option<Number>) -> Result<()> {
         let layout = self.layout(table)?;
         let quads = (layout.stride / 4) as u32;
-        let ids = match add {
-            None | Some(Number::Position { .. }) => BufferName::Ids,
-            Some(Number::PositionId) => BufferName::PositionIds,
-            Some(Number::TokenType) => BufferName::TokenTypes,
+        let (ids, first) = match add {
+            None => (BufferName::Ids, 0),
+            Some(Number::Position { first }) => (BufferName::PositionIds, first as u32),
+            Some(Number::TokenType) => (BufferName::TokenTypes, 0),
         };
-        let first = if let Some(Number::Position { first }) = add { Some(first as u32) } else { None };
         for (index, part) in layout.parts.iter().enumerate() {
             self.push(
                 Kernel {
@@ -262,8 +261,7 @@ impl<'a> Recorder<'a> {
                     reduction: None,
                     constants: vec![
                         self.workgroup(),
-                        Constant::Bool("POSITIONS", first.is_some()),
-                        Constant::U32("FIRST", first.unwrap_or(0)),
+                        Constant::U32("FIRST", first),
                         Constant::Bool("ADD", add.is_some()),
                     ],
                 },
