@@ -82,6 +82,61 @@ for (const [where, options] of [
       });
     }
 
+    test("what was read before is gone on from, by generate and by a pass", async (t) => {
+      const go_on = async (_, { first, more }, { model }) => {
+        const run = async (inputs) => {
+          const before = (await model.stats()).prefilled_tokens;
+          const output = await model.generate({ ...inputs, max_new_tokens: 3, return_dict_in_generate: true });
+          return [output, (await model.stats()).prefilled_tokens - before];
+        };
+        const { logits } = await model({ input_ids: [...first, ...more] });
+        await model.generate({ input_ids: [5], max_new_tokens: 1 });
+        const [{ past_key_values: past }] = await run({ input_ids: first });
+        const all = [...past.texts[0], ...more];
+        const [{ sequences }, read] = await run({ input_ids: all, past_key_values: past });
+        const [fresh] = await run({ input_ids: all });
+        const start = await model({ input_ids: first });
+        const rest = await model({ input_ids: more, past_key_values: start.past_key_values });
+        return {
+          read,
+          texts: [sequences, fresh.sequences].map((ids) => ids.tolist().flat().map(Number)),
+          dims: rest.logits.dims,
+          logits: [logits, rest.logits].map((all) => Array.from(all.data.slice(-all.dims[2]))),
+          length: rest.past_key_values.get_seq_length(),
+        };
+      };
+      const [{ input_ids: first, f16_error }] = inputs;
+      const more = [11, 12, 13, 14];
+      const { read, texts, dims, logits, length } = await environment.run(go_on, { first, more });
+      assert.equal(read, more.length, "what was read before isn't read again");
+      assert.deepEqual(texts[0], texts[1]);
+      assert.deepEqual(dims.slice(0, 2), [1, more.length]);
+      assert.equal(length, first.length + more.length);
+      t.diagnostic(assertClose(logits[1], logits[0], f16_error.max_abs));
+    });
+
+    test("rows are read in the place of ids, and positions are told", async (t) => {
+      const { cases } = golden("inputs.json");
+      const told = cases.filter(({ name }) => name === `tiny/${NAME}`);
+      assert.equal(told.length, 3);
+      for (const { input_ids, position_ids, embeds_scale, rows, greedy, f16_error } of told) {
+        const run = async ({ Tensor }, { inputs, scale, count }, { model }) => {
+          const n = inputs.input_ids.length;
+          const width = model.config.hidden_size;
+          const row = Float32Array.from({ length: n * width }, (_, i) => scale * Math.sin(0.37 * i + 1));
+          const { input_ids, ...more } = inputs;
+          const read = scale ? { ...more, inputs_embeds: new Tensor("float32", row, [1, n, width]) } : inputs;
+          const { logits } = await model(read);
+          const output = await model.generate({ ...read, max_new_tokens: count, eos_token_id: [] });
+          return { rows: logits.at(0).tolist().slice(-2), ids: output.tolist()[0].slice(-count).map(Number) };
+        };
+        const given = { input_ids, ...(position_ids && { position_ids }) };
+        const found = await environment.run(run, { inputs: given, scale: embeds_scale, count: greedy.length });
+        t.diagnostic(assertClose(found.rows.flat(), rows.flat(), f16_error.max_abs));
+        assert.deepEqual(found.ids, greedy);
+      }
+    });
+
     test("a streamer takes one text", async () => {
       const stream = async (_, batch, { model }) => {
         await model.generate({ ...batch, max_new_tokens: 1, streamer: { put() {}, end() {} } });
