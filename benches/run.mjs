@@ -6,6 +6,7 @@ import { measure, NEW_TOKENS, PROMPT_TOKENS } from "./layerline.mjs";
 import { measureLoading } from "./loading.mjs";
 import { measureCpuPeers, measurePeers } from "./peers.mjs";
 import { SHAPES } from "./synthetic.mjs";
+import { measureThreads } from "./threads.mjs";
 import { wasmSizes } from "./wasm_sizes.mjs";
 
 const KNOWN = ["chromium", "firefox", "node"];
@@ -15,6 +16,7 @@ const options = {
   loading: { type: "boolean" },
   peers: { type: "boolean" },
   synthetic: { type: "string" },
+  threads: { type: "boolean" },
 };
 const { values, positionals } = parseArgs({ options, allowPositionals: true });
 const unknown = positionals.filter((name) => !KNOWN.includes(name));
@@ -103,21 +105,32 @@ function printPeers({ version, loadMs, rss, ours, theirs, sameIds }) {
 
 function printCpuPeers({ version, promptTokens, rounds }) {
   console.log(`\nchromium without WebGPU, one thread, beside transformers.js ${version} (wasm, float32 ONNX)`);
+  printTurns(rounds, promptTokens, { ours: "", theirs: "transformers.js " });
+  row("both chose the same tokens", rounds.every(({ sameIds }) => sameIds) ? "yes" : "no");
+}
+
+function printThreads({ threads, promptTokens, rounds }) {
+  console.log(`\nchromium without WebGPU, cross-origin isolated: ${threads} threads beside one, in turns`);
+  printTurns(rounds, promptTokens, { all: "", one: "one thread " });
+}
+
+/** Two that took turns: the first, and how many times as fast as the second it is. */
+function printTurns(rounds, promptTokens, names) {
+  const [[first, label], [second, other]] = Object.entries(names);
   for (const [name, time, tokens] of [
     [`prefill of ${promptTokens} tokens`, "prefillMs", promptTokens],
     ["decode after them", "tokenMs", 1],
   ]) {
     const speeds = (who) => rounds.map((round) => (tokens * 1000) / round[who][time]);
     const shown = (who) => `${median(speeds(who)).toFixed(1)} tokens/s`;
-    const theirs = speeds("theirs");
-    const ratios = speeds("ours").map((ours, round) => ours / theirs[round]);
-    row(name, `${shown("ours")}; transformers.js ${shown("theirs")}`);
+    const beside = speeds(second);
+    const ratios = speeds(first).map((speed, round) => speed / beside[round]);
+    row(name, `${label}${shown(first)}; ${other}${shown(second)}`);
     row("  times as fast", ratios.map((ratio) => ratio.toFixed(2)).join(", "), {
       met: median(ratios) >= 1,
       text: "at least as fast",
     });
   }
-  row("both chose the same tokens", rounds.every(({ sameIds }) => sameIds) ? "yes" : "no");
 }
 
 function printLoading({ bytes, rounds }) {
@@ -199,6 +212,10 @@ if (values.loading) {
 }
 if (values.cpu) {
   printCpuPeers(await measureCpuPeers());
+  process.exit(0);
+}
+if (values.threads) {
+  printThreads(await measureThreads());
   process.exit(0);
 }
 for (const name of environments) {

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use layerline::engine::{Engine, LoadOptions, Placement};
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::placement::{Device, DeviceMap, MaxMemory};
+use layerline::tensor::cpu::Crew;
 use native::{golden, greedy, ids, load, run};
 
 fn repo(name: &str) -> Rc<DirectoryRepo> {
@@ -253,4 +254,33 @@ fn two_calls_that_find_the_gpu_full_go_on_together() {
         second.unwrap();
         tokens_are_torchs(&engine, name, "after both").await;
     });
+}
+
+/// Several threads that have parts of every matrix, however small: the same tokens, on the CPU alone, where layers come to the GPU
+/// for a prompt, and where they come from the disk.
+#[test]
+fn threads_that_share_the_weights_give_the_same_tokens() {
+    // Weights that lie row by row and column by column, tied tables whose rows are read too, experts that come one by one.
+    for name in ["llama-f32", "gpt2", "qwen3_moe"] {
+        for (threads, share) in [(3, None), (2, Some((60, 30)))] {
+            run(|mut options| async move {
+                let all = load(repo(name), native::options(options.spawn.clone())).await.unwrap().weight_bytes();
+                options.hire = Some(Rc::new(move || {
+                    Box::pin(async move { Some(Rc::new(Crew::of_threads(threads, 0).unwrap())) })
+                }));
+                let max_memory = |(gpu, cpu): (u64, u64)| {
+                    let share = |percent: u64| Some(all * percent / 100 + 1);
+                    MaxMemory { gpu: share(gpu), cpu: share(cpu) }
+                };
+                match share {
+                    None => options.placement.device_map = Some(DeviceMap::all(Device::Cpu)),
+                    share => options.placement.max_memory = share.map(max_memory),
+                }
+                let engine = load(repo(name), options).await.unwrap();
+                let on_cpu = bytes_on(&engine, Device::Cpu) > 0;
+                assert_eq!(engine.threads(), if on_cpu { threads + 1 } else { 1 });
+                tokens_are_torchs(&engine, name, &format!("{threads} threads beside it, {share:?}")).await;
+            });
+        }
+    }
 }

@@ -8,6 +8,7 @@ import { InlineBackend } from "./backend.js";
 import type { PretrainedConfig } from "./config.js";
 import type { Task } from "./engine.js";
 import { LayerlineError } from "./errors.js";
+import { wanted_threads } from "./hands.js";
 import { type LoadingInfo, warnings_of } from "./loading_info.js";
 import { PreTrainedModel } from "./model.js";
 import {
@@ -80,6 +81,7 @@ function auto_class<Output>(task: Task): AutoModelClass<Output> {
     const options = {
       ...engine,
       task,
+      threads: wanted_threads(),
       ...(config_source !== undefined && { config_source }),
       ...(architectures !== undefined && { architectures }),
     };

@@ -10,6 +10,7 @@ import type {
   ProgressInfo,
 } from "./engine.js";
 import { aborted, as_layerline_error } from "./errors.js";
+import { Hands } from "./hands.js";
 import type { IncompatibleKeys, LoadingInfo } from "./loading_info.js";
 import { engine } from "./wasm.js";
 
@@ -25,7 +26,10 @@ export interface ModelFacts {
   without_gpu: string | undefined;
 }
 
-export type LoadOptions = Omit<EngineLoadOptions, "signal" | "progress_callback">;
+export type LoadOptions = Omit<EngineLoadOptions, "signal" | "progress_callback" | "hire"> & {
+  /** How many threads compute what is in CPU memory, where they can. */
+  threads?: number;
+};
 export type ShardedOptions = Omit<Parameters<EngineModel["load_sharded_checkpoint"]>[1], "signal">;
 export type ForwardOptions = Omit<EngineForwardOptions, "signal">;
 export type GenerateOptions = Omit<EngineGenerateOptions, "signal" | "on_token">;
@@ -63,9 +67,11 @@ export interface Backend {
 export class InlineBackend implements Backend {
   readonly facts: ModelFacts;
   readonly #model: EngineModel;
+  readonly #hands: Hands | undefined;
 
-  private constructor(model: EngineModel) {
+  private constructor(model: EngineModel, hands: Hands | undefined) {
     this.#model = model;
+    this.#hands = hands;
     this.facts = {
       class_name: model.class_name(),
       input_names: model.input_names(),
@@ -80,20 +86,27 @@ export class InlineBackend implements Backend {
 
   static async load(
     source: string | object | null,
-    options: LoadOptions,
+    { threads = 1, ...options }: LoadOptions,
     progress_callback: ((event: ProgressInfo) => void) | undefined,
     signal: AbortSignal | undefined,
     wasm_url?: string,
   ): Promise<InlineBackend> {
+    const hands = Hands.of(threads);
     return layerline_errors(async () => {
       if (signal?.aborted) throw aborted(signal);
       const { Model } = await engine(wasm_url);
-      const model = await Model.from_pretrained(source, {
-        ...options,
-        ...(progress_callback && { progress_callback }),
-        ...(signal && { signal }),
-      });
-      return new InlineBackend(model);
+      try {
+        const model = await Model.from_pretrained(source, {
+          ...options,
+          ...(hands && { hire: (module) => hands.hire(module) }),
+          ...(progress_callback && { progress_callback }),
+          ...(signal && { signal }),
+        });
+        return new InlineBackend(model, hands);
+      } catch (error) {
+        hands?.close();
+        throw error;
+      }
     });
   }
 
@@ -137,7 +150,10 @@ export class InlineBackend implements Backend {
   }
 
   dispose(): Promise<void> {
-    return layerline_errors(() => this.#model.dispose());
+    return layerline_errors(() => {
+      this.#model.dispose();
+      this.#hands?.close();
+    });
   }
 }
 

@@ -67,6 +67,8 @@ export interface ModelStats {
   peak_staging_bytes: number;
   /** The engine's WebAssembly memory, which never shrinks. */
   wasm_memory_bytes: number;
+  /** Threads that compute what is in CPU memory: more than one where the page is cross-origin isolated. */
+  cpu_threads: number;
   dispatches_per_token: number;
   /** Tokens of prompts that have run: not those that the text before had begun with, whose keys and values were still there. */
   prefilled_tokens: number;
@@ -121,6 +123,8 @@ export interface EngineLoadOptions extends HubOptions {
   execution_device?: "0" | "cpu";
   requires_gpu?: boolean;
   prefetch?: boolean;
+  /** Starts workers that compute beside this thread, when some of the model is to live in CPU memory; gives the memories of those. */
+  hire?: (module: WebAssembly.Module) => Promise<SharedArrayBuffer[]>;
   device?: GPUDevice;
   signal?: AbortSignal;
   progress_callback?: (event: ProgressInfo) => void;
@@ -228,7 +232,9 @@ export interface EngineFeatureExtractor {
 }
 
 export interface EngineModule {
-  default(input?: { module_or_path: URL | string | Uint8Array }): Promise<unknown>;
+  default(input?: { module_or_path: URL | string | Uint8Array | WebAssembly.Module }): Promise<unknown>;
+  /** Carries out what comes through a memory, until that is closed. */
+  serve_hand(memory: SharedArrayBuffer): void;
   load_config(source: string | object, options: HubOptions & { signal?: AbortSignal }): Promise<string>;
   /** Small texts of a repo, all at one commit; undefined where it lacks a file. */
   read_files(

@@ -12,6 +12,11 @@ export interface Env {
   wasm_paths: WasmPaths;
   /** Whether what has come is kept in this browser, and read from there the next time. */
   use_browser_cache: boolean;
+  /**
+   * How many threads compute what is in CPU memory, where the page is cross-origin isolated; elsewhere one does. Default: a thread for
+   * each core, eight at most.
+   */
+  num_threads: number | undefined;
   /** The name of the cache; the `cache_dir` option of `from_pretrained` goes before it. */
   cache_dir: string;
 }
@@ -21,5 +26,6 @@ export const env: Env = {
   endpoint: "https://huggingface.co",
   wasm_paths: {},
   use_browser_cache: true,
+  num_threads: undefined,
   cache_dir: "layerline",
 };

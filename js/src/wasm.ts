@@ -27,6 +27,12 @@ export function engine(url = wasm_url("engine")): Promise<EngineModule> {
   return load("engine", url);
 }
 
+/** The engine of a module that was compiled elsewhere. */
+export async function engine_of(module: WebAssembly.Module): Promise<EngineModule> {
+  await MODULES.engine.default({ module_or_path: module });
+  return MODULES.engine;
+}
+
 /** Tokenizers and chat templates, fetched and compiled on the first call. */
 export function text(url = wasm_url("text")): Promise<TextModule> {
   return load("text", url);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use js_sys::{Array, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
+use super::crew::hire;
 use super::error::{thrown, with_code};
 use super::options::Options;
 use super::progress::Reporter;
@@ -94,6 +95,7 @@ fn load_options(options: &Options<'_>, abort: &Abort) -> Result<LoadOptions, JsV
             ..GpuOptions::default()
         },
         spawn: Rc::new(wasm_bindgen_futures::spawn_local),
+        hire: options.function("hire")?.map(hire),
         progress: None,
         abort: abort.clone(),
     })

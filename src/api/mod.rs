@@ -5,6 +5,8 @@ mod array;
 #[cfg(feature = "engine")]
 pub mod audio;
 pub mod cache;
+#[cfg(feature = "engine")]
+pub mod crew;
 pub mod error;
 #[cfg(feature = "engine")]
 pub mod files;

@@ -197,6 +197,7 @@ impl Model {
             ("dispatches_per_token", timings.dispatches.get().into()),
             ("prefilled_tokens", timings.prefilled.get().into()),
             ("encode_us_per_token", (timings.encode_ms.get() * 1000.0 / encoded).into()),
+            ("cpu_threads", engine.threads().into()),
             ("wasm_memory_bytes", wasm_memory().into()),
         ])
     }

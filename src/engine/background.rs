@@ -1,12 +1,16 @@
 //! How weights come in beside the caller's work, and from where.
 
+use std::cell::RefCell;
 use std::rc::Rc;
+
+use futures_util::future::LocalBoxFuture;
 
 use super::offload::Offload;
 use crate::Result;
 use crate::checkpoint::Catalog;
 use crate::hub::Abort;
 use crate::models::Model;
+use crate::tensor::cpu::Crew;
 use crate::tensor::gpu::device::Gpu;
 use crate::weights::layout::Layout;
 use crate::weights::loader::{Loader, Parts, Progress, Spawn, WeightFile};
@@ -22,15 +26,32 @@ pub(super) struct Sources {
     pub catalog: Catalog,
 }
 
+/// Hires threads that compute beside this one: at most once for a model, when a part of it is first to live in CPU memory. `None`: there
+/// are none to be had.
+pub type Hire = Rc<dyn Fn() -> LocalBoxFuture<'static, Option<Rc<Crew>>>>;
+
 /// How weights come in beside the caller's work.
 pub(super) struct Background {
     pub spawn: Spawn,
+    pub hire: Option<Hire>,
+    pub crew: RefCell<Option<Rc<Crew>>>,
     pub progress: Option<Rc<dyn Fn(Progress)>>,
     pub abort: Abort,
     pub prefetch: bool,
 }
 
 impl Background {
+    /// The threads that compute beside this one, if there are some.
+    async fn crew(&self) -> Option<Rc<Crew>> {
+        let hired = self.crew.borrow().clone();
+        if hired.is_some() {
+            return hired;
+        }
+        let hired = self.hire.as_ref()?().await;
+        self.crew.replace(hired.clone());
+        hired
+    }
+
     /// Plans the way of all weights, and sets out to bring them in.
     pub(super) async fn loader(
         &self,
@@ -42,12 +63,13 @@ impl Background {
     ) -> Result<Loader> {
         let repo = sources.files.first().map(|file| file.repo.id()).unwrap_or_default();
         let fetches = plan::plan(repo, &sources.catalog, model.weights(), layouts, model.blocks())?;
+        let crew = if offload.computes_on_cpu() { self.crew().await } else { None };
         let loader = Loader::new(Parts {
             gpu: gpu.cloned(),
             files: sources.files.clone(),
             blocks: model.blocks().to_vec(),
             fetches,
-            store: Store::new(model.weights(), layouts.clone()),
+            store: Store::new(model.weights(), layouts.clone(), crew),
             homes: (0..model.blocks().len()).map(|block| offload.home(block)).collect(),
             spawn: self.spawn.clone(),
             progress: self.progress.clone(),

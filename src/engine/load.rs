@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use futures_util::lock::Mutex;
 
-use super::background::{Background, Sources};
+use super::background::{Background, Hire, Sources};
 use super::runner::Runner;
 use super::wishes::{Placement, WeightDtype, Wishes};
 use super::{Engine, Timings};
@@ -54,6 +54,8 @@ pub struct LoadOptions {
     pub gpu: GpuOptions,
     /// Runs the background's work.
     pub spawn: Spawn,
+    /// Hires threads that compute what is in CPU memory; without it one does.
+    pub hire: Option<Hire>,
     /// Told of every chunk of weights.
     pub progress: Option<Rc<dyn Fn(Progress)>>,
     /// Stops the load.
@@ -83,8 +85,8 @@ impl Engine {
         files.push(WeightFile { repo: Rc::new(new), path: init::FILE.to_owned() });
 
         let class = Architecture::of(config, &options.registered)?.class_name(config, options.task)?.to_owned();
-        let LoadOptions { spawn, progress, abort, prefetch, gpu: device, placement, .. } = options;
-        let background = Background { spawn, progress, abort, prefetch };
+        let LoadOptions { spawn, hire, progress, abort, prefetch, gpu: device, placement, .. } = options;
+        let background = Background { spawn, hire, crew: RefCell::default(), progress, abort, prefetch };
         let (sources, timings) = (Sources { files, catalog }, Rc::new(Timings::default()));
         let wishes = Wishes { dtype, placement };
         let runner = Runner::new(gpu, model.clone(), &wishes, &sources, &background, timings.clone()).await?;

@@ -43,6 +43,7 @@ use background::{Background, Sources};
 use runner::Runner;
 use wishes::Wishes;
 
+pub use background::Hire;
 pub use encode::Source;
 pub use load::{LoadOptions, WeightsSource};
 pub use output::{Array, Inputs, ModelOutput, More};
@@ -144,6 +145,11 @@ impl Engine {
     /// How many devices have been lost.
     pub fn device_losses(&self) -> u32 {
         self.device_losses.get()
+    }
+
+    /// How many threads compute what is in CPU memory.
+    pub fn threads(&self) -> usize {
+        self.background.crew.borrow().as_ref().map_or(1, |crew| crew.threads())
     }
 
     /// The weights' loader.

@@ -216,6 +216,11 @@ impl Offload {
         }
     }
 
+    /// Whether the CPU computes some blocks.
+    pub fn computes_on_cpu(&self) -> bool {
+        (0..self.len()).any(|block| self.home(block) == Home::Cpu)
+    }
+
     /// Whether the CPU has all that a block reads. One that reads nothing is where those around it are.
     fn is_computed_on_cpu(&self, block: usize) -> bool {
         let reads = self.reads_of(block);

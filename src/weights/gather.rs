@@ -48,7 +48,7 @@ impl Gatherer {
             let (rows, cols) = if transposed { (rows.clone(), from..end) } else { (from..end, cols.clone()) };
             let incoming = Incoming { rows, cols, transposed, dtype: extent.dtype, plus_one };
             if let Some(matrix) = store.borrow_mut().matrix_mut(extent.weight) {
-                matrix.take(&incoming, &self.bytes, &mut self.floats);
+                matrix.take(&incoming, &self.bytes, &mut self.floats)?;
             }
             from = end;
         }

@@ -353,7 +353,7 @@ impl Loader {
             let mut store = self.0.store.borrow_mut();
             spec.weights.iter().try_for_each(|weight| store.lend(gpu, *weight))
         };
-        Ok(gpu.checked(&spec.name, lend).await?)
+        gpu.checked(&spec.name, lend).await
     }
 
     /// Gives back what the GPU has of a block in CPU memory.

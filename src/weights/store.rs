@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use super::layout::Layout;
 use super::spec::WeightSpecs;
-use crate::tensor::cpu::{CpuError, Matrix};
+use crate::Result;
+use crate::tensor::cpu::{CpuError, Crew, Matrix};
 use crate::tensor::gpu::device::{Buffer, Gpu, GpuError, Usage};
 use crate::tensor::ops::WeightId;
 
@@ -33,13 +34,15 @@ struct Slot {
 pub struct Store {
     layouts: Rc<Vec<Layout>>,
     slots: Vec<Slot>,
+    /// Who has parts of matrices, if there are others.
+    crew: Option<Rc<Crew>>,
 }
 
 impl Store {
     /// Empty slots for all of a model's weights.
-    pub fn new(specs: &WeightSpecs, layouts: Rc<Vec<Layout>>) -> Store {
+    pub fn new(specs: &WeightSpecs, layouts: Rc<Vec<Layout>>, crew: Option<Rc<Crew>>) -> Store {
         let slots = specs.iter().map(|(_, spec)| Slot { label: spec.name.clone(), ..Slot::default() }).collect();
-        Store { layouts, slots }
+        Store { layouts, slots, crew }
     }
 
     /// The weight's layout.
@@ -84,14 +87,15 @@ impl Store {
             && slot.matrix.is_none()
         {
             let [rows, cols] = layout.matrix();
-            slot.matrix = Some(Matrix::new(&slot.label, rows, cols, layout.storage.into())?);
+            let (label, storage) = (&slot.label, layout.storage.into());
+            slot.matrix = Some(Matrix::shared(label, rows, cols, storage, self.crew.as_ref())?);
         }
         Ok(())
     }
 
     /// Copies a weight in CPU memory to the GPU, for as long as it isn't taken back. A failing allocation shows at the
     /// scope around it.
-    pub fn lend(&mut self, gpu: &Gpu, id: WeightId) -> Result<(), GpuError> {
+    pub fn lend(&mut self, gpu: &Gpu, id: WeightId) -> Result<()> {
         self.allocate(gpu, id)?;
         if let (Some(slot), Some(layout)) = (self.slots.get(id.0), self.layouts.get(id.0))
             && let Some(matrix) = &slot.matrix
@@ -100,15 +104,18 @@ impl Store {
                 let rows = if layout.cols == 1 { 1 } else { part.rows };
                 let line = usize::try_from(layout.bytes(part.rows) / rows.max(1) as u64).unwrap_or(usize::MAX);
                 let lines = part.first..part.first + rows;
-                if matrix.line_bytes() == line {
-                    gpu.write(buffer, 0, matrix.bytes(lines))?;
-                    continue;
-                }
-                // In CPU memory rows are padded further.
-                for (at, row) in lines.enumerate() {
-                    let bytes = matrix.bytes(row..row + 1).get(..line).unwrap_or_default();
-                    gpu.write(buffer, (at * line) as u64, bytes)?;
-                }
+                // In CPU memory rows may be padded further.
+                let padded = matrix.line_bytes();
+                matrix.read(lines.clone(), |row, bytes| -> Result<()> {
+                    let at = ((row - lines.start) * line) as u64;
+                    if padded == line {
+                        return Ok(gpu.write(buffer, at, bytes)?);
+                    }
+                    for (at, row) in (at..).step_by(line.max(1)).zip(bytes.chunks_exact(padded.max(1))) {
+                        gpu.write(buffer, at, row.get(..line).unwrap_or_default())?;
+                    }
+                    Ok(())
+                })?;
             }
         }
         Ok(())

@@ -162,7 +162,7 @@ impl Uploader {
             let gpu = &self.gpu;
             let make = || {
                 let staging = gpu.create_buffer("staging", size, Usage::Storage)?;
-                Ok((staging, gpu.create_buffer("cast params", 32, Usage::Uniform)?))
+                Ok::<_, GpuError>((staging, gpu.create_buffer("cast params", 32, Usage::Uniform)?))
             };
             self.staging = Some(gpu.checked("staging", make).await?);
         }

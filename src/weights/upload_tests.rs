@@ -89,7 +89,7 @@ impl Case {
         let mut casts = Pipelines::default();
         let kernels = fetches.iter().flat_map(|fetch| &fetch.extents).filter_map(|extent| cast_kernel(extent, &layout));
         casts.compile(gpu, &kernels.collect::<Vec<_>>()).await.unwrap();
-        let mut store = Store::new(&specs, layouts);
+        let mut store = Store::new(&specs, layouts, None);
         store.allocate(gpu, id).unwrap();
         let mut uploader = Uploader::new(gpu.clone());
         let mut heard = 0;

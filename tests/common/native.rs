@@ -43,6 +43,7 @@ pub fn options(spawn: Spawn) -> LoadOptions {
         placement: Placement::default(),
         gpu: GpuOptions::default(),
         spawn,
+        hire: None,
         progress: None,
         abort: Abort::new(),
     }

@@ -45,6 +45,7 @@ test("the package holds what its exports name, the wasm, and no sources", async 
     "dist/index.js",
     "dist/index.d.ts",
     "dist/worker.js",
+    "dist/hand.js",
     "wasm/engine/engine_bg.wasm",
     "wasm/text/text_bg.wasm",
     "README.md",

@@ -164,7 +164,7 @@ impl Ops for Executor<'_> {
         }
         for (id, row) in self.running.ids.iter().zip(values.chunks_exact_mut(stride(width).max(1))) {
             // As on the GPU, where an id without a row leaves zeros.
-            table.widen(*id as usize, row);
+            table.widen(*id as usize, row)?;
             map(row, |x| x * F32x4::splat(scale));
         }
         self.memory.put(x, values);
@@ -187,7 +187,7 @@ impl Ops for Executor<'_> {
         let (one, mut added) = self.make(x.width, Rows::One)?;
         let mut values = self.memory.take(x);
         for (token, row) in values.chunks_exact_mut(stride(x.width).max(1)).enumerate() {
-            table.widen(row_of(token).unwrap_or_default(), &mut added);
+            table.widen(row_of(token).unwrap_or_default(), &mut added)?;
             row.iter_mut().zip(&added).for_each(|(x, added)| *x += added);
         }
         self.memory.put(x, values);

@@ -1,7 +1,9 @@
 //! A weight in CPU memory.
 
 use std::ops::Range;
+use std::rc::Rc;
 
+use super::crew::{Crew, Rest};
 use super::decode::decode;
 use super::lanes::F32x4;
 use super::{CpuError, resize};
@@ -49,11 +51,18 @@ pub struct Matrix {
     pub(super) rows: usize,
     pub(super) cols: usize,
     pub(super) stride: usize,
+    /// The rows that are here: the first ones, or all.
     pub(super) elements: Elements,
+    /// Of how many rows those are.
+    pub(super) own: usize,
+    /// What number the first row has, where this is a part of another matrix.
+    pub(super) first: usize,
+    /// The others, where other threads have them.
+    pub(super) rest: Option<Rest>,
 }
 
 /// Elements of a checkpoint's tensor on their way into a matrix.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incoming {
     /// Of these rows.
     pub rows: Range<usize>,
@@ -71,7 +80,7 @@ impl Matrix {
     /// A row's stride is a multiple of this.
     pub const LINE: usize = 8;
 
-    /// Bytes that it takes.
+    /// Bytes that it takes, wherever its rows are.
     pub fn size(&self) -> u64 {
         self.line_bytes() as u64 * self.rows as u64
     }
@@ -82,8 +91,22 @@ impl Matrix {
         self.stride * size
     }
 
-    /// Rows as they lie in memory, little-endian, padding included.
-    pub fn bytes(&self, rows: Range<usize>) -> &[u8] {
+    /// Gives `each` some of the rows at a time, from which on and as they lie in memory: little-endian, padding included.
+    pub fn read<E: From<CpuError>>(
+        &self,
+        rows: Range<usize>,
+        mut each: impl FnMut(usize, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let own = rows.start..rows.end.min(self.own);
+        if !own.is_empty() {
+            each(own.start, self.own_bytes(own.clone()))?;
+        }
+        self.rest.as_ref().map_or(Ok(()), |rest| rest.read(&rows, self.line_bytes(), each))
+    }
+
+    /// The same of rows that are here, by their numbers.
+    pub(super) fn own_bytes(&self, rows: Range<usize>) -> &[u8] {
+        let rows = rows.start.saturating_sub(self.first)..rows.end.saturating_sub(self.first);
         let all: &[u8] = match &self.elements {
             // SAFETY: any float or integer is so many bytes.
             Elements::F32(own) => unsafe { own.align_to().1 },
@@ -96,7 +119,24 @@ impl Matrix {
 
     /// Bytes that such a matrix takes.
     pub fn bytes_of(rows: usize, cols: usize, storage: Storage) -> u64 {
-        rows as u64 * cols.next_multiple_of(Matrix::LINE) as u64 * storage.size() as u64
+        (rows as u64).saturating_mul(cols.next_multiple_of(Matrix::LINE) as u64).saturating_mul(storage.size() as u64)
+    }
+
+    /// Zeros, a part of which a crew may have.
+    ///
+    /// # Errors
+    /// [`CpuError::OutOfMemory`]
+    pub fn shared(
+        what: &str,
+        rows: usize,
+        cols: usize,
+        storage: Storage,
+        crew: Option<&Rc<Crew>>,
+    ) -> Result<Matrix, CpuError> {
+        match crew.map(|crew| Rest::share(crew, rows, cols, storage)).transpose()?.flatten() {
+            None => Matrix::new(what, rows, cols, storage),
+            Some((own, rest)) => Ok(Matrix { rows, rest: Some(rest), ..Matrix::new(what, own, cols, storage)? }),
+        }
     }
 
     /// Zeros.
@@ -118,15 +158,29 @@ impl Matrix {
             Storage::F16 => Elements::F16(zeros(len, what)?),
             Storage::Bf16 => Elements::Bf16(zeros(len, what)?),
         };
-        Ok(Matrix { rows, cols, stride, elements })
+        Ok(Matrix { rows, cols, stride, elements, own: rows, first: 0, rest: None })
     }
 
-    /// Takes whole lines: `bytes` has every element that `incoming` tells of, in the checkpoint's order.
-    pub fn take(&mut self, incoming: &Incoming, bytes: &[u8], scratch: &mut Vec<f32>) {
+    /// Takes whole lines: `bytes` has every element that `incoming` tells of, in the checkpoint's order. Rows that are neither here
+    /// nor with others are passed over.
+    ///
+    /// # Errors
+    /// What others have run into.
+    pub fn take(&mut self, incoming: &Incoming, bytes: &[u8], scratch: &mut Vec<f32>) -> Result<(), CpuError> {
+        self.take_own(incoming, bytes, scratch);
+        self.rest.as_ref().map_or(Ok(()), |rest| rest.take(incoming, bytes))
+    }
+
+    fn take_own(&mut self, incoming: &Incoming, bytes: &[u8], scratch: &mut Vec<f32>) {
         let Incoming { rows, cols, transposed, dtype, plus_one } = incoming;
         let size = dtype.size().unwrap_or(1) as usize;
         let (lines, line) = if *transposed { (cols, rows) } else { (rows, cols) };
+        let (first, end) = (self.first, self.first + self.own);
         for (at, bytes) in lines.clone().zip(bytes.chunks_exact((line.len() * size).max(1))) {
+            if !transposed && !(first..end).contains(&at) {
+                continue;
+            }
+            let at = if *transposed { at } else { at - first };
             if !transposed && self.copy(*dtype, at, cols.start, bytes) && !plus_one {
                 continue;
             }
@@ -136,7 +190,13 @@ impl Matrix {
                 scratch.iter_mut().for_each(|value| *value += 1.0);
             }
             match transposed {
-                true => self.put(rows.start * self.stride + at, self.stride, scratch),
+                true => {
+                    // Of the column those that are here.
+                    let from = rows.start.max(first);
+                    let here = from - rows.start..rows.end.min(end).max(from) - rows.start;
+                    let values = scratch.get(here).unwrap_or_default();
+                    self.put((from - first) * self.stride + at, self.stride, values);
+                }
                 false => self.put(at * self.stride + cols.start, 1, scratch),
             }
         }
@@ -166,8 +226,30 @@ impl Matrix {
         }
     }
 
-    /// Writes row `row` to `out`, of the stride's length, as floats.
-    pub(super) fn widen(&self, row: usize, out: &mut [f32]) {
+    /// Writes row `row` to `out`, of the stride's length, as floats, whoever has it.
+    ///
+    /// # Errors
+    /// What others have run into.
+    pub(super) fn widen(&self, row: usize, out: &mut [f32]) -> Result<(), CpuError> {
+        if row < self.own || self.rest.is_none() {
+            self.widen_own(row, out);
+            return Ok(());
+        }
+        self.read(row..row + 1, |_, bytes| {
+            match &self.elements {
+                Elements::F32(_) => {
+                    let words = bytes.as_chunks::<4>().0;
+                    out.iter_mut().zip(words).for_each(|(out, word)| *out = f32::from_le_bytes(*word));
+                }
+                Elements::F16(_) => each_half(bytes, out, |bits| half::f16::from_bits(bits).to_f32()),
+                Elements::Bf16(_) => each_half(bytes, out, |bits| half::bf16::from_bits(bits).to_f32()),
+            }
+            Ok(())
+        })
+    }
+
+    /// The same of a row that is here.
+    pub(super) fn widen_own(&self, row: usize, out: &mut [f32]) {
         let range = row * self.stride..(row + 1) * self.stride;
         match &self.elements {
             Elements::F32(own) => {
@@ -186,6 +268,10 @@ impl Matrix {
             _ => &[],
         }
     }
+}
+
+fn each_half(bytes: &[u8], out: &mut [f32], of: impl Fn(u16) -> f32) {
+    out.iter_mut().zip(bytes.as_chunks::<2>().0).for_each(|(out, bits)| *out = of(u16::from_le_bytes(*bits)));
 }
 
 /// Halves, a multiple of four of them, as floats.

@@ -3,6 +3,10 @@
 //! It is what runs where there is no WebGPU, and what computes a layer that has no room on the GPU.
 
 mod attention;
+mod crew;
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
+mod crew_tests;
 mod decode;
 mod executor;
 mod lanes;
@@ -12,7 +16,10 @@ mod product;
 mod relative;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(not(target_arch = "wasm32"))]
+mod threads;
 
+pub use crew::{Bench, Crew, Hand, ORDER_WORDS, Order};
 pub use decode::decode;
 pub use executor::{Executor, Running};
 pub use matrix::{Incoming, Matrix, Storage};
@@ -30,6 +37,9 @@ pub enum CpuError {
         /// Its size.
         bytes: u64,
     },
+    /// Another thread doesn't answer.
+    #[error("a thread that computes beside this one doesn't answer; load the model again, or set env.num_threads to 1")]
+    Silent,
     /// An op was called for something that isn't there, or of another size: a bug in Layerline.
     #[error("the CPU can't compute {what}")]
     Refused {
@@ -43,7 +53,7 @@ impl CpuError {
     pub fn code(&self) -> &'static str {
         match self {
             CpuError::OutOfMemory { .. } => "CPU_OUT_OF_MEMORY",
-            CpuError::Refused { .. } => "CPU_REFUSED",
+            CpuError::Refused { .. } | CpuError::Silent => "CPU_REFUSED",
         }
     }
 

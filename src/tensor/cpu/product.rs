@@ -32,13 +32,46 @@ pub struct Outcome<'a> {
 pub struct Scratch {
     /// A row of x in the order in which halves are unpacked, or rows of the weight as floats.
     floats: Vec<f32>,
+    /// Sums of others.
+    sums: Vec<f32>,
 }
 
 /// Writes x·Wᵀ to y, whose rows are `y_stride` long. What lies behind x's columns must be zero.
 ///
 /// # Errors
-/// [`CpuError::OutOfMemory`] for the scratch.
+/// [`CpuError::OutOfMemory`] for the scratch; what others have run into who have rows of W.
 pub fn product(
+    w: &Matrix,
+    x: &[f32],
+    y: &mut [f32],
+    y_stride: usize,
+    outcome: Outcome<'_>,
+    scratch: &mut Scratch,
+) -> Result<(), CpuError> {
+    let Some(rest) = &w.rest else { return own_product(w, x, y, y_stride, outcome, scratch) };
+    let most = rest.most_tokens(w.stride).min(TOKEN_BLOCK);
+    let mut sums = std::mem::take(&mut scratch.sums);
+    let mut done = Ok(());
+    let blocks = x.chunks((most * w.stride).max(1)).zip(y.chunks_mut((most * y_stride).max(1)));
+    for (x, y) in blocks {
+        let tokens = x.len() / w.stride.max(1);
+        // Both write to y: its own rows first.
+        let y = std::cell::RefCell::new(y);
+        let own = || own_product(w, x, &mut y.borrow_mut(), y_stride, outcome, scratch);
+        done = done.and(rest.multiply(x, &mut sums, tokens, own, |rows, sums| {
+            let mut y = y.borrow_mut();
+            for (token, sums) in sums.chunks_exact(rows.len().max(1)).enumerate() {
+                let to = y.get_mut(token * y_stride + rows.start..).unwrap_or_default();
+                outcome.write(rows.start, to, sums);
+            }
+        }));
+    }
+    scratch.sums = sums;
+    done
+}
+
+/// The same with the rows of W that are here.
+fn own_product(
     w: &Matrix,
     x: &[f32],
     y: &mut [f32],
@@ -52,10 +85,10 @@ pub fn product(
     resize(&mut scratch.floats, ROWS * w.stride, "a product")?;
     let (x_block, y_block) = ((TOKEN_BLOCK * w.stride).max(1), (TOKEN_BLOCK * y_stride).max(1));
     for (x, y) in x.chunks(x_block).zip(y.chunks_mut(y_block)) {
-        for first in (0..w.rows).step_by(ROWS) {
-            let rows = ROWS.min(w.rows - first);
+        for first in (0..w.own).step_by(ROWS) {
+            let rows = ROWS.min(w.own - first);
             for (row, floats) in (first..first + rows).zip(scratch.floats.chunks_mut(w.stride.max(1))) {
-                w.widen(row, floats);
+                w.widen_own(row, floats);
             }
             tiles(&scratch.floats, w.stride, x, |token, sums| {
                 let to = y.get_mut(token * y_stride + first..).unwrap_or_default();

@@ -21,10 +21,10 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 const STORAGES: [Storage; 3] = [Storage::F32, Storage::F16, Storage::Bf16];
 
 /// A small generator: the tests need repeatable numbers, not good ones.
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
-    fn values(&mut self, n: usize) -> Vec<f32> {
+    pub fn values(&mut self, n: usize) -> Vec<f32> {
         let mut next = || {
             self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             ((self.0 >> 11) as f64 / (1u64 << 53) as f64 * 2.0 - 1.0) as f32
@@ -61,7 +61,7 @@ impl Weights {
     fn of(&mut self, values: &[f32], rows: usize, cols: usize, storage: Storage) -> WeightId {
         let mut matrix = Matrix::new("test", rows, cols, storage).unwrap();
         let incoming = Incoming { rows: 0..rows, cols: 0..cols, transposed: false, dtype: Dtype::F32, plus_one: false };
-        matrix.take(&incoming, &bytes(values), &mut Vec::new());
+        matrix.take(&incoming, &bytes(values), &mut Vec::new()).unwrap();
         self.matrices.push(matrix);
         self.values.push(values.iter().map(|value| kept(*value, storage)).collect());
         WeightId(self.matrices.len() - 1)
@@ -626,11 +626,11 @@ fn weights_come_in_every_order_and_type() {
                         };
                         let rows = r.start + 1..r.end + 1;
                         let incoming = Incoming { rows, cols: c, transposed, dtype, plus_one };
-                        matrix.take(&incoming, &bytes, &mut Vec::new());
+                        matrix.take(&incoming, &bytes, &mut Vec::new()).unwrap();
                     }
                     let mut row = vec![7.0; stride(cols)];
                     for at in 0..rows + 2 {
-                        matrix.widen(at, &mut row);
+                        matrix.widen(at, &mut row).unwrap();
                         let own = |col: usize| match at {
                             0 => 0.0,
                             at if at > rows => 0.0,

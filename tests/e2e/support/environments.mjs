@@ -18,15 +18,15 @@ export const ENVIRONMENTS = [
  */
 export function openEnvironment(name, options) {
   return {
-    chromium: () => openPage(launchChromium(options), options?.port),
-    "unwatched chromium": () => openPage(launchUnwatchedChromium(options), options?.port),
-    firefox: () => openPage(launchFirefox()),
+    chromium: () => openPage(launchChromium(options), options),
+    "unwatched chromium": () => openPage(launchUnwatchedChromium(options), options),
+    firefox: () => openPage(launchFirefox(), options),
     node: openNode,
   }[name]();
 }
 
-async function openPage(launched, port) {
-  const [browser, site] = await Promise.all([launched, bundleAndServe(PAGE, port)]);
+async function openPage(launched, { port, isolated } = {}) {
+  const [browser, site] = await Promise.all([launched, bundleAndServe(PAGE, port, { isolated })]);
   const page = await browser.newPage();
   const violations = [];
   page.on("console", (message) => {

@@ -22,8 +22,14 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
+// With these a page is cross-origin isolated.
+const ISOLATION = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+};
+
 /** Serves a folder on 127.0.0.1 under the policy; on any free port unless told which. */
-export async function serve(folder, port = 0) {
+export async function serve(folder, port = 0, { isolated = false } = {}) {
   const server = createServer(async (request, response) => {
     const path = normalize(new URL(request.url, "http://localhost").pathname);
     const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
@@ -33,6 +39,7 @@ export async function serve(folder, port = 0) {
         "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
         "Content-Security-Policy": POLICY,
         "X-Content-Type-Options": "nosniff",
+        ...(isolated && ISOLATION),
       });
       response.end(body);
     } catch {
@@ -50,9 +57,9 @@ export async function serve(folder, port = 0) {
 }
 
 /** Bundles a Vite app with Vite's own defaults, and serves it. */
-export async function bundleAndServe(root, port) {
+export async function bundleAndServe(root, port, options) {
   const outDir = await mkdtemp(join(tmpdir(), "layerline-site-"));
   await build({ root, configFile: false, logLevel: "warn", build: { outDir, emptyOutDir: true, target: "es2022" } });
-  const site = await serve(outDir, port);
+  const site = await serve(outDir, port, options);
   return { url: site.url, close: () => site.close().then(() => rm(outDir, { recursive: true, force: true })) };
 }

@@ -178,7 +178,11 @@ impl Gpu {
     }
 
     /// Runs `create`, which allocates, and waits to hear whether the device had the memory and the calls were valid.
-    pub async fn checked<T>(&self, what: &str, create: impl FnOnce() -> Result<T, GpuError>) -> Result<T, GpuError> {
+    pub async fn checked<T, E: From<GpuError>>(
+        &self,
+        what: &str,
+        create: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
         let before = self.0.usages.bytes();
         let full = self.0.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let invalid = self.0.device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -188,10 +192,10 @@ impl Gpu {
         let (invalid, full) = (invalid.await, full.await);
         self.alive()?;
         if full.is_some() {
-            return Err(GpuError::OutOfMemory { what: what.to_owned(), bytes });
+            return Err(GpuError::OutOfMemory { what: what.to_owned(), bytes }.into());
         }
         if let Some(error) = invalid {
-            return Err(GpuError::Refused { what: "an allocation", message: error.to_string() });
+            return Err(GpuError::Refused { what: "an allocation", message: error.to_string() }.into());
         }
         made
     }

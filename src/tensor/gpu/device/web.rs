@@ -247,7 +247,11 @@ impl Gpu {
     }
 
     /// Runs `create`, which allocates, and waits to hear whether the device had the memory and the calls were valid.
-    pub async fn checked<T>(&self, what: &str, create: impl FnOnce() -> Result<T, GpuError>) -> Result<T, GpuError> {
+    pub async fn checked<T, E: From<GpuError>>(
+        &self,
+        what: &str,
+        create: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
         let device = &self.0.device;
         let before = self.0.usages.bytes();
         device.push_error_scope(GpuErrorFilter::OutOfMemory);
@@ -259,10 +263,10 @@ impl Gpu {
         let full: JsValue = JsFuture::from(full).await.map_or(JsValue::NULL, Into::into);
         self.alive()?;
         if full.is_object() {
-            return Err(GpuError::OutOfMemory { what: what.to_owned(), bytes });
+            return Err(GpuError::OutOfMemory { what: what.to_owned(), bytes }.into());
         }
         if invalid.is_object() {
-            return Err(GpuError::Refused { what: "an allocation", message: words(&invalid) });
+            return Err(GpuError::Refused { what: "an allocation", message: words(&invalid) }.into());
         }
         made
     }
