@@ -1,6 +1,6 @@
 // The weights by which attention.wgsl sums values, for those who want to see them: y is [tokens][heads][keys], with zeros for
 // keys that a token doesn't see. A workgroup takes a token and a head. KIND, SOFTCAP and the preludes are those of
-// attention.wgsl; rope_append.wgsl ran before.
+// attention.wgsl; rope_append.wgsl ran before, where the keys are the tokens' own.
 
 struct Params {
     heads: u32,
@@ -41,12 +41,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let token = group.y;
     let kv = head / (params.heads / params.kv_heads);
     let position = token + step.position;
-    let all = step.position + step.tokens;
+    let all = select(step.position + step.tokens, step.memory, KIND == 2u);
     var first = max(position + 1u, params.window) - params.window;
     var end = position + 1u;
     if KIND == 1u {
         first = max(token, params.window) - params.window;
         end += min(params.window, step.tokens - 1u - token);
+    }
+    if KIND == 2u {
+        first = 0u;
+        end = all;
     }
     let at = token * params.q_stride + head * HEAD_DIM;
     let row = (token * params.heads + head) * all;

@@ -7,7 +7,7 @@ mod native;
 
 use std::rc::Rc;
 
-use layerline::engine::{Engine, Inputs, LoadOptions, More, Source};
+use layerline::engine::{Array, Engine, Inputs, LoadOptions, More, Source};
 use layerline::generation::{GenerateOptions, Prompt};
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::models::Task;
@@ -129,37 +129,68 @@ fn a_share_of_the_gpu_equals_torch() {
     }
 }
 
-/// Of both stacks the embeddings and what each layer gives, wherever the layers are.
+/// Of both stacks the embeddings, what each layer gives, and by which shares tokens attend to each other and to the source,
+/// wherever the layers are.
 #[test]
-fn hidden_states_equal_torchs() {
+fn what_comes_between_layers_equals_torchs() {
     for case in golden("seq2seq_states.json")["cases"].as_array().unwrap() {
         let name = case["name"].as_str().unwrap();
         let input = &golden(&format!("seq2seq/{name}/golden.json"))["inputs"][0];
-        for map in [None, Some(DeviceMap::all(Device::Cpu))] {
+        for share in [None, Some((0, 100)), Some((70, 20))] {
             run(|mut options| async move {
-                options.placement.device_map = map;
+                if let Some((gpu, cpu)) = share {
+                    let all = open(name, native::options(options.spawn.clone())).await.weight_bytes();
+                    let max_memory = MaxMemory { gpu: Some(all * gpu / 100), cpu: Some(all * cpu / 100) };
+                    options.placement.max_memory = Some(max_memory).filter(|_| gpu > 0);
+                    options.placement.device_map = (gpu == 0).then(|| DeviceMap::all(Device::Cpu));
+                }
                 let engine = open(name, options).await;
                 let (read, features) = source(input);
                 let decoder_ids = ids(&input["decoder_input_ids"]);
-                let more = More { hidden_states: true, ..More::default() };
+                let more = More { hidden_states: true, attentions: true };
                 let inputs =
                     Inputs { ids: &read, features: &features, decoder_ids: &decoder_ids, more, ..Inputs::default() };
                 let output = engine.forward(inputs, &Abort::new()).await.unwrap();
-                for (key, states) in [
+                for (key, layers) in [
                     ("encoder_hidden_states", &output.encoder_hidden_states),
                     ("decoder_hidden_states", &output.hidden_states),
+                    ("encoder_attentions", &output.encoder_attentions),
+                    ("decoder_attentions", &output.attentions),
+                    ("cross_attentions", &output.cross_attentions),
                 ] {
                     let expected = case[key].as_array().unwrap();
-                    assert_eq!(states.len(), expected.len(), "{name}, {key}");
-                    for (layer, (state, rows)) in states.iter().zip(expected).enumerate() {
+                    assert_eq!(layers.len(), expected.len(), "{name}, {key}");
+                    for (layer, (found, rows)) in layers.iter().zip(expected).enumerate() {
+                        // A position's row: a hidden state, or what its heads attend to.
+                        let (data, width) = by_position(found);
+                        let rows: Vec<_> = rows.as_array().unwrap().iter().map(flat).collect();
                         let one = json!({
                             "f16_error": case["f16_error"], "positions": case["positions"], "outputs": {key: rows},
                         });
-                        close(&state.data, state.dims[1], &one, key, &format!("{name}, {layer}"));
+                        close(&data, width, &one, key, &format!("{name}, {layer}, {share:?}"));
                     }
                 }
+                // Nothing is kept for those who don't ask.
+                let more = More::default();
+                let output = engine.forward(Inputs { more, ..inputs }, &Abort::new()).await.unwrap();
+                assert!([output.encoder_attentions, output.attentions, output.cross_attentions].concat().is_empty());
             });
         }
+    }
+}
+
+/// What is there for each position, and how much: of `[heads, tokens, keys]` each head's keys.
+fn by_position(found: &Array) -> (Vec<f32>, usize) {
+    let &[heads, tokens, keys] = found.dims.as_slice() else { return (found.data.clone(), found.dims[1]) };
+    let row = |token: usize, head: usize| &found.data[(head * tokens + token) * keys..][..keys];
+    let rows = (0..tokens).flat_map(|token| (0..heads).flat_map(move |head| row(token, head)));
+    (rows.copied().collect(), heads * keys)
+}
+
+fn flat(value: &Value) -> Value {
+    match value.as_array() {
+        Some(rows) if rows[0].is_array() => rows.iter().flat_map(|row| row.as_array().unwrap()).cloned().collect(),
+        _ => value.clone(),
     }
 }
 

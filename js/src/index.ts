@@ -66,6 +66,7 @@ export type {
   WithAttentions,
   WithHiddenStates,
   WithLoss,
+  WithSeq2SeqAttentions,
   WithSeq2SeqHiddenStates,
 } from "./outputs.js";
 export { DynamicCache } from "./past_key_values.js";

@@ -19,6 +19,7 @@ import {
   type WithAttentions,
   type WithHiddenStates,
   type WithLoss,
+  type WithSeq2SeqAttentions,
   type WithSeq2SeqHiddenStates,
 } from "./outputs.js";
 import { padding_warning } from "./padding.js";
@@ -32,7 +33,7 @@ import type { EngineText } from "./text_inputs.js";
 /** What a forward pass gives: `Output`, what else was asked for, and a loss where there are labels. */
 export type ForwardOutput<Output, Hidden, Labels, Attentions = false> = Output &
   (Hidden extends true ? (Output extends Seq2SeqLMOutput ? WithSeq2SeqHiddenStates : WithHiddenStates) : unknown) &
-  (Attentions extends true ? WithAttentions : unknown) &
+  (Attentions extends true ? (Output extends Seq2SeqLMOutput ? WithSeq2SeqAttentions : WithAttentions) : unknown) &
   ([Labels] extends [GridLike] ? WithLoss : unknown);
 
 type ForwardInputs<Hidden, Labels, Attentions> = (ModelInputs | ImageInputs | SpeechInputs) & {

@@ -46,7 +46,7 @@ interface ModelInputOptions {
   decoder_attention_mask?: IdsLike | null;
   /** Also give `hidden_states`. Default false. */
   output_hidden_states?: boolean | null;
-  /** Also give `attentions`; not of encoder-decoders. Default false. */
+  /** Also give `attentions`; of an encoder-decoder those of both stacks, and between them. Default false. */
   output_attentions?: boolean | null;
   /**
    * Also give `loss`. Ids of tokens or classes as `input_ids` has them, -100 where none counts; for sequence

@@ -92,6 +92,16 @@ export interface WithAttentions {
   attentions: Floats[];
 }
 
+/** The same of an encoder-decoder. */
+export interface WithSeq2SeqAttentions {
+  /** Of each of the encoder's layers, `[batch, heads, n, n]` as {@link WithAttentions} has it. */
+  encoder_attentions: Floats[];
+  /** Of each of the decoder's. */
+  decoder_attentions: Floats[];
+  /** Of those too, `[batch, heads, decoder's n, encoder's n]`: by which share each token attends to what was read. */
+  cross_attentions: Floats[];
+}
+
 /** What labels add. */
 export interface WithLoss {
   /** A scalar: the mean over the labels. */
@@ -105,12 +115,14 @@ const OF_LAYER = /^(\w+)\.\d+$/;
  * A batch's output, as transformers has it, of what the engine gave for each of its texts.
  *
  * @param last_only `logits` are those of each text's last token
+ * @param read what an encoder has read for each
  */
 export function model_output(
   task: Task,
   batch: Batch,
   outputs: readonly EngineOutput[],
   last_only: boolean,
+  read?: Batch,
 ): Record<string, Floats | Floats[]> {
   const [first] = outputs;
   if (first === undefined) throw unexpected("no output");
@@ -121,7 +133,9 @@ export function model_output(
     const [, of_layers] = OF_LAYER.exec(name) ?? [];
     if (of_layers !== undefined) {
       // They come in the layers' order.
-      const one = of_layers === "attentions" ? between_tokens(batch, arrays) : batched(batch, arrays, false);
+      const one = of_layers.endsWith("attentions")
+        ? between_tokens(batch, arrays, of_layers.startsWith("cross_") ? read : undefined)
+        : batched(batch, arrays, false);
       layers[of_layers] = [...(layers[of_layers] ?? []), one];
     } else if (task === "question-answering" && name === "logits") {
       named.start_logits = of_tokens(
@@ -142,26 +156,28 @@ export function model_output(
 
 /**
  * `[heads, tokens, past + tokens]` of each text as `[batch, heads, n, most past + n]`: what was read before lies right before the
- * batch's columns.
+ * batch's columns. With `read`, which is what an encoder has read, the columns are of that.
  */
-function between_tokens(batch: Batch, arrays: readonly EngineArray[]): Floats {
+function between_tokens(batch: Batch, arrays: readonly EngineArray[], read?: Batch): Floats {
   const heads = arrays[0]?.dims[0] ?? 0;
-  const past = (array: EngineArray) => (array.dims[2] ?? 0) - (array.dims[1] ?? 0);
+  const past = ({ dims: [, tokens = 0, keys = 0] }: EngineArray) => (read ? 0 : keys - tokens);
   const most = Math.max(0, ...arrays.map(past));
-  const [n, keys] = [batch.length, most + batch.length];
+  const attended = read ?? batch;
+  const [n, keys] = [batch.length, most + attended.length];
   const dims = [arrays.length, heads, n, keys];
   const [only] = arrays;
   if (arrays.length === 1 && only?.data.length === heads * n * keys) return new Tensor("float32", only.data, dims);
   const data = new Float32Array(arrays.length * heads * n * keys);
   for (const [i, array] of arrays.entries()) {
     const [, tokens = 0, width = 0] = array.dims;
-    const [start, read] = [batch.sequences[i]?.start ?? 0, past(array)];
+    const [start, first] = [batch, attended].map(({ sequences }) => sequences[i]?.start ?? 0) as [number, number];
+    const before = past(array);
     for (let row = 0; row < heads * tokens; row++) {
       const [head, token] = [Math.floor(row / tokens), row % tokens];
       const to = ((i * heads + head) * n + start + token) * keys + most;
       const shares = array.data.subarray(row * width, (row + 1) * width);
-      data.set(shares.subarray(0, read), to - read);
-      data.set(shares.subarray(read), to + start);
+      data.set(shares.subarray(0, before), to - before);
+      data.set(shares.subarray(before), to + first);
     }
   }
   return new Tensor("float32", data, dims);
@@ -184,10 +200,10 @@ export function seq2seq_output(
       return Object.fromEntries(own);
     });
   const states = part(true);
-  const sound = () => whole_batch(states.length, states[0]?.encoder_last_hidden_state?.dims[0] ?? 0);
+  const source = read ?? whole_batch(states.length, states[0]?.encoder_last_hidden_state?.dims[0] ?? 0);
   return {
-    ...model_output(task, written, part(false), false),
-    ...model_output(task, read ?? sound(), states, false),
+    ...model_output(task, written, part(false), false, source),
+    ...model_output(task, source, states, false),
   };
 }
 

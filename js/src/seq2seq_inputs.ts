@@ -19,6 +19,8 @@ export interface SpeechInputs {
   decoder_attention_mask?: IdsLike | null;
   /** Also give `encoder_hidden_states` and `decoder_hidden_states`. Default false. */
   output_hidden_states?: boolean | null;
+  /** Also give `encoder_attentions`, `decoder_attentions` and `cross_attentions`. Default false. */
+  output_attentions?: boolean | null;
   /** Also give `loss`: the ids that should come out, -100 where none counts. */
   labels?: GridLike | null;
   signal?: AbortSignal | null;
@@ -31,11 +33,18 @@ export interface Sources {
   rows: { ids: Uint32Array; input_features?: Float32Array }[];
 }
 
-const DECODER_KEYS = ["decoder_input_ids", "decoder_attention_mask", "output_hidden_states", "labels", "signal"];
+const DECODER_KEYS = [
+  "decoder_input_ids",
+  "decoder_attention_mask",
+  "output_hidden_states",
+  "output_attentions",
+  "labels",
+  "signal",
+];
 const TEXT_KEYS = [...DECODER_KEYS, "input_ids", "attention_mask", "token_type_ids"];
 const SPEECH_KEYS = [...DECODER_KEYS, "input_features"];
 
-const NEUTRAL = { use_cache: [true, false], return_dict: [true], output_attentions: [false], logits_to_keep: [0] };
+const NEUTRAL = { use_cache: [true, false], return_dict: [true], logits_to_keep: [0] };
 
 const REFUSED = {
   pixel_values: "This model reads no images; leave it out.",
@@ -43,7 +52,7 @@ const REFUSED = {
   inputs_embeds: "A forward pass starts from token ids; leave it out.",
   decoder_inputs_embeds: "A forward pass starts from token ids; give decoder_input_ids.",
   past_key_values: "The cache lives on the device and belongs to one call; give the whole text.",
-  output_attentions: "An encoder-decoder gives no attention weights; leave it out.",
+  position_ids: "Positions of an encoder-decoder's tokens are counted; leave it out.",
   return_dict: "Outputs are objects; leave it out.",
   logits_to_keep: "An encoder-decoder gives those of every token; leave it out.",
 };

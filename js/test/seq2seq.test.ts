@@ -92,6 +92,83 @@ describe("forward", () => {
     expect(decoder_hidden_states.map((state) => state.tolist())).toEqual([[[[1], [2]]]]);
   });
 
+  test("attention weights lie where their tokens do, of both halves and between them", async () => {
+    const shares = (rows: Uint32Array, columns: Uint32Array) =>
+      array(
+        [1, rows.length, columns.length],
+        [...rows].flatMap((row) => [...columns].map((column) => 10 * row + column)),
+      );
+    const forward: Answers["forward"] = (ids, options) => {
+      const written = options.decoder_input_ids ?? new Uint32Array();
+      return {
+        ...echo(ids, options),
+        "decoder_attentions.0": shares(written, written),
+        "encoder_attentions.0": shares(ids, ids),
+        "cross_attentions.0": shares(written, ids),
+      };
+    };
+    const { model } = fake_model<Seq2SeqLMOutput>("seq2seq-lm", { forward }, { input_names: TEXTS });
+    const { encoder_attentions, decoder_attentions, cross_attentions } = await model({
+      input_ids: [
+        [5, 6, 7],
+        [0, 8, 9],
+      ],
+      attention_mask: [
+        [1, 1, 1],
+        [0, 1, 1],
+      ],
+      decoder_input_ids: [
+        [1, 2],
+        [3, 0],
+      ],
+      decoder_attention_mask: [
+        [1, 1],
+        [1, 0],
+      ],
+      output_attentions: true,
+    });
+    const of = (layers: { tolist(): unknown }[]) => layers.map((layer) => layer.tolist());
+    expect(of(cross_attentions)).toEqual([
+      [
+        [
+          [
+            [15, 16, 17],
+            [25, 26, 27],
+          ],
+        ],
+        [
+          [
+            [0, 38, 39],
+            [0, 0, 0],
+          ],
+        ],
+      ],
+    ]);
+    expect(of(decoder_attentions)).toEqual([
+      [
+        [
+          [
+            [11, 12],
+            [21, 22],
+          ],
+        ],
+        [
+          [
+            [33, 0],
+            [0, 0],
+          ],
+        ],
+      ],
+    ]);
+    expect(encoder_attentions[0]?.at(1).tolist()).toEqual([
+      [
+        [0, 0, 0],
+        [0, 88, 89],
+        [0, 98, 99],
+      ],
+    ]);
+  });
+
   test("labels are shifted for the decoder, and give a loss", async () => {
     const { model, calls } = reader({ decoder_start_token_id: 1, pad_token_id: 0 });
     const { loss } = await model({ input_ids: [5], labels: [[2, -100, -100]] });
@@ -143,7 +220,7 @@ describe("forward", () => {
       [{ decoder_input_ids: [[1], [2]] }, "INPUT_IDS"],
       [{ decoder_input_ids: [1, 2], decoder_attention_mask: [1] }, "INPUT_IDS"],
       [{ decoder_input_ids: [1], output_hidden_states: 1 }, "UNSUPPORTED_OPTION"],
-      [{ decoder_input_ids: [1], output_attentions: true }, "UNSUPPORTED_OPTION"],
+      [{ decoder_input_ids: [1], output_attentions: 1 }, "UNSUPPORTED_OPTION"],
       [{ decoder_input_ids: [1], input_features: new Tensor("float32", [1], [1, 1, 1]) }, "UNSUPPORTED_OPTION"],
       [{ decoder_input_ids: [1], token_type_ids: [1] }, "INPUT_IDS"],
       [{ decoder_input_ids: [1], logits_to_keep: 1 }, "UNSUPPORTED_OPTION"],

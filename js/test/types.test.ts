@@ -187,6 +187,8 @@ test("an encoder-decoder gives what its decoder writes, and what its encoder has
     expectTypeOf(encoder_last_hidden_state).toEqualTypeOf<Tensor<"float32">>();
     const more = await listener({ input_features, decoder_input_ids: [1], output_hidden_states: true });
     expectTypeOf(more.decoder_hidden_states).toEqualTypeOf<Tensor<"float32">[]>();
+    const shown = await listener({ input_features, decoder_input_ids: [1], output_attentions: true });
+    expectTypeOf(shown.cross_attentions).toEqualTypeOf<Tensor<"float32">[]>();
     await listener.generate({ input_features, max_new_tokens: 3 });
 
     // @ts-expect-error: spectrograms are tensors

@@ -359,7 +359,11 @@ fn image_of(image: &JsValue) -> Option<(Vec<f32>, Vec<usize>)> {
 fn outputs(output: ModelOutput) -> Result<Object, JsValue> {
     let ModelOutput { logits, text_embeds, image_embeds, pooler_output, hidden_states, attentions, .. } = output;
     let ModelOutput { last_hidden_state, encoder_last_hidden_state, encoder_hidden_states, .. } = output;
-    let own = if encoder_last_hidden_state.is_some() { "decoder_hidden_states" } else { "hidden_states" };
+    let ModelOutput { encoder_attentions, cross_attentions, .. } = output;
+    let (states, own) = match encoder_last_hidden_state.is_some() {
+        true => ("decoder_hidden_states", "decoder_attentions"),
+        false => ("hidden_states", "attentions"),
+    };
     let named = [
         ("logits", logits),
         ("text_embeds", text_embeds),
@@ -372,9 +376,11 @@ fn outputs(output: ModelOutput) -> Result<Object, JsValue> {
     let of_layers = |name: &'static str, arrays: Vec<EngineArray>| {
         arrays.into_iter().enumerate().map(move |(at, array)| (format!("{name}.{at}"), array))
     };
-    let of_layers = of_layers(own, hidden_states)
+    let of_layers = of_layers(states, hidden_states)
         .chain(of_layers("encoder_hidden_states", encoder_hidden_states))
-        .chain(of_layers("attentions", attentions));
+        .chain(of_layers(own, attentions))
+        .chain(of_layers("encoder_attentions", encoder_attentions))
+        .chain(of_layers("cross_attentions", cross_attentions));
     let all = Object::new();
     for (name, EngineArray { dims, data }) in named.chain(of_layers) {
         Reflect::set(&all, &name.into(), &array(&dims, &data)?.into())?;

@@ -68,7 +68,8 @@ impl Runner {
         let shape = self.model.shape();
         let Some(encoder) = &shape.encoder else { return Ok(Vec::new()) };
         let size = source.size(encoder, shape.vocab_size)?;
-        let run = |from, to| Run::output(ways, (from, to));
+        let shows = between.as_ref().is_some_and(|between| between.shows());
+        let run = |from, to| Run { shows, ..Run::output(ways, (from, to)) };
         let tokens = |count, ids| Tokens { position: 0, length: count, count, ids: Some(ids), types: &[], read: 0 };
         let none = vec![0; size.rows];
         let mut first = 0;

@@ -218,6 +218,7 @@ impl Runner {
             *position_ids = own;
         }
         let (Some(on), Some(session)) = (&self.gpu, gpu) else { return Ok(()) };
+        session.read = tokens.read as u32;
         session.running = Running { tokens: tokens.count as u32, keys: (tokens.position + tokens.count) as u32 };
         let bytes = &mut session.step_bytes;
         bytes.clear();

@@ -76,6 +76,10 @@ pub struct ModelOutput {
     /// `[heads, tokens, tokens]` of each layer, where asked for: by which share each token attends to each, those that were but read
     /// included.
     pub attentions: Vec<Array>,
+    /// The same of an encoder's, of a model that reads with one.
+    pub encoder_attentions: Vec<Array>,
+    /// `[heads, tokens, encoder's tokens]` likewise: by which share each token attends to what the encoder has read.
+    pub cross_attentions: Vec<Array>,
 }
 
 impl<'a> Inputs<'a> {
@@ -141,12 +145,12 @@ impl Runner {
     async fn forward(&self, inputs: Inputs<'_>, abort: &Abort) -> Result<ModelOutput> {
         let Inputs { types, more: More { hidden_states, attentions }, .. } = inputs;
         let shape = self.model.shape();
-        let (source, prompt, features, encoding) = match &shape.encoder {
-            None => (Source::default(), inputs.prompt(), inputs.features, Vec::new()),
+        let (source, prompt, features, encoding, read_tokens) = match &shape.encoder {
+            None => (Source::default(), inputs.prompt(), inputs.features, Vec::new(), 0),
             Some(encoder) => {
                 let source = Source { ids: inputs.ids, features: inputs.features };
                 let tokens = source.size(encoder, shape.vocab_size)?.tokens;
-                (source, Prompt { ids: inputs.decoder_ids, ..inputs.prompt() }, &[][..], self.ways(tokens))
+                (source, Prompt { ids: inputs.decoder_ids, ..inputs.prompt() }, &[][..], self.ways(tokens), tokens)
             }
         };
         let ids = prompt.ids;
@@ -157,18 +161,17 @@ impl Runner {
         let ways = self.ways(ids.len());
         let mut session = self.open(prompt, &[&ways, &encoding], ids.len(), source).await?;
         let cached = self.take_cached(&mut session, prompt, &ways).min(past);
-        let mut of_encoder = Between { states: hidden_states.then(Vec::new), attentions: None };
+        let shown = |all: [Option<Attentions>; 2]| all.into_iter().flatten().filter(|_| attentions).collect();
+        let of_source = shape.encoder.as_ref().map(|_| Attentions::of_source(ids.len(), read_tokens));
+        let mut of_encoder = Between::of(hidden_states, shown([Some(Attentions::of_text(0, read_tokens)), None]));
+        session.show(attentions);
         let read = self.read(&mut session, source, &encoding, &ways, Some(&mut of_encoder), abort).await?;
         submit(self.read_on(&mut session, prompt, cached..past, &ways, abort).await?);
         let most = output_tokens(&shape);
         let mut all = Collected::default();
         let mut left = None;
         let blocks = self.writing_blocks();
-        let mut between = Between {
-            states: hidden_states.then(Vec::new),
-            attentions: attentions.then(|| Attentions::of(past, ids.len())),
-        };
-        session.show(attentions);
+        let mut between = Between::of(hidden_states, shown([Some(Attentions::of_text(past, ids.len())), of_source]));
         for Chunk { range, given } in prompt.chunks(past..ids.len(), most, shape.embeds) {
             let run = Run { given, shows: attentions, ..Run::output(&ways, blocks) };
             let of = |width: usize| range.start * width..range.end * width;
@@ -182,7 +185,7 @@ impl Runner {
             if let Some(rows) = rows.filter(|rows| !rows.is_empty()) {
                 self.give(&mut session, rows).await?;
             }
-            let wanted = (hidden_states || attentions).then_some(&mut between);
+            let wanted = between.is_wanted().then_some(&mut between);
             let output = self.run(&mut session, run, None, wanted, abort).await?;
             left = Some(self.collect(&mut session, output, hidden_states, count, &mut all).await?);
         }
@@ -201,9 +204,9 @@ impl Runner {
             states.push(all.hidden.clone());
         }
         let read_dims = [session.read, outputs.hidden.width];
+        let mut attentions = attentions.into_iter().map(Attentions::into_arrays);
+        let encoder_attentions = of_encoder.attentions.into_iter().flat_map(Attentions::into_arrays).collect();
         let of_encoder = of_encoder.states.into_iter().flatten().filter(|state| !state.is_empty());
-        let [n, keys] = [ids.len() - past, ids.len()];
-        let weights = |data: Vec<f32>| Array { dims: vec![data.len() / (n * keys).max(1), n, keys], data };
         let task = self.model.task();
         let logits = outputs.logits.map(|logits| array(logits, all.logits));
         let (logits, text_embeds, image_embeds) = match task {
@@ -220,7 +223,9 @@ impl Runner {
             pooler_output: outputs.pooled.map(|pooled| array(pooled, all.pooled)),
             hidden_states: states.into_iter().map(|state| array(outputs.hidden, state)).collect(),
             encoder_hidden_states: of_encoder.map(|data| Array { dims: read_dims.to_vec(), data }).collect(),
-            attentions: attentions.into_iter().flat_map(|all| all.layers).map(weights).collect(),
+            attentions: attentions.next().unwrap_or_default(),
+            encoder_attentions,
+            cross_attentions: attentions.next().unwrap_or_default(),
         })
     }
 

@@ -8,7 +8,7 @@ use crate::tensor::gpu::device::GpuError;
 use crate::tensor::gpu::dispatch::{Activations, Dispatch};
 use crate::tensor::gpu::kernel::{Kernel, Tuning};
 use crate::tensor::gpu::record::{Mode, Recorder};
-use crate::tensor::ops::{Ops, Tensor};
+use crate::tensor::ops::{AttentionKind, Ops, Tensor};
 use crate::weights::layout::Layout;
 
 /// Tokens that run at a time when a prompt is read. Longer prompts are cut: it bounds the activations' memory.
@@ -49,7 +49,7 @@ struct Blocks {
     /// The logits of those that route to experts.
     routing: HashMap<usize, Tensor>,
     /// What shows the weights of their attentions.
-    shown: HashMap<usize, Dispatch>,
+    shown: HashMap<usize, Vec<(AttentionKind, Dispatch)>>,
     /// The first one, where it is given rows in the place of its embeddings.
     given: Vec<Dispatch>,
     /// Where the first one reads what its caller gives.
@@ -102,9 +102,9 @@ impl Recorded {
         self.blocks(mode).routing.get(&block).copied()
     }
 
-    /// What shows the weights of a block's attention, where it has one of many tokens to each other.
-    pub fn shown_by(&self, mode: Mode, block: usize) -> Option<&Dispatch> {
-        self.blocks(mode).shown.get(&block)
+    /// What shows the weights of a block's attentions of many tokens, in their order.
+    pub fn shown_by(&self, mode: Mode, block: usize) -> &[(AttentionKind, Dispatch)] {
+        self.blocks(mode).shown.get(&block).map(Vec::as_slice).unwrap_or_default()
     }
 
     fn blocks(&self, mode: Mode) -> &Blocks {
@@ -175,7 +175,7 @@ fn run(
             }
         }
         blocks.hidden.insert(index, outputs.hidden);
-        blocks.shown.extend(recorder.take_shown().map(|shown| (index, shown)));
+        blocks.shown.insert(index, recorder.take_shown());
         blocks.routing.extend(outputs.routing.map(|routing| (index, routing)));
         left = Some(outputs);
     }

@@ -107,7 +107,7 @@ impl Session {
     pub fn show(&mut self, wanted: bool) {
         self.memory.show(wanted);
         if let Some(session) = &mut self.gpu {
-            session.shown = None;
+            session.shown.clear();
         }
     }
 
@@ -137,16 +137,17 @@ pub(super) struct GpuSession {
     /// By their numbers: keys and values of what the GPU has computed, and how many positions they have room for.
     cache: Caches,
     programs: HashMap<Key, Program>,
-    /// The weights of the last attention that was to show them, and what shows them.
-    pub shown: Option<(Rc<Buffer>, Option<Program>)>,
+    /// The weights of the last block's attentions, where they were to show them, and what shows them.
+    pub shown: Vec<(Rc<Buffer>, Program)>,
     /// Kernels that hardly anybody wants, compiled when somebody does.
     pub rare: Pipelines,
     /// Where the model has experts.
     pub routing: Option<Routing>,
     /// Four-byte buffers in which chosen ids come back, free ones.
     pub readbacks: Vec<Rc<Buffer>>,
-    /// What runs, as `step` says it to the kernels.
+    /// What runs, as `step` says it to the kernels; and how many tokens an encoder has read for it.
     pub running: Running,
+    pub read: u32,
     /// The step's bytes, kept so that the token loop allocates nothing.
     pub step_bytes: Vec<u8>,
 }
@@ -167,11 +168,12 @@ impl GpuSession {
             activations: HashMap::with_capacity(recorded.activations.shapes().len()),
             cache: HashMap::new(),
             programs: HashMap::new(),
-            shown: None,
+            shown: Vec::new(),
             rare: Pipelines::default(),
             routing: Routing::new(gpu, model)?,
             readbacks: Vec::new(),
             running: Running::default(),
+            read: 0,
             step_bytes: Vec::new(),
         })
     }
@@ -329,12 +331,6 @@ impl GpuSession {
         Ok(())
     }
 
-    /// The weights of the last attention that has shown them.
-    pub fn shown(&self) -> Result<&Rc<Buffer>, GpuError> {
-        let missing = || GpuError::Refused { what: "attention weights", message: "none were shown".to_owned() };
-        self.shown.as_ref().map(|(weights, _)| weights).ok_or_else(missing)
-    }
-
     pub(super) fn buffer(&self, loader: &Loader, name: BufferName) -> Result<Rc<Buffer>, GpuError> {
         let found = match name {
             BufferName::Weight(id, part) => loader.store().buffer(id, part).cloned(),
@@ -346,7 +342,8 @@ impl GpuSession {
             BufferName::Keys(layer) => self.cache(layer).map(|[keys, _]| keys.clone()),
             BufferName::Values(layer) => self.cache(layer).map(|[_, values]| values.clone()),
             BufferName::Candidates => Some(self.candidates.clone()),
-            BufferName::AttentionWeights => self.shown().ok().cloned(),
+            // They are no block's; see `encode_show`.
+            BufferName::AttentionWeights => None,
             BufferName::Routes => self.routing.as_ref().map(|routing| routing.routes.clone()),
         };
         found.ok_or_else(|| GpuError::Refused { what: "a program", message: format!("there is no {name:?}") })

@@ -86,7 +86,7 @@ for (const [where, browser, options, names] of [
     });
     after(() => environment.close());
 
-    test("hidden states of both halves", async () => {
+    test("hidden states of both halves, and by which shares tokens attend", async () => {
       for (const { name, positions, f16_error, ...states } of STATES.filter(({ name }) => names.includes(name))) {
         const [{ input_ids, input_features, decoder_input_ids }] = golden(`seq2seq/${name}/golden.json`).inputs;
         const found = await environment.run(
@@ -95,14 +95,11 @@ for (const [where, browser, options, names] of [
             const input_features =
               features && new layerline.Tensor("float32", features.flat(), [1, features.length, features[0].length]);
             const read = input_features ? { input_features } : { input_ids };
-            const output = await model({ ...read, decoder_input_ids, output_hidden_states: true });
+            const more = { output_hidden_states: true, output_attentions: true };
+            const output = await model({ ...read, decoder_input_ids, ...more });
             await model.dispose();
-            return Object.fromEntries(
-              ["encoder_hidden_states", "decoder_hidden_states"].map((key) => [
-                key,
-                output[key].map((t) => t.tolist()),
-              ]),
-            );
+            const layers = Object.entries(output).filter(([key]) => /_(hidden_states|attentions)$/.test(key));
+            return Object.fromEntries(layers.map(([key, tensors]) => [key, tensors.map((t) => t.tolist())]));
           },
           {
             id: `seq2seq/${name}`,
@@ -113,11 +110,15 @@ for (const [where, browser, options, names] of [
             decoder_input_ids,
           },
         );
+        assert.deepEqual(Object.keys(found).sort(), Object.keys(f16_error).sort());
         for (const [key, layers] of Object.entries(found)) {
           assert.equal(layers.length, states[key].length);
           for (const [layer, [rows]] of layers.entries()) {
-            const kept = positions[key].map((position) => rows[position]);
-            assertClose(kept.flat(), states[key][layer].flat(), f16_error[key].max_abs);
+            // Of attentions each head's row of a position.
+            const row = (position) =>
+              key.endsWith("attentions") ? rows.flatMap((head) => head[position]) : rows[position];
+            const kept = positions[key].flatMap(row);
+            assertClose(kept, states[key][layer].flat(2), f16_error[key].max_abs);
           }
         }
       }

@@ -23,8 +23,8 @@ pub struct Scratch {
     query: Vec<f32>,
     scores: Vec<f32>,
     biases: Biases,
-    /// The weights, `[tokens][heads][keys]`, where they are wanted.
-    pub shown: Option<Vec<f32>>,
+    /// The weights of each attention, `[tokens][heads][keys]`, where they are wanted.
+    pub shown: Option<Vec<Vec<f32>>>,
 }
 
 /// The tokens that run.
@@ -122,12 +122,11 @@ pub fn attend(
     let first = floor_of(tokens.position);
     resize(&mut scratch.scores, positions - first, "attention")?;
     let shared_by = heads / kv_heads.max(1);
-    // Those of what an encoder has read aren't a layer's own.
-    let shows = kind != AttentionKind::Cross;
-    if let (Some(shown), true) = (&mut scratch.shown, shows) {
-        shown.clear();
+    if let Some(all) = &mut scratch.shown {
+        let mut shown = Vec::new();
         let len = tokens.count.saturating_mul(heads).saturating_mul(positions);
-        resize(shown, len, "attention weights")?;
+        resize(&mut shown, len, "attention weights")?;
+        all.push(shown);
     }
     if let Some(Relative { buckets, .. }) = attention.relative {
         let behind = if is_causal { 0 } else { tokens.count.saturating_sub(1) };
@@ -158,7 +157,7 @@ pub fn attend(
                     scratch.biases.add(query_head % shared_by, position - floor_of(position), scores);
                 }
                 softmax(scores);
-                if let (Some(shown), true) = (&mut scratch.shown, shows) {
+                if let Some(shown) = scratch.shown.as_mut().and_then(|all| all.last_mut()) {
                     let row = (token * heads + query_head) * positions;
                     let to = shown.get_mut(row + first + seen.start..row + first + seen.end);
                     to.unwrap_or_default().iter_mut().zip(&*scores).for_each(|(to, weight)| *to = *weight);

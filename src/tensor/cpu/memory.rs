@@ -84,9 +84,9 @@ impl Memory {
         self.attention.shown = wanted.then(Vec::new);
     }
 
-    /// The weights of the last attention, `[tokens][heads][keys]`, where they are wanted.
-    pub fn shown(&self) -> &[f32] {
-        self.attention.shown.as_deref().unwrap_or_default()
+    /// Takes the weights of the attentions that have run since the last call, `[tokens][heads][keys]` each, where they are wanted.
+    pub fn take_shown(&mut self) -> Vec<Vec<f32>> {
+        self.attention.shown.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// A row of a tensor, without its padding.

@@ -66,8 +66,8 @@ pub struct Recorder<'a> {
     most_rows: Option<usize>,
     /// Where the rows that the caller gives are to be.
     features: Option<Tensor>,
-    /// What shows the weights of the attention that was recorded last.
-    shown: Option<Dispatch>,
+    /// What shows the weights of the block's attentions.
+    shown: Vec<(AttentionKind, Dispatch)>,
     dispatches: Vec<Dispatch>,
 }
 
@@ -154,7 +154,7 @@ impl<'a> Recorder<'a> {
             used: HashSet::new(),
             most_rows: None,
             features: None,
-            shown: None,
+            shown: Vec::new(),
             dispatches: Vec::new(),
         }
     }
@@ -171,10 +171,10 @@ impl<'a> Recorder<'a> {
         self.features
     }
 
-    /// What shows the weights of the block's attention when the block has run, where many tokens run and attend to each other:
+    /// What shows the weights of the block's attentions when the block has run, in their order, where many tokens run:
     /// `[tokens][heads][keys]` go to [`BufferName::AttentionWeights`].
-    pub fn take_shown(&mut self) -> Option<Dispatch> {
-        self.shown.take()
+    pub fn take_shown(&mut self) -> Vec<(AttentionKind, Dispatch)> {
+        std::mem::take(&mut self.shown)
     }
 
     /// The hidden state that block `index - 1` left, as the next block's input.
@@ -836,9 +836,7 @@ impl Ops for Recorder<'_> {
         let grid = Grid::PerRows { x: kv_heads as u32, rows: (heads / kv_heads) as u32, per_group: ATTENTION_ROWS };
         let source = if attention.relative.is_some() { Source::AttentionRelative } else { Source::Attention };
         self.attend(Form { source, split: false, norm: None }, qkv, y, attention, grid);
-        if attention.kind != AttentionKind::Cross {
-            self.shown = Some(self.show(qkv, attention));
-        }
+        self.shown.push((attention.kind, self.show(qkv, attention)));
         Ok(y)
     }
 
