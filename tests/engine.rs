@@ -20,13 +20,16 @@ use native::{TOLERANCE, golden, greedy, ids, load, run};
 use serde_json::{Value, json};
 
 /// Every one that there is.
-const TINY: [&str; 23] = [
+const TINY: [&str; 32] = [
+    "gemma",
     "gemma2",
     "gemma3",
     "gpt2",
     "gpt2-relu",
+    "gpt_neo",
     "gpt_neox",
     "gpt_neox-sequential",
+    "granite",
     "llama-bf16-bias",
     "llama-dynamic",
     "llama-f16",
@@ -36,6 +39,9 @@ const TINY: [&str; 23] = [
     "mixtral",
     "olmo2",
     "olmoe",
+    "opt",
+    "opt-behind",
+    "phi",
     "phi3",
     "phi3-partial",
     "qwen2",
@@ -44,6 +50,9 @@ const TINY: [&str; 23] = [
     "qwen3_moe",
     "qwen3_moe-plain",
     "smollm3",
+    "stablelm",
+    "stablelm-parallel",
+    "starcoder2",
 ];
 
 fn folder(name: &str) -> String {

@@ -114,6 +114,22 @@ export interface ConfigOverrides {
   decoder_sparse_step?: number;
   mlp_only_layers?: number[];
   clip_qkv?: null;
+  attention_types?: [pattern: ("global" | "local")[], times: number][];
+  window_size?: number;
+  ffn_dim?: number;
+  do_layer_norm_before?: boolean;
+  _remove_final_layer_norm?: boolean;
+  word_embed_proj_dim?: number;
+  enable_bias?: boolean;
+  layer_norm_elementwise_affine?: true;
+  qk_layernorm?: false;
+  norm_epsilon?: number;
+  use_bias?: boolean;
+  use_qkv_bias?: boolean;
+  embedding_multiplier?: number;
+  attention_multiplier?: number;
+  residual_multiplier?: number;
+  logits_scaling?: number;
   text_config?: Record<string, unknown>;
   vision_config?: Record<string, unknown>;
 }
@@ -234,6 +250,22 @@ export const OVERRIDES: Record<keyof ConfigOverrides, true> = {
   decoder_sparse_step: true,
   mlp_only_layers: true,
   clip_qkv: true,
+  attention_types: true,
+  window_size: true,
+  ffn_dim: true,
+  do_layer_norm_before: true,
+  _remove_final_layer_norm: true,
+  word_embed_proj_dim: true,
+  enable_bias: true,
+  layer_norm_elementwise_affine: true,
+  qk_layernorm: true,
+  norm_epsilon: true,
+  use_bias: true,
+  use_qkv_bias: true,
+  embedding_multiplier: true,
+  attention_multiplier: true,
+  residual_multiplier: true,
+  logits_scaling: true,
   text_config: true,
   vision_config: true,
 };

@@ -20,7 +20,7 @@ pub struct Description {
     /// Whether the feed-forward layer has a gate: `down(f(gate(x)) · up(x))`, or `down(f(up(x)))`.
     pub gated: bool,
     /// Whether attention and feed-forward layer both read what comes into the layer, rather than the second what the first
-    /// has added to.
+    /// has added to. Without a norm of its own the second reads the first's.
     pub parallel: bool,
     /// Whether the norms of the residual stream are LayerNorms. Those of what is added to it are RMSNorms.
     pub layer_norms: bool,
@@ -72,6 +72,8 @@ pub struct Description {
     pub final_logit_softcapping: Option<f32>,
     /// Multiplies the logits.
     pub logit_scale: f32,
+    /// Multiplies what attention and feed-forward layer add, which then have no biases.
+    pub residual_scale: f32,
     /// Multiplies the embeddings.
     pub embedding_scale: f32,
     /// Whether the checkpoints have the norms' weights less one.
@@ -131,6 +133,7 @@ impl Description {
             attn_logit_softcapping: None,
             final_logit_softcapping: None,
             logit_scale: 1.0,
+            residual_scale: 1.0,
             embedding_scale: 1.0,
             norms_from_one: false,
             qk_norm_over_all: false,

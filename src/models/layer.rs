@@ -18,6 +18,7 @@ pub(super) struct Layer {
     act: Activation,
     gated: bool,
     parallel: bool,
+    residual_scale: f32,
     input_norm: Option<Norm>,
     qkv: Linear,
     qk_norm: Option<QkNorm>,
@@ -106,6 +107,7 @@ impl Layer {
             act: config.hidden_act,
             gated: *gated,
             parallel: description.parallel,
+            residual_scale: description.residual_scale,
             input_norm: norm(declare, names.input_norm.filter(|_| layer > 0 || description.first_input_norm)),
             qkv: queries_first(
                 description,
@@ -183,22 +185,23 @@ impl Layer {
 
     /// What it makes of rows.
     pub fn run(&self, ops: &mut dyn Ops, x: Tensor) -> Result<Outputs> {
-        let qkv = match &self.input_norm {
-            Some(Norm::Rms(norm)) => ops.norm_linear(x, norm, &self.qkv)?,
+        let (qkv, read) = match &self.input_norm {
+            Some(Norm::Rms(norm)) if !self.shares_norm() => (ops.norm_linear(x, norm, &self.qkv)?, x),
             norm => {
-                let x = normed(ops, x, norm.as_ref())?;
-                ops.linear(x, &self.qkv)?
+                let normal = normed(ops, x, norm.as_ref())?;
+                (ops.linear(normal, &self.qkv)?, if self.shares_norm() { normal } else { x })
             }
         };
         let attended = match &self.qk_norm {
             Some(norm) => ops.qk_norm_attention(qkv, norm, &self.attention)?,
             None => ops.attention(qkv, &self.attention)?,
         };
+        let attended = self.scaled(ops, attended)?;
         let add_attended = |ops: &mut dyn Ops| add_normed(ops, x, attended, &self.output, self.output_norm.as_ref());
         // Adding to x uses it up, so what is parallel reads it before.
         let (x, wide, down) = match &self.feed {
             Feed::Dense(mlp) if self.parallel => {
-                let wide = self.widen(ops, x, mlp)?;
+                let wide = self.widen(ops, read, mlp)?;
                 (add_attended(ops)?, wide, &mlp.down)
             }
             feed => {
@@ -211,8 +214,19 @@ impl Layer {
                 }
             }
         };
+        let wide = self.scaled(ops, wide)?;
         let x = add_normed(ops, x, wide, down, self.down_norm.as_ref())?;
         Ok(Outputs::hidden(normed(ops, x, self.fed_norm.as_ref())?))
+    }
+
+    /// Whether the feed-forward layer reads what attention reads.
+    fn shares_norm(&self) -> bool {
+        self.parallel && self.mlp_norm.is_none()
+    }
+
+    /// What is going to be projected and added, as much as of it is added.
+    fn scaled(&self, ops: &mut dyn Ops, x: Tensor) -> Result<Tensor> {
+        if self.residual_scale == 1.0 { Ok(x) } else { ops.scale(x, self.residual_scale) }
     }
 
     /// The feed-forward layer up to its output's projection.

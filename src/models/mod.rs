@@ -7,10 +7,13 @@ mod convolution;
 mod declare;
 mod description;
 mod distilbert;
+mod gemma;
 mod gemma2;
 mod gemma3;
 mod gpt2;
+mod gpt_neo;
 mod gpt_neox;
+mod granite;
 mod head;
 pub mod image;
 mod layer;
@@ -24,6 +27,8 @@ mod mpnet;
 mod mt5;
 mod olmo2;
 mod olmoe;
+mod opt;
+mod phi;
 mod phi3;
 mod qwen2;
 mod qwen3;
@@ -31,7 +36,9 @@ mod qwen3_moe;
 mod registered;
 mod roberta;
 mod smollm3;
+mod stablelm;
 mod stack;
+mod starcoder2;
 mod t5;
 mod transformer;
 mod vit;
@@ -54,17 +61,20 @@ pub use mixture::{Chosen, Experts, Mixture, MixtureNames};
 pub use registered::{Architecture, Registered};
 
 /// Every family that there is.
-const FAMILIES: [Family; 29] = [
+const FAMILIES: [Family; 36] = [
     bart::FAMILY,
     bert::FAMILY,
     clip::FAMILY,
     clip::TEXT_FAMILY,
     clip::VISION_FAMILY,
     distilbert::FAMILY,
+    gemma::FAMILY,
     gemma2::FAMILY,
     gemma3::FAMILY,
     gpt2::FAMILY,
+    gpt_neo::FAMILY,
     gpt_neox::FAMILY,
+    granite::FAMILY,
     llama::FAMILY,
     marian::FAMILY,
     mistral::FAMILY,
@@ -74,12 +84,16 @@ const FAMILIES: [Family; 29] = [
     mt5::FAMILY,
     olmo2::FAMILY,
     olmoe::FAMILY,
+    opt::FAMILY,
+    phi::FAMILY,
     phi3::FAMILY,
     qwen2::FAMILY,
     qwen3::FAMILY,
     qwen3_moe::FAMILY,
     roberta::FAMILY,
     smollm3::FAMILY,
+    stablelm::FAMILY,
+    starcoder2::FAMILY,
     t5::FAMILY,
     vit::FAMILY,
     whisper::FAMILY,

@@ -124,6 +124,21 @@ fn what_a_family_cant_be_is_said_by_its_key() {
         ("phi3", json!({"partial_rotary_factor": 0.01}), "a multiple of 4 of head_dim"),
         ("phi3", json!({"partial_rotary_factor": 1.5}), "a multiple of 4 of head_dim"),
         ("llama", json!({"partial_rotary_factor": 0.5}), "Supported: 1.0"),
+        ("gpt_neo", json!({"attention_types": [[["global"], 1]]}), "patterns of \"global\" and \"local\""),
+        ("gpt_neo", json!({"attention_types": [[["global"], u64::MAX]]}), "that come to all layers"),
+        ("gpt_neo", json!({"attention_types": [[["global", "far"], 1]]}), "that come to all layers"),
+        ("gpt_neo", json!({"attention_types": [["global", 2]]}), "that come to all layers"),
+        ("gpt_neo", json!({"attention_types": "global"}), "that come to all layers"),
+        ("gpt_neo", json!({"window_size": 0}), "`window_size` is 0, expected a positive integer"),
+        ("opt", json!({"word_embed_proj_dim": 512}), "embeddings are not projected"),
+        ("opt", json!({"layer_norm_elementwise_affine": false}), "norms have weights"),
+        ("opt", json!({"enable_bias": "no"}), "expected true or false"),
+        ("phi", json!({"qk_layernorm": true}), "queries and keys have no LayerNorm"),
+        ("phi", json!({"partial_rotary_factor": 0.01}), "a multiple of 4 of head_dim"),
+        ("stablelm", json!({"qk_layernorm": true}), "queries and keys have no LayerNorm"),
+        ("starcoder2", json!({"use_bias": 1}), "`use_bias` is 1, expected true or false"),
+        ("granite", json!({"residual_multiplier": 0.2, "mlp_bias": true}), "1 where attention_bias or mlp_bias is true"),
+        ("granite", json!({"logits_scaling": 0}), "expected a finite number above 0"),
         ("gpt2", json!({"n_embd": 0}), "`n_embd` is 0, expected a positive integer"),
         ("gpt2", json!({"n_head": 7}), "`n_embd` is missing, expected a multiple of num_attention_heads (7)"),
         ("gpt2", json!({"hidden_size": 10}), "`hidden_size` is 10, expected a multiple of num_attention_heads (12)"),
@@ -241,7 +256,7 @@ fn what_is_not_there_is_said_with_what_is() {
     let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
     let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
     assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
-    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma2, gemma3_text, gpt2, gpt_neox, llama, marian, mistral, mixtral, modernbert, mpnet, mt5, olmo2, olmoe, phi3, qwen2, qwen3, qwen3_moe, roberta, smollm3, t5, vit, whisper, xlm-roberta";
+    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma, gemma2, gemma3_text, gpt2, gpt_neo, gpt_neox, granite, llama, marian, mistral, mixtral, modernbert, mpnet, mt5, olmo2, olmoe, opt, phi, phi3, qwen2, qwen3, qwen3_moe, roberta, smollm3, stablelm, starcoder2, t5, vit, whisper, xlm-roberta";
     assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
     let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");

@@ -326,6 +326,75 @@ CASES = {
         "vocab_size": 32000,
     },
     "mixtral with a window": {"model_type": "mixtral", "sliding_window": 4096, "num_hidden_layers": 2},
+    "gemma and nothing else": {"model_type": "gemma"},
+    "gemma with the activation of old": {"model_type": "gemma", "hidden_act": "gelu", "num_key_value_heads": 1},
+    "granite and nothing else": {"model_type": "granite"},
+    "granite with multipliers": {
+        "model_type": "granite",
+        "embedding_multiplier": 12.0,
+        "attention_multiplier": 0.015625,
+        "residual_multiplier": 0.22,
+        "logits_scaling": 8.0,
+        "rope_theta": 10000000.0,
+    },
+    "gpt_neo and nothing else": {"model_type": "gpt_neo"},
+    "gpt_neo, TinyStories": {
+        "model_type": "gpt_neo",
+        "activation_function": "gelu_new",
+        "attention_layers": ["global", "local", "global", "local"],
+        "attention_types": [[["global", "local"], 2]],
+        "hidden_size": 768,
+        "intermediate_size": None,
+        "num_heads": 16,
+        "num_layers": 4,
+        "window_size": 256,
+    },
+    "gpt_neo, global first, then local": {
+        "model_type": "gpt_neo",
+        "attention_types": [[["global"], 2], [["local"], 1]],
+        "num_layers": 3,
+        "window_size": 32,
+    },
+    "opt and nothing else": {"model_type": "opt"},
+    "opt without biases, as v4 saved it": {
+        "model_type": "opt",
+        "activation_function": "gelu",
+        "do_layer_norm_before": False,
+        "enable_bias": False,
+        "ffn_dim": 1024,
+        "hidden_size": 384,
+        "word_embed_proj_dim": 384,
+        "tie_word_embeddings": False,
+    },
+    "phi and nothing else": {"model_type": "phi"},
+    "Phi-2, as v4 saved it": {
+        "model_type": "phi",
+        "hidden_act": "gelu_new",
+        "hidden_size": 2560,
+        "intermediate_size": 10240,
+        "num_attention_heads": 32,
+        "num_hidden_layers": 32,
+        "num_key_value_heads": 32,
+        "partial_rotary_factor": 0.4,
+        "rope_theta": 10000.0,
+        "bos_token_id": 50256,
+        "eos_token_id": 50256,
+        "torch_dtype": "float16",
+    },
+    "starcoder2 and nothing else": {"model_type": "starcoder2"},
+    "starcoder2 without biases, with windows": {
+        "model_type": "starcoder2",
+        "use_bias": False,
+        "sliding_window": 4096,
+        "num_hidden_layers": 2,
+    },
+    "stablelm and nothing else": {"model_type": "stablelm"},
+    "stablelm, beside each other": {
+        "model_type": "stablelm",
+        "use_parallel_residual": True,
+        "use_qkv_bias": True,
+        "partial_rotary_factor": 0.5,
+    },
     "generation keys of old": {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": 20, "max_length": 4096},
 }
 
@@ -364,14 +433,16 @@ def biases(model):
     names = model.state_dict()
     endings = [
         ("q_proj.bias", "qkv_proj.bias", "c_attn.bias", "query_key_value.bias"),
-        ("o_proj.bias", "attn.c_proj.bias", "attention.dense.bias"),
-        ("gate_proj.bias", "gate_up_proj.bias", "c_fc.bias", "dense_h_to_4h.bias"),
+        ("o_proj.bias", "out_proj.bias", "attn.c_proj.bias", "attention.dense.bias", "self_attn.dense.bias"),
+        ("gate_proj.bias", "gate_up_proj.bias", "c_fc.bias", "dense_h_to_4h.bias", "fc1.bias"),
     ]
     return [any(name.endswith(ending) for name in names) for ending in endings]
 
 
 def windows(config):
     """Of each layer, to how many positions a token attends; null: to all."""
+    if config.model_type == "gpt_neo":
+        return [config.window_size if kind == "local" else None for kind in config.attention_layers]
     window = getattr(config, "sliding_window", None)
     types = getattr(config, "layer_types", None)
     sliding = [kind == "sliding_attention" for kind in types] if types else [True] * config.num_hidden_layers
@@ -395,7 +466,7 @@ def rotated(config, head_dim):
 
 def layer_ropes(config):
     """Of each layer, which of the ropes rotates its heads; null: none."""
-    if config.model_type == "gpt2":
+    if config.model_type in ("gpt2", "gpt_neo", "opt"):
         return [None] * config.num_hidden_layers
     if config.model_type == "gemma3_text":
         return [int(kind == "sliding_attention") for kind in config.layer_types]
@@ -406,18 +477,22 @@ def layer_ropes(config):
 def attention_of(model, layer):
     """A layer's attention, whatever its family calls it."""
     base = model.base_model
-    layer = (base.h if model.config.model_type == "gpt2" else base.layers)[layer]
+    base = base.decoder if model.config.model_type == "opt" else base
+    layer = (base.h if model.config.model_type in ("gpt2", "gpt_neo") else base.layers)[layer]
     return next(getattr(layer, name) for name in ("self_attn", "attention", "attn") if hasattr(layer, name))
 
 
 def scales(model):
     """What multiplies embeddings and scores, and the caps of scores and logits."""
     config, attention = model.config, attention_of(model, 0)
+    # GPT-Neo's attention has no scale.
+    scale_of = lambda attention: getattr(attention, "scaling", 1.0)
+    multiplier = getattr(config, "embedding_multiplier", 1.0)
     return {
-        "embedding_scale": getattr(model.get_input_embeddings(), "scalar_embed_scale", 1.0),
-        "scale": attention.scaling,
+        "embedding_scale": getattr(model.get_input_embeddings(), "scalar_embed_scale", multiplier),
+        "scale": scale_of(attention),
         # In the first layer times what it is in the last.
-        "scale_ratio": attention.scaling / attention_of(model, -1).scaling,
+        "scale_ratio": scale_of(attention) / scale_of(attention_of(model, -1)),
         # Gemma 3's attention has the attribute, but doesn't use it.
         "attn_logit_softcapping": attention.attn_logit_softcapping if config.model_type == "gemma2" else None,
         "final_logit_softcapping": getattr(config, "final_logit_softcapping", None),
@@ -443,7 +518,7 @@ def main():
         # As from_pretrained does where there is no generation_config.json: from the raw file, not from LlamaConfig.
         generation = GenerationConfig.from_model_config(dict(keys))
         expected = {key: getattr(config, key, None) for key in MODEL_KEYS}
-        if keys["model_type"] in ("gpt2", "gpt_neox"):
+        if keys["model_type"] in ("gpt2", "gpt_neo", "gpt_neox", "opt"):
             # What such a config says of these means nothing to its model.
             expected |= {"num_key_value_heads": config.num_attention_heads, "head_dim": None}
         if keys["model_type"] == "gpt2":
@@ -451,7 +526,19 @@ def main():
                 "hidden_act": config.activation_function,
                 "intermediate_size": config.n_inner or 4 * config.n_embd,
             }
-        for key in ("layer_norm_eps", "layer_norm_epsilon"):
+        if keys["model_type"] == "gpt_neo":
+            expected |= {
+                "hidden_act": config.activation_function,
+                "intermediate_size": config.intermediate_size or 4 * config.hidden_size,
+            }
+        if keys["model_type"] == "opt":
+            # LayerNorm's own default.
+            expected |= {
+                "hidden_act": config.activation_function,
+                "intermediate_size": config.ffn_dim,
+                "rms_norm_eps": 1e-5,
+            }
+        for key in ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"):
             expected["rms_norm_eps"] = getattr(config, key, expected["rms_norm_eps"])
         expected["head_dim"] = expected["head_dim"] or config.hidden_size // config.num_attention_heads
         with torch.device("meta"):

@@ -187,6 +187,96 @@ VARIANTS = {
         ),
         dtype=torch.bfloat16,
     ),
+    # Weights of norms that count from 1, scaled embeddings, head_dim that isn't hidden / heads, one key head.
+    "gemma": dict(
+        model_type="gemma",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=1, head_dim=20,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.bfloat16,
+    ),
+    # Multipliers of embeddings, scores, what layers add, and logits.
+    "granite": dict(
+        model_type="granite",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=3, num_attention_heads=6,
+            num_key_value_heads=2, tie_word_embeddings=True, embedding_multiplier=1.5, attention_multiplier=0.25,
+            residual_multiplier=1.25, logits_scaling=0.5,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.bfloat16,
+    ),
+    # Learned positions, windows in every other layer, scores without a scale, biases but for q, k and v.
+    "gpt_neo": dict(
+        model_type="gpt_neo",
+        config=dict(
+            vocab_size=131, hidden_size=72, num_layers=4, num_heads=6, attention_types=[[["global", "local"], 2]],
+            window_size=16, max_position_embeddings=96, bos_token_id=0, eos_token_id=0,
+        ),
+        dtype=torch.float16,
+    ),
+    # Learned positions from the third row on; ReLU.
+    "opt": dict(
+        model_type="opt",
+        config=dict(
+            vocab_size=131, hidden_size=72, ffn_dim=100, num_hidden_layers=2, num_attention_heads=6,
+            word_embed_proj_dim=72, max_position_embeddings=96,
+        ),
+        dtype=torch.float16,
+        max_shard_size="60KB",
+    ),
+    # Norms behind attention and feed-forward layer, and none at the end; a head of its own; no biases.
+    "opt-behind": dict(
+        model_type="opt",
+        config=dict(
+            vocab_size=97, hidden_size=40, ffn_dim=75, num_hidden_layers=3, num_attention_heads=2,
+            word_embed_proj_dim=40, max_position_embeddings=96, do_layer_norm_before=False, enable_bias=False,
+            tie_word_embeddings=False, activation_function="gelu",
+        ),
+        dtype=torch.bfloat16,
+    ),
+    # Attention and feed-forward layer beside each other behind one norm; half of each head rotated; biases, in the head too.
+    "phi": dict(
+        model_type="phi",
+        config=dict(
+            vocab_size=131, hidden_size=96, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0, partial_rotary_factor=0.5),
+        dtype=torch.float16,
+    ),
+    # LayerNorm, windows and angles together; no gate; biases; tied.
+    "starcoder2": dict(
+        model_type="starcoder2",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, sliding_window=16, bos_token_id=0, eos_token_id=0,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.bfloat16,
+    ),
+    # LayerNorm and a gate; a quarter of each head rotated; biases on q, k and v alone.
+    "stablelm": dict(
+        model_type="stablelm",
+        config=dict(
+            vocab_size=131, hidden_size=96, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, use_qkv_bias=True,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0, partial_rotary_factor=0.25),
+        dtype=torch.bfloat16,
+    ),
+    # Attention and a gated layer beside each other behind one norm.
+    "stablelm-parallel": dict(
+        model_type="stablelm",
+        config=dict(
+            vocab_size=97, hidden_size=48, intermediate_size=75, num_hidden_layers=2, num_attention_heads=3,
+            num_key_value_heads=3, use_parallel_residual=True, tie_word_embeddings=True,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0, partial_rotary_factor=0.5),
+        dtype=torch.float16,
+    ),
     # Experts in every other layer, two of five for each token, whose weights sum up to one; each head of q and k normalised;
     # shards.
     "qwen3_moe": dict(
