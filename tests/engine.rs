@@ -20,10 +20,11 @@ use native::{TOLERANCE, golden, greedy, ids, load, run};
 use serde_json::{Value, json};
 
 /// Every one that there is.
-const TINY: [&str; 32] = [
+const TINY: [&str; 33] = [
     "gemma",
     "gemma2",
     "gemma3",
+    "gemma3-images",
     "gpt2",
     "gpt2-relu",
     "gpt_neo",

@@ -1,4 +1,4 @@
-//! Gemma 3, the text models. Semantics: transformers' `modeling_gemma3.py`.
+//! Gemma 3, the text models, and those within models that read images too. Semantics: transformers' `modeling_gemma3.py`.
 
 use super::{Description, Family, Head, Names, Task, gemma2};
 use crate::config::{TransformerConfig, TransformerDefaults};
@@ -25,6 +25,27 @@ pub const FAMILY: Family = Family {
         let ropes = windows.iter().map(|window| Some(usize::from(window.is_some()))).collect();
         let names = Names::GEMMA.with_qk_norm();
         Ok(Description { names, windows, ropes, ..gemma2::describe(raw, config, None)? })
+    },
+    head: Head::of_decoder,
+};
+
+/// The text model where it is a part.
+const WITHIN: Names = Names {
+    embedding: "language_model.embed_tokens",
+    layers: "language_model.layers",
+    last_norm: Some("language_model.norm"),
+    // As transformers 4 had it, and the first checkpoints have it.
+    renamed: &[("language_model.model", "model.language_model"), ("language_model.lm_head", "lm_head")],
+    ..Names::GEMMA.with_qk_norm()
+};
+
+/// What writes texts of a `Gemma3ForConditionalGeneration`; what reads images for it isn't there.
+pub const WITH_IMAGES: Family = Family {
+    model_type: "gemma3",
+    classes: &[(Task::CausalLm, "Gemma3ForConditionalGeneration")],
+    own_keys: &["text_config"],
+    describe: |raw| {
+        Ok(Description { names: WITHIN, ..(FAMILY.describe)(&raw.part("text_config", FAMILY.model_type)?)? })
     },
     head: Head::of_decoder,
 };

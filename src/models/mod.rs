@@ -61,7 +61,7 @@ pub use mixture::{Chosen, Experts, Mixture, MixtureNames};
 pub use registered::{Architecture, Registered};
 
 /// Every family that there is.
-const FAMILIES: [Family; 36] = [
+const FAMILIES: [Family; 37] = [
     bart::FAMILY,
     bert::FAMILY,
     clip::FAMILY,
@@ -71,6 +71,7 @@ const FAMILIES: [Family; 36] = [
     gemma::FAMILY,
     gemma2::FAMILY,
     gemma3::FAMILY,
+    gemma3::WITH_IMAGES,
     gpt2::FAMILY,
     gpt_neo::FAMILY,
     gpt_neox::FAMILY,

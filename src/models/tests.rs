@@ -137,7 +137,11 @@ fn what_a_family_cant_be_is_said_by_its_key() {
         ("phi", json!({"partial_rotary_factor": 0.01}), "a multiple of 4 of head_dim"),
         ("stablelm", json!({"qk_layernorm": true}), "queries and keys have no LayerNorm"),
         ("starcoder2", json!({"use_bias": 1}), "`use_bias` is 1, expected true or false"),
-        ("granite", json!({"residual_multiplier": 0.2, "mlp_bias": true}), "1 where attention_bias or mlp_bias is true"),
+        (
+            "granite",
+            json!({"residual_multiplier": 0.2, "mlp_bias": true}),
+            "1 where attention_bias or mlp_bias is true",
+        ),
         ("granite", json!({"logits_scaling": 0}), "expected a finite number above 0"),
         ("gpt2", json!({"n_embd": 0}), "`n_embd` is 0, expected a positive integer"),
         ("gpt2", json!({"n_head": 7}), "`n_embd` is missing, expected a multiple of num_attention_heads (7)"),
@@ -256,7 +260,7 @@ fn what_is_not_there_is_said_with_what_is() {
     let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
     let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
     assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
-    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma, gemma2, gemma3_text, gpt2, gpt_neo, gpt_neox, granite, llama, marian, mistral, mixtral, modernbert, mpnet, mt5, olmo2, olmoe, opt, phi, phi3, qwen2, qwen3, qwen3_moe, roberta, smollm3, stablelm, starcoder2, t5, vit, whisper, xlm-roberta";
+    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma, gemma2, gemma3_text, gemma3, gpt2, gpt_neo, gpt_neox, granite, llama, marian, mistral, mixtral, modernbert, mpnet, mt5, olmo2, olmoe, opt, phi, phi3, qwen2, qwen3, qwen3_moe, roberta, smollm3, stablelm, starcoder2, t5, vit, whisper, xlm-roberta";
     assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
     let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");

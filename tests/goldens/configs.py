@@ -326,6 +326,23 @@ CASES = {
         "vocab_size": 32000,
     },
     "mixtral with a window": {"model_type": "mixtral", "sliding_window": 4096, "num_hidden_layers": 2},
+    "gemma-3-4b-it, as v4 saved it: a text model within one that reads images": {
+        "model_type": "gemma3",
+        "architectures": ["Gemma3ForConditionalGeneration"],
+        "boi_token_index": 255999,
+        "eos_token_id": [1, 106],
+        "initializer_range": 0.02,
+        "mm_tokens_per_image": 256,
+        "text_config": {
+            "hidden_size": 2560,
+            "intermediate_size": 10240,
+            "model_type": "gemma3_text",
+            "num_hidden_layers": 34,
+            "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+            "sliding_window": 1024,
+        },
+        "vision_config": {"hidden_size": 1152, "image_size": 896, "num_hidden_layers": 1, "patch_size": 14},
+    },
     "gemma and nothing else": {"model_type": "gemma"},
     "gemma with the activation of old": {"model_type": "gemma", "hidden_act": "gelu", "num_key_value_heads": 1},
     "granite and nothing else": {"model_type": "granite"},
@@ -430,7 +447,7 @@ GENERATION_KEYS = [
 
 def biases(model):
     """Whether q, o and gate (or up) have biases."""
-    names = model.state_dict()
+    names = getattr(model.base_model, "language_model", model).state_dict()
     endings = [
         ("q_proj.bias", "qkv_proj.bias", "c_attn.bias", "query_key_value.bias"),
         ("o_proj.bias", "out_proj.bias", "attn.c_proj.bias", "attention.dense.bias", "self_attn.dense.bias"),
@@ -477,14 +494,14 @@ def layer_ropes(config):
 def attention_of(model, layer):
     """A layer's attention, whatever its family calls it."""
     base = model.base_model
-    base = base.decoder if model.config.model_type == "opt" else base
+    base = getattr(base, {"opt": "decoder", "gemma3": "language_model"}.get(model.config.model_type, ""), base)
     layer = (base.h if model.config.model_type in ("gpt2", "gpt_neo") else base.layers)[layer]
     return next(getattr(layer, name) for name in ("self_attn", "attention", "attn") if hasattr(layer, name))
 
 
 def scales(model):
     """What multiplies embeddings and scores, and the caps of scores and logits."""
-    config, attention = model.config, attention_of(model, 0)
+    config, attention = model.config.get_text_config(), attention_of(model, 0)
     # GPT-Neo's attention has no scale.
     scale_of = lambda attention: getattr(attention, "scaling", 1.0)
     multiplier = getattr(config, "embedding_multiplier", 1.0)
@@ -517,6 +534,7 @@ def main():
         config = AutoConfig.for_model(keys["model_type"]).from_dict(json.loads(json.dumps(keys)))
         # As from_pretrained does where there is no generation_config.json: from the raw file, not from LlamaConfig.
         generation = GenerationConfig.from_model_config(dict(keys))
+        whole, config = config, config.get_text_config()
         expected = {key: getattr(config, key, None) for key in MODEL_KEYS}
         if keys["model_type"] in ("gpt2", "gpt_neo", "gpt_neox", "opt"):
             # What such a config says of these means nothing to its model.
@@ -542,7 +560,7 @@ def main():
             expected["rms_norm_eps"] = getattr(config, key, expected["rms_norm_eps"])
         expected["head_dim"] = expected["head_dim"] or config.hidden_size // config.num_attention_heads
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(whole)
         expected["biases"] = biases(model)
         expected["mixture"] = mixture(model)
         expected |= scales(model)
@@ -551,7 +569,7 @@ def main():
         expected["rotated"] = rotated(config, expected["head_dim"])
         expected["windows"] = line(windows(config))
         expected["layer_ropes"] = line(layer_ropes(config))
-        expected["dtype"] = None if config.dtype is None else str(config.dtype)
+        expected["dtype"] = None if whole.dtype is None else str(whole.dtype)
         expected["generation"] = {key: getattr(generation, key) for key in GENERATION_KEYS}
         cases.append({"name": name, "config": keys, "expected": expected})
     made_by = {"torch": torch.__version__, "transformers": transformers.__version__}

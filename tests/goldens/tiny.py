@@ -277,6 +277,25 @@ VARIANTS = {
         rope=dict(rope_type="default", rope_theta=10_000.0, partial_rotary_factor=0.5),
         dtype=torch.float16,
     ),
+    # The same within a model that reads images too.
+    "gemma3-images": dict(
+        model_type="gemma3",
+        config=dict(
+            text_config=COMMON | dict(
+                vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+                num_key_value_heads=2, head_dim=24, query_pre_attn_scalar=20, sliding_window=16,
+                layer_types=["sliding_attention", "full_attention"], tie_word_embeddings=False,
+            ),
+            tie_word_embeddings=False,
+            vision_config=dict(
+                hidden_size=16, intermediate_size=20, num_hidden_layers=1, num_attention_heads=2, image_size=28,
+                patch_size=14,
+            ),
+            mm_tokens_per_image=4,
+        ),
+        dtype=torch.bfloat16,
+        max_shard_size="60KB",
+    ),
     # Experts in every other layer, two of five for each token, whose weights sum up to one; each head of q and k normalised;
     # shards.
     "qwen3_moe": dict(
@@ -380,13 +399,14 @@ def write_variant(folder, variant):
     if "n_positions" in keys:
         del keys["max_position_embeddings"]
     config = AutoConfig.for_model(model_type, **keys)
-    inputs = {"short": random_ids(5, config.vocab_size, 5), "long": random_ids(70, config.vocab_size, 70)}
+    text = config.get_text_config()
+    inputs = {"short": random_ids(5, text.vocab_size, 5), "long": random_ids(70, text.vocab_size, 70)}
     for seed in range(1000):
         stored = random_model(config, seed).to(variant["dtype"])
         model = reloaded(stored, torch.float32)
         half = reloaded(stored, torch.float16)
         cases = {name: measure(model, half, ids) for name, ids in inputs.items()}
-        telling = all(is_telling(case, config.eos_token_id) for case in cases.values())
+        telling = all(is_telling(case, text.eos_token_id) for case in cases.values())
         if telling and all(routes_alike(model, half, ids + cases[name]["greedy"]) for name, ids in inputs.items()):
             break
     else:
