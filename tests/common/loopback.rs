@@ -1,8 +1,9 @@
-//! The loopback hub (`tests/hub`), as a browser test sees it. `LAYERLINE_HUB` at compile time is its address.
+//! The loopback hub (`tests/hub`), as a browser test sees it. `LAYERLINE_HUB` at compile time is its address; Firefox has its own
+//! at `LAYERLINE_FIREFOX_HUB`, so that its tests may run beside another browser's.
 // Each test binary uses a part of it. `env!` would break every check of the tests where no hub is meant to run.
 #![allow(dead_code, clippy::option_env_unwrap)]
 
-use js_sys::{Function, Promise};
+use js_sys::{Function, Promise, Reflect};
 use layerline::hub::{Abort, HubError, HubOptions, HubRepo};
 use serde::Deserialize;
 use wasm_bindgen::{JsCast, JsValue};
@@ -13,7 +14,10 @@ pub const MODEL: &str = "layerline/SmolLM2-135M-Instruct-dq4";
 pub const SHARD: &str = "model-00002-of-00006.safetensors";
 
 pub fn endpoint() -> &'static str {
-    option_env!("LAYERLINE_HUB")
+    let get = |of: &JsValue, key: &str| Reflect::get(of, &key.into()).unwrap_or_default();
+    let agent = get(&get(&js_sys::global(), "navigator"), "userAgent").as_string().unwrap_or_default();
+    let own = option_env!("LAYERLINE_FIREFOX_HUB").filter(|_| agent.contains("Firefox"));
+    own.or(option_env!("LAYERLINE_HUB"))
         .expect("compile with LAYERLINE_HUB=http://127.0.0.1:PORT, where tests/hub/cli.mjs serves")
 }
 

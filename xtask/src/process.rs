@@ -83,16 +83,25 @@ pub fn quiet(command: &mut Command) -> Result<String> {
     Ok(stdout)
 }
 
-/// Runs showing the output, and gives each line of it to `on_line`, without its colours.
+/// Runs and gives each line of the output to `on_line`, without its colours; with `shown` it is shown too.
 ///
 /// After `limit` it is killed and reported as failed. Whatever it started is killed when it ends.
-pub fn tee(command: &mut Command, limit: Duration, on_line: impl FnMut(&str) + Send) -> Result<ExitStatus> {
+pub fn tee(
+    command: &mut Command,
+    limit: Duration,
+    shown: bool,
+    on_line: impl FnMut(&str) + Send,
+) -> Result<ExitStatus> {
     let mut service = Service::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let on_line = Mutex::new(on_line);
     let (stdout, stderr) = (service.child.stdout.take(), service.child.stderr.take());
     std::thread::scope(|scope| {
-        scope.spawn(|| stdout.map(|pipe| copy_lines(pipe, std::io::stdout(), &on_line)));
-        scope.spawn(|| stderr.map(|pipe| copy_lines(pipe, std::io::stderr(), &on_line)));
+        let [out, err]: [Box<dyn Write + Send>; 2] = match shown {
+            true => [Box::new(std::io::stdout()), Box::new(std::io::stderr())],
+            false => [Box::new(std::io::sink()), Box::new(std::io::sink())],
+        };
+        scope.spawn(|| stdout.map(|pipe| copy_lines(pipe, out, &on_line)));
+        scope.spawn(|| stderr.map(|pipe| copy_lines(pipe, err, &on_line)));
         let started = Instant::now();
         let status = loop {
             match service.child.try_wait() {
@@ -231,7 +240,7 @@ mod tests {
         let mut lines = Vec::new();
         let mut leaving = command("sh");
         leaving.args(["-c", "sleep 600 & echo started"]);
-        let status = tee(&mut leaving, Duration::from_secs(60), |line| lines.push(line.to_owned()));
+        let status = tee(&mut leaving, Duration::from_secs(60), true, |line| lines.push(line.to_owned()));
         assert!(status.expect("sh starts").success());
         assert_eq!(lines, ["started"]);
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::build::{self, Mode};
+use crate::hub;
 use crate::process::{display, tee};
 use crate::setup::{self, Need};
 use suites::{SUITES, Suite};
@@ -33,7 +34,7 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     if let Some(unknown) = groups.iter().find(|group| !group_names().contains(&group.as_str())) {
         bail!("no test group `{unknown}`; there are: {}", group_names().join(", "));
     }
-    let chosen: Vec<&Suite> = SUITES
+    let chosen: Vec<&'static Suite> = SUITES
         .iter()
         .filter(|suite| groups.is_empty() || groups.iter().any(|group| group == suite.group || group == suite.name))
         .collect();
@@ -62,16 +63,33 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     }
 
     let mut total = Counts::default();
-    for suite in chosen {
+    for round in rounds(&chosen) {
+        let ports = round.iter().filter_map(|suite| suite.hub).filter(|_| suites::hub_address().is_none());
+        let hubs: Result<Vec<_>> = ports.map(hub::start).collect();
         let started = Instant::now();
-        let lacks = missing.iter().find(|(need, _)| suite.needs.contains(need));
-        let counts = match (lacks, &unbuilt) {
-            (Some((need, _)), _) => failed(suite, &format!("{need:?} is missing")),
-            (None, Some(error)) if suite.built => failed(suite, error),
-            _ => run_suite(suite, filter).unwrap_or_else(|error| failed(suite, &format!("{error:#}"))),
+        let one = |suite: &Suite, is_first: bool| {
+            let lacks = missing.iter().find(|(need, _)| suite.needs.contains(need));
+            let counts = match (lacks, &unbuilt, &hubs) {
+                (Some((need, _)), _, _) => failed(suite, &format!("{need:?} is missing")),
+                (None, Some(error), _) if suite.built => failed(suite, error),
+                (None, _, Err(error)) => failed(suite, &format!("{error:#}")),
+                _ => run_suite(suite, filter, is_first).unwrap_or_else(|error| failed(suite, &format!("{error:#}"))),
+            };
+            (suite.name.to_owned(), counts, started.elapsed())
         };
-        total += counts;
-        rows.push((suite.name.to_owned(), counts, started.elapsed()));
+        let done: Vec<_> = std::thread::scope(|scope| {
+            let run = |(nth, suite): (usize, &&'static Suite)| {
+                let suite: &'static Suite = suite;
+                let one = &one;
+                scope.spawn(move || one(suite, nth == 0))
+            };
+            let running: Vec<_> = round.iter().enumerate().map(run).collect();
+            running.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        });
+        // A thread that panicked has no counts.
+        total.failed += round.len() - done.len();
+        done.iter().for_each(|(_, counts, _)| total += *counts);
+        rows.extend(done);
     }
 
     println!("\n{:<14} {:>7} {:>7} {:>7} {:>8}", "", "passed", "failed", "skipped", "seconds");
@@ -85,13 +103,37 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_suite(suite: &Suite, filter: &[String]) -> Result<Counts> {
-    // Whatever runs beside the suite, such as the hub, ends with it.
-    let (mut command, _beside) = (suite.command)(filter)?;
-    println!("\n── {} ── {}", suite.name, display(&command));
+/// Suites that run at a time.
+fn rounds(chosen: &[&'static Suite]) -> Vec<Vec<&'static Suite>> {
+    let mut rounds: Vec<Vec<&'static Suite>> = Vec::new();
+    for suite in chosen {
+        match rounds.last_mut() {
+            Some(round) if suite.beside => round.push(suite),
+            _ => rounds.push(vec![suite]),
+        }
+    }
+    rounds
+}
+
+/// Runs a suite. The first of a round shows what it prints as it comes, the others when they have ended.
+fn run_suite(suite: &Suite, filter: &[String], is_first: bool) -> Result<Counts> {
+    let mut command = (suite.command)(filter)?;
+    let title = format!("\n── {} ── {}", suite.name, display(&command));
+    if is_first {
+        println!("{title}");
+    }
     let mut tally = Tally::new(suite.runner);
-    let status = tee(&mut command, LIMIT, |line| tally.line(line))?;
-    Ok(tally.finish(status.success()))
+    let mut kept = vec![title];
+    let status = tee(&mut command, LIMIT, is_first, |line| {
+        tally.line(line);
+        if !is_first {
+            kept.push(line.to_owned());
+        }
+    });
+    if !is_first {
+        println!("{}", kept.join("\n"));
+    }
+    Ok(tally.finish(status?.success()))
 }
 
 fn failed(suite: &Suite, reason: &str) -> Counts {

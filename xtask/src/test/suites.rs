@@ -8,11 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use super::tally::Runner;
 use crate::hub;
-use crate::process::{Service, cargo, command, root, which};
+use crate::process::{cargo, command, root, which};
 use crate::setup::{self, Need};
-
-/// A command that runs a suite, and a server that must run beside it.
-type Prepared = (Command, Option<Service>);
 
 pub struct Suite {
     pub name: &'static str,
@@ -22,12 +19,19 @@ pub struct Suite {
     pub needs: &'static [Need],
     /// Whether it tests what `cargo xtask build` builds.
     pub built: bool,
+    /// The port of a loopback hub of its own that must run beside it.
+    pub hub: Option<u16>,
+    /// Whether it may run beside the suite before it: each of them leaves a core idle.
+    pub beside: bool,
     /// Makes the command; it is given the filter.
-    pub command: fn(&[String]) -> Result<Prepared>,
+    pub command: fn(&[String]) -> Result<Command>,
 }
 
-pub const SUITES: [Suite; 14] = [
-    check("rustfmt", &[Need::Rust], false, |_| alone(cargo_with(&["fmt", "--all", "--check"], &[]))),
+/// The port of the hub of Firefox's tests, known when they are compiled: they count requests, as other browsers' do beside them.
+const FIREFOX_HUB: u16 = hub::PORT + 1;
+
+pub static SUITES: [Suite; 14] = [
+    check("rustfmt", &[Need::Rust], false, |_| Ok(cargo_with(&["fmt", "--all", "--check"], &[]))),
     check("clippy-native", &[Need::Rust], false, |_| clippy(&["--workspace", "--all-targets", "--all-features"])),
     check("clippy-engine", &[Need::Rust], false, |_| clippy_wasm("engine")),
     check("clippy-text", &[Need::Rust], false, |_| clippy_wasm("text")),
@@ -38,7 +42,7 @@ pub const SUITES: [Suite; 14] = [
         let mut biome = command("biome");
         let colours = if std::io::stdout().is_terminal() { "--colors=force" } else { "--colors=off" };
         biome.args(["ci", "--error-on-warnings", colours]);
-        alone(biome)
+        Ok(biome)
     }),
     check("types-js", &[Need::Npm], true, |_| tsc("js")),
     check("types-www", &[Need::Npm], true, |_| tsc("www")),
@@ -48,7 +52,9 @@ pub const SUITES: [Suite; 14] = [
         runner: Runner::Cargo,
         needs: &[Need::Rust, Need::Vulkan],
         built: false,
-        command: |filter| alone(cargo_with(&["test", "--workspace", "--all-features", "--no-fail-fast"], filter)),
+        hub: None,
+        beside: false,
+        command: |filter| Ok(cargo_with(&["test", "--workspace", "--all-features", "--no-fail-fast"], filter)),
     },
     Suite {
         name: "chromium",
@@ -56,6 +62,8 @@ pub const SUITES: [Suite; 14] = [
         runner: Runner::Cargo,
         needs: &[Need::Rust, Need::WasmBindgen, Need::Chromium, Need::Model],
         built: false,
+        hub: Some(hub::PORT),
+        beside: false,
         command: |filter| in_browser(filter, "CHROMEDRIVER", setup::chromedriver()),
     },
     Suite {
@@ -64,6 +72,8 @@ pub const SUITES: [Suite; 14] = [
         runner: Runner::Cargo,
         needs: &[Need::Rust, Need::WasmBindgen, Need::Firefox, Need::Geckodriver, Need::Vulkan, Need::Model],
         built: false,
+        hub: Some(FIREFOX_HUB),
+        beside: true,
         command: |filter| in_browser(filter, "GECKODRIVER", setup::geckodriver()),
     },
     Suite {
@@ -72,6 +82,8 @@ pub const SUITES: [Suite; 14] = [
         runner: Runner::Node,
         needs: &[Need::Npm],
         built: false,
+        hub: None,
+        beside: false,
         command: |filter| node_test("tests/hub", filter),
     },
     Suite {
@@ -80,10 +92,12 @@ pub const SUITES: [Suite; 14] = [
         runner: Runner::Vitest,
         needs: &[Need::Npm],
         built: true,
+        hub: None,
+        beside: false,
         command: |filter| {
             let mut npm = command("npm");
             npm.args(["test", "--workspace", "js", "--"]).args(filter);
-            alone(npm)
+            Ok(npm)
         },
     },
     Suite {
@@ -92,6 +106,8 @@ pub const SUITES: [Suite; 14] = [
         runner: Runner::Node,
         needs: &[Need::Npm, Need::Chromium, Need::Firefox, Need::Vulkan, Need::Model, Need::PackagedModels],
         built: true,
+        hub: None,
+        beside: false,
         command: |filter| node_test("tests/e2e", filter),
     },
 ];
@@ -100,13 +116,9 @@ const fn check(
     name: &'static str,
     needs: &'static [Need],
     built: bool,
-    command: fn(&[String]) -> Result<Prepared>,
+    command: fn(&[String]) -> Result<Command>,
 ) -> Suite {
-    Suite { name, group: "lint", runner: Runner::Check, needs, built, command }
-}
-
-fn alone(command: Command) -> Result<Prepared> {
-    Ok((command, None))
+    Suite { name, group: "lint", runner: Runner::Check, needs, built, hub: None, beside: false, command }
 }
 
 fn cargo_with(args: &[&str], filter: &[String]) -> Command {
@@ -118,25 +130,25 @@ fn cargo_with(args: &[&str], filter: &[String]) -> Command {
     cargo
 }
 
-fn clippy(args: &[&str]) -> Result<Prepared> {
+fn clippy(args: &[&str]) -> Result<Command> {
     let mut cargo = cargo();
     cargo.arg("clippy").args(args).args(["--", "-D", "warnings"]);
-    alone(cargo)
+    Ok(cargo)
 }
 
-fn clippy_wasm(feature: &str) -> Result<Prepared> {
+fn clippy_wasm(feature: &str) -> Result<Command> {
     let target = ["--package", "layerline", "--lib", "--target", "wasm32-unknown-unknown"];
     clippy(&[&target[..], &["--no-default-features", "--features", feature]].concat())
 }
 
-fn tsc(workspace: &str) -> Result<Prepared> {
+fn tsc(workspace: &str) -> Result<Command> {
     let mut tsc = command("tsc");
     tsc.args(["--noEmit", "--project", workspace]);
-    alone(tsc)
+    Ok(tsc)
 }
 
-/// The wasm-bindgen tests, in the browser of a driver, with the loopback hub beside them.
-fn in_browser(filter: &[String], variable: &str, driver: Option<PathBuf>) -> Result<Prepared> {
+/// The wasm-bindgen tests, in the browser of a driver.
+fn in_browser(filter: &[String], variable: &str, driver: Option<PathBuf>) -> Result<Command> {
     let driver = driver.with_context(|| format!("no {}", variable.to_lowercase()))?;
     let runner = which("wasm-bindgen-test-runner").context("no wasm-bindgen-test-runner")?;
     let test =
@@ -152,16 +164,20 @@ fn in_browser(filter: &[String], variable: &str, driver: Option<PathBuf>) -> Res
     // Seconds for a whole test binary, on an emulated GPU.
     cargo.env("WASM_BINDGEN_TEST_TIMEOUT", "1200");
     cargo.env("WASM_BINDGEN_TEST_DRIVER_TIMEOUT", "60");
-    let (address, service) = match std::env::var("LAYERLINE_HUB") {
-        Ok(address) => (address, None),
-        Err(_) => (hub::address(hub::PORT), Some(hub::start(hub::PORT)?)),
-    };
-    cargo.env("LAYERLINE_HUB", address);
-    Ok((cargo, service))
+    // The same for both, since they run what was compiled once.
+    if hub_address().is_none() {
+        cargo.env("LAYERLINE_HUB", hub::address(hub::PORT)).env("LAYERLINE_FIREFOX_HUB", hub::address(FIREFOX_HUB));
+    }
+    Ok(cargo)
+}
+
+/// A hub that runs already.
+pub fn hub_address() -> Option<String> {
+    std::env::var("LAYERLINE_HUB").ok()
 }
 
 /// node:test on the test files of a folder, two at a time: while one computes on an emulated GPU, another waits for a page.
-fn node_test(folder: &str, filter: &[String]) -> Result<Prepared> {
+fn node_test(folder: &str, filter: &[String]) -> Result<Command> {
     let mut files = Vec::new();
     test_files(&root().join(folder), &mut files).with_context(|| format!("can't read {folder}"))?;
     files.sort();
@@ -173,7 +189,7 @@ fn node_test(folder: &str, filter: &[String]) -> Result<Prepared> {
     node.args(filter.iter().map(|word| format!("--test-name-pattern={word}"))).args(files);
     let path = |found: Option<PathBuf>| found.unwrap_or_default();
     node.env("CHROME_PATH", path(setup::chromium())).env("FIREFOX_PATH", path(setup::firefox()));
-    alone(node)
+    Ok(node)
 }
 
 fn test_files(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
