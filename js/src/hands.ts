@@ -18,6 +18,12 @@ export interface HandStart {
   memory: SharedArrayBuffer;
 }
 
+/** What it says: that it listens from now on, or never will. */
+export type HandAnswer = "listens" | "fails";
+
+/** A worker that says nothing for so long hasn't come up. */
+const PATIENCE_MS = 20_000;
+
 /** How many threads are to compute on the CPU, where they can. */
 export function wanted_threads(): number {
   const cores = globalThis.navigator?.hardwareConcurrency ?? 1;
@@ -70,11 +76,14 @@ function start(module: WebAssembly.Module): Promise<{ worker: Worker; memory: Sh
     try {
       // Written out as bundlers look for it.
       const worker = new Worker(new URL("./hand.js", import.meta.url), { type: "module", name: "layerline hand" });
-      worker.onmessage = () => resolve({ worker, memory });
-      worker.onerror = () => {
-        worker.terminate();
-        resolve(undefined);
+      const settle = (answer: HandAnswer) => {
+        clearTimeout(timer);
+        if (answer === "fails") worker.terminate();
+        resolve(answer === "listens" ? { worker, memory } : undefined);
       };
+      const timer = setTimeout(() => settle("fails"), PATIENCE_MS);
+      worker.onmessage = ({ data }: MessageEvent<HandAnswer>) => settle(data);
+      worker.onerror = () => settle("fails");
       worker.postMessage({ module, memory } satisfies HandStart);
     } catch {
       resolve(undefined);

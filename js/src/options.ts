@@ -93,6 +93,11 @@ export interface PretrainedModelOptions extends PretrainedOptions, ModelOptions,
   output_loading_info?: boolean | null;
   /** Weights never pass through memory as a whole. */
   low_cpu_mem_usage?: true | null;
+  /**
+   * The name of the cache from which what lives on "disk" comes for each pass: there is no second copy. Default: `cache_dir`. There is
+   * one also where `env.use_browser_cache` is false.
+   */
+  offload_folder?: string | null;
 }
 
 /** What the options say, in the engine's words. */
@@ -128,6 +133,7 @@ const LOADED_KEYS = [
   "from_flax",
   "ignore_mismatched_sizes",
   "output_loading_info",
+  "offload_folder",
 ];
 
 const DTYPES: Record<string, NonNullable<EngineLoadOptions["dtype"]>> = {
@@ -161,7 +167,6 @@ const REFUSED: Record<string, string> = {
   quantization_config: QUANTISING,
   load_in_4bit: QUANTISING,
   load_in_8bit: QUANTISING,
-  offload_folder: "What is offloaded to disk is read from the cache; give cache_dir instead.",
   offload_state_dict: "Weights never pass through memory as a whole; leave it out.",
   offload_buffers: "The models here have no buffers; leave it out.",
   trust_remote_code: "Code from a repo is never run. The architecture must be one that Layerline knows.",
@@ -345,6 +350,7 @@ export function check_model_options(options: PretrainedModelOptions, worker_by_d
   Object.assign(engine, check_hub_options(options));
 
   check_type(options, "variant", "string");
+  Object.assign(engine, offload_options(options));
   for (const key of ["use_safetensors", "from_flax", "ignore_mismatched_sizes", "output_loading_info"]) {
     check_type(options, key, "boolean");
   }
@@ -366,6 +372,21 @@ export function check_model_options(options: PretrainedModelOptions, worker_by_d
     signal: options.signal ?? undefined,
     progress_callback: options.progress_callback ?? undefined,
   };
+}
+
+/** Where what is offloaded to disk lies: all that comes is kept there, in any case. */
+function offload_options(options: PretrainedModelOptions): Pick<HubOptions, "cache_dir" | "use_browser_cache"> {
+  check_type(options, "offload_folder", "string");
+  const { offload_folder, cache_dir } = options;
+  if (!offload_folder) return {};
+  if (cache_dir && cache_dir !== offload_folder) {
+    refuse_option(
+      "offload_folder",
+      offload_folder,
+      `cache_dir says "${cache_dir}"; what is offloaded is read from there.`,
+    );
+  }
+  return { cache_dir: offload_folder, use_browser_cache: true };
 }
 
 /** The options of a model that is made from a config alone. */

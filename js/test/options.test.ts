@@ -106,6 +106,15 @@ describe("loading", () => {
     expect(load({ token: false }).engine).toEqual({ endpoint });
   });
 
+  test("what is offloaded to disk lies in a cache, where else there would be none", () => {
+    env.use_browser_cache = false;
+    expect(load({ offload_folder: "big" }).engine).toEqual({ endpoint, cache_dir: "big", use_browser_cache: true });
+    expect(load({ offload_folder: "big", cache_dir: "big" }).engine).toMatchObject({ cache_dir: "big" });
+    expect(load({ offload_folder: "" }).engine).toEqual({ endpoint, use_browser_cache: false });
+    expect(() => load({ offload_folder: "big", cache_dir: "small" })).toThrow(/offload_folder/);
+    expect(() => load({ offload_folder: 5 })).toThrow(/offload_folder/);
+  });
+
   test("a config is an object or where one is, and its keys can be given on their own", () => {
     const config = { model_type: "llama", vocab_size: 9 };
     expect(load({ config }).engine.config_json).toBe(JSON.stringify(config));
