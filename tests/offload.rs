@@ -5,12 +5,14 @@
 #[path = "common/native.rs"]
 mod native;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use layerline::engine::{Engine, LoadOptions, Placement};
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::placement::{Device, DeviceMap, MaxMemory};
-use layerline::tensor::cpu::Crew;
+use layerline::tensor::cpu::{Bench, CpuError, Crew, Hand, Matrix, Order};
 use native::{golden, greedy, ids, load, run};
 
 fn repo(name: &str) -> Rc<DirectoryRepo> {
@@ -280,6 +282,77 @@ fn threads_that_share_the_weights_give_the_same_tokens() {
                 let on_cpu = bytes_on(&engine, Device::Cpu) > 0;
                 assert_eq!(engine.threads(), if on_cpu { threads + 1 } else { 1 });
                 tokens_are_torchs(&engine, name, &format!("{threads} threads beside it, {share:?}")).await;
+            });
+        }
+    }
+}
+
+/// A hand that works at once, and has room for so many bytes.
+struct Small {
+    bench: RefCell<Bench>,
+    has: RefCell<HashMap<u32, u64>>,
+    most: u64,
+    answer: RefCell<Result<Vec<u8>, CpuError>>,
+}
+
+impl Hand for Small {
+    fn room(&self) -> usize {
+        1 << 20
+    }
+
+    fn tell(&self, order: &Order, given: &[u8]) {
+        let mut has = self.has.borrow_mut();
+        match order {
+            Order::Make { id, rows, cols, storage } => {
+                has.insert(*id, Matrix::bytes_of(rows.len(), *cols, *storage));
+            }
+            Order::Drop { id } => drop(has.remove(id)),
+            _ => {}
+        }
+        let bytes: u64 = has.values().sum();
+        let full = matches!(order, Order::Make { .. }) && bytes > self.most;
+        let mut answer = Vec::new();
+        let done = match full {
+            true => Err(CpuError::OutOfMemory { what: "a test".to_owned(), bytes }),
+            false => self.bench.borrow_mut().obey(order, given, &mut answer),
+        };
+        *self.answer.borrow_mut() = done.map(|()| answer);
+    }
+
+    fn wait(&self, answer: &mut [u8]) -> Result<(), CpuError> {
+        let bytes = self.answer.replace(Ok(Vec::new()))?;
+        answer.iter_mut().zip(&bytes).for_each(|(to, from)| *to = *from);
+        Ok(())
+    }
+}
+
+/// CPU memory that turns out to be full has less of the model, and the rest comes from the disk.
+#[test]
+fn cpu_memory_that_is_full_gets_less_of_the_model() {
+    for name in ["llama-f32", "gemma3"] {
+        for gpu in [0, 40] {
+            run(|options| async move {
+                let all = load(repo(name), native::options(options.spawn.clone())).await.unwrap().weight_bytes();
+                let open = async |max_memory, device_map| {
+                    let mut options = native::options(options.spawn.clone());
+                    options.placement = Placement { max_memory, device_map, ..Placement::default() };
+                    options.hire = Some(Rc::new(move || {
+                        let (bench, has) = Default::default();
+                        let small = Small { bench, has, most: all / 5, answer: RefCell::new(Ok(Vec::new())) };
+                        Box::pin(async move { Some(Rc::new(Crew::new(vec![Box::new(small)], 0))) })
+                    }));
+                    load(repo(name), options).await.unwrap()
+                };
+                let max_memory = MaxMemory { gpu: Some(all * gpu / 100), cpu: Some(u64::MAX) };
+                let engine = open(Some(max_memory), None).await;
+                let what = format!("{gpu} % on the GPU");
+                engine.ready().await.unwrap();
+                tokens_are_torchs(&engine, name, &what).await;
+                let [on_cpu, on_disk] = [Device::Cpu, Device::Disk].map(|device| bytes_on(&engine, device));
+                assert!(on_disk > 0, "{what}: {on_cpu} in CPU memory, {on_disk} on disk");
+                // Where each module is was said: nothing else is tried.
+                let engine = open(None, Some(DeviceMap::all(Device::Cpu))).await;
+                assert_eq!(engine.ready().await.unwrap_err().code(), "CPU_OUT_OF_MEMORY");
             });
         }
     }

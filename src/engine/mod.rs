@@ -182,9 +182,9 @@ impl Engine {
         self.runner().layouts.iter().map(Layout::total_bytes).sum()
     }
 
-    /// Bytes of weights that live on the GPU and are there.
-    fn bytes_on_gpu(&self) -> u64 {
-        self.blocks().iter().filter(|block| block.device == Device::Gpu).map(|block| block.resident_bytes).sum()
+    /// Bytes of weights that live on a device and are there.
+    fn resident_bytes_on(&self, device: Device) -> u64 {
+        self.blocks().iter().filter(|block| block.device == device).map(|block| block.resident_bytes).sum()
     }
 
     /// Every block's place and progress, in forward order.

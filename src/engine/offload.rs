@@ -201,6 +201,11 @@ impl Offload {
         self.bytes_of(&self.resident())
     }
 
+    /// Bytes of weights that live on a device.
+    pub fn bytes_on(&self, device: Device) -> u64 {
+        (0..self.len()).filter(|block| self.devices.get(*block) == Some(&device)).map(|block| self.bytes(block)).sum()
+    }
+
     /// Bytes of a block's weights.
     pub fn bytes(&self, block: usize) -> u64 {
         self.bytes.get(block).copied().unwrap_or(0)

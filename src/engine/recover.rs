@@ -1,5 +1,5 @@
-//! What a call survives: a device that is lost, in whose place another comes; a GPU with less room than was thought, which
-//! gets less of the model. The weights come again, and what was under way is done again from what is known.
+//! What a call survives: a device that is lost, in whose place another comes; a GPU, or a CPU's memory, with less room than was
+//! thought, which gets less of the model. The weights come again, and what was under way is done again from what is known.
 
 use std::rc::Rc;
 
@@ -8,16 +8,17 @@ use super::runner::Runner;
 use super::session::Session;
 use super::wishes::Wishes;
 use crate::hub::HubError;
+use crate::placement::Device;
 use crate::tensor::gpu::device::{Gpu, GpuError};
 use crate::{Error, Result};
 
 /// Devices that may be lost, one after the other, before a call gets anywhere.
 const MOST_LOSSES: u32 = 3;
 
-/// How often a call may find that there is less room on the GPU.
+/// How often a call may find that there is less room.
 const MOST_TIMES_FULL: u32 = 12;
 
-/// Of what had room on the GPU, how much is put there the next time: the rest is for what else had none.
+/// Of what had room, how much is put there the next time: the rest is for what else had none.
 const KEPT: (u64, u64) = (4, 5);
 
 impl Engine {
@@ -52,7 +53,12 @@ impl Engine {
                 continue;
             }
             times_full += 1;
-            if error.code() != "OUT_OF_MEMORY" || times_full > MOST_TIMES_FULL || !self.shrink(&runner).await? {
+            let full = match error.code() {
+                "OUT_OF_MEMORY" => Device::Gpu,
+                "CPU_OUT_OF_MEMORY" => Device::Cpu,
+                _ => return Err(error),
+            };
+            if times_full > MOST_TIMES_FULL || !self.shrink(&runner, full).await? {
                 return Err(error);
             }
         }
@@ -76,34 +82,34 @@ impl Engine {
         lost.loader().retire();
         let gpu = Gpu::request_again(&self.device).await?;
         let wishes = self.wishes.borrow().clone();
-        self.replace_runner(gpu, wishes).await
+        self.replace_runner(Some(gpu), wishes).await
     }
 
-    /// Gives the GPU less of the model, if nobody has yet. `false`: it can't have less.
-    async fn shrink(&self, full: &Rc<Runner>) -> Result<bool> {
+    /// Gives a device that is full less of the model, if nobody has yet. `false`: it can't have less.
+    async fn shrink(&self, full: &Rc<Runner>, device: Device) -> Result<bool> {
         let _one_at_a_time = self.recovering.lock().await;
         if !Rc::ptr_eq(full, &self.runner()) {
             return Ok(true);
         }
-        let Some(on) = &full.gpu else { return Ok(false) };
-        let has_room = match self.bytes_on_gpu() {
+        let has_room = match self.resident_bytes_on(device) {
             // It was full before the first weight came.
-            0 => full.offload.bytes_on_gpu(),
+            0 => full.offload.bytes_on(device),
             bytes => bytes,
         };
         let wishes = self.wishes.borrow().clone();
         let less = has_room / KEPT.1 * KEPT.0;
-        let Some(placement) = wishes.placement.with_less(less) else { return Ok(false) };
+        let Some(placement) = wishes.placement.with_less(device, less) else { return Ok(false) };
         full.loader().clear();
         *full.session.lock().await = Session::default();
-        self.replace_runner(on.gpu.clone(), Wishes { placement, ..wishes }).await?;
+        let gpu = full.gpu.as_ref().map(|on| on.gpu.clone());
+        self.replace_runner(gpu, Wishes { placement, ..wishes }).await?;
         Ok(true)
     }
 
-    async fn replace_runner(&self, gpu: Gpu, wishes: Wishes) -> Result<()> {
+    async fn replace_runner(&self, gpu: Option<Gpu>, wishes: Wishes) -> Result<()> {
         let sources = self.sources.borrow().clone();
         let (model, timings) = (self.model.clone(), self.timings.clone());
-        let runner = Runner::new(Some(gpu), model, &wishes, &sources, &self.background, timings).await?;
+        let runner = Runner::new(gpu, model, &wishes, &sources, &self.background, timings).await?;
         self.wishes.replace(wishes);
         self.runner.replace(Rc::new(runner));
         Ok(())

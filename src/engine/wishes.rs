@@ -55,13 +55,15 @@ impl Placement {
         }
     }
 
-    /// The same with less of the GPU, where it was not said which module is where; `None`: it was.
-    pub(super) fn with_less(&self, gpu: u64) -> Option<Placement> {
-        if self.device_map.is_some() || self.max_memory.is_some_and(|most| most.gpu.is_some_and(|most| most <= gpu)) {
-            return None;
-        }
-        let cpu = self.max_memory.map_or(Some(u64::MAX), |most| most.cpu);
-        Some(Placement { max_memory: Some(MaxMemory { gpu: Some(gpu), cpu }), ..self.clone() })
+    /// The same with so few bytes on a device, where it was not said which module is where; `None`: it was, or it has no more.
+    pub(super) fn with_less(&self, device: Device, bytes: u64) -> Option<Placement> {
+        let given = self.max_memory.unwrap_or(MaxMemory { gpu: Some(u64::MAX), cpu: Some(u64::MAX) });
+        let (has, less) = match device {
+            Device::Gpu => (given.gpu, MaxMemory { gpu: Some(bytes), ..given }),
+            _ => (given.cpu, MaxMemory { cpu: Some(bytes), ..given }),
+        };
+        let has_less = has.is_some_and(|most| most <= bytes);
+        (self.device_map.is_none() && !has_less).then(|| Placement { max_memory: Some(less), ..self.clone() })
     }
 
     /// Whether it can do without WebGPU where there is none.
