@@ -5,20 +5,11 @@
 #[path = "common/native.rs"]
 mod native;
 
-use std::rc::Rc;
-
 use layerline::engine::{Array, Engine, Inputs, LoadOptions, More};
-use layerline::hub::{Abort, DirectoryRepo};
-use layerline::models::Task;
-use layerline::placement::{Device, DeviceMap, MaxMemory};
-use native::{TOLERANCE, golden, ids, load, run};
+use layerline::hub::Abort;
+use layerline::placement::{Device, DeviceMap};
+use native::{TOLERANCE, ids, open, run, run_cases, run_cases_shared_out};
 use serde_json::Value;
-
-async fn open(name: &str, mut options: LoadOptions) -> Engine {
-    options.task = if name.starts_with("tiny") { Task::CausalLm } else { Task::Base };
-    let folder = format!("{}/tests/goldens/{name}", env!("CARGO_MANIFEST_DIR"));
-    load(Rc::new(DirectoryRepo::new(folder)), options).await.unwrap()
-}
 
 async fn attentions(engine: &Engine, ids: &[u32]) -> Vec<Array> {
     let more = More { attentions: true, ..More::default() };
@@ -27,7 +18,7 @@ async fn attentions(engine: &Engine, ids: &[u32]) -> Vec<Array> {
     output.attentions
 }
 
-async fn equal_torch(case: &Value, options: LoadOptions) {
+async fn equal_torch(case: Value, options: LoadOptions) {
     let name = case["name"].as_str().unwrap();
     let engine = open(name, options).await;
     let found = attentions(&engine, &ids(&case["input_ids"])).await;
@@ -47,12 +38,7 @@ async fn equal_torch(case: &Value, options: LoadOptions) {
 }
 
 fn all_equal_torch(with: impl Fn(&mut LoadOptions)) {
-    for case in golden("attentions.json")["cases"].as_array().unwrap() {
-        run(|mut options| {
-            with(&mut options);
-            async move { equal_torch(case, options).await }
-        });
-    }
+    run_cases("attentions.json", with, equal_torch);
 }
 
 #[test]
@@ -67,15 +53,7 @@ fn attentions_on_the_cpu_alone_equal_torch() {
 
 #[test]
 fn attentions_where_layers_come_and_go_equal_torch() {
-    for case in golden("attentions.json")["cases"].as_array().unwrap() {
-        run(|mut options| async move {
-            let name = case["name"].as_str().unwrap();
-            let all = open(name, native::options(options.spawn.clone())).await.weight_bytes();
-            // Some layers on the GPU, one in CPU memory, and some on disk.
-            options.placement.max_memory = Some(MaxMemory { gpu: Some(all * 70 / 100), cpu: Some(all * 20 / 100) });
-            equal_torch(case, options).await;
-        });
-    }
+    run_cases_shared_out("attentions.json", equal_torch);
 }
 
 /// A text that is read in several runs: the shares are those of one, each token's sum to one, and none is of what comes later.

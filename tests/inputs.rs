@@ -6,21 +6,12 @@
 #[path = "common/native.rs"]
 mod native;
 
-use std::rc::Rc;
-
 use layerline::engine::{Engine, Inputs, LoadOptions, ModelOutput, More, Source};
 use layerline::generation::Prompt;
-use layerline::hub::{Abort, DirectoryRepo};
-use layerline::models::Task;
-use layerline::placement::{Device, DeviceMap, MaxMemory};
-use native::{TOLERANCE, golden, greedy, ids, in_small_bindings, load, run};
+use layerline::hub::Abort;
+use layerline::placement::{Device, DeviceMap};
+use native::{TOLERANCE, greedy, ids, in_small_bindings, open, run, run_cases, run_cases_shared_out};
 use serde_json::Value;
-
-async fn open(name: &str, mut options: LoadOptions) -> Engine {
-    options.task = if name.starts_with("tiny") { Task::CausalLm } else { Task::Base };
-    let folder = format!("{}/tests/goldens/{name}", env!("CARGO_MANIFEST_DIR"));
-    load(Rc::new(DirectoryRepo::new(folder)), options).await.unwrap()
-}
 
 async fn forward(engine: &Engine, inputs: Inputs<'_>) -> ModelOutput {
     engine.forward(inputs, &Abort::new()).await.unwrap()
@@ -38,10 +29,10 @@ fn embeds(case: &Value, engine: &Engine) -> Vec<f32> {
     (0..numbers).map(|i| (scale * (0.37 * i as f64 + 1.0).sin()) as f32).collect()
 }
 
-async fn equal_torch(case: &Value, options: LoadOptions) {
+async fn equal_torch(case: Value, options: LoadOptions) {
     let name = case["name"].as_str().unwrap();
     let engine = open(name, options).await;
-    let (ids, embeds) = (ids(&case["input_ids"]), embeds(case, &engine));
+    let (ids, embeds) = (ids(&case["input_ids"]), embeds(&case, &engine));
     let position_ids = case.get("position_ids").map(native::ids).unwrap_or_default();
     let prompt = Prompt { ids: &ids, embeds: &embeds, position_ids: &position_ids };
     let inputs = Inputs { ids: &ids, embeds: &embeds, position_ids: &position_ids, ..Inputs::default() };
@@ -66,12 +57,7 @@ async fn equal_torch(case: &Value, options: LoadOptions) {
 }
 
 fn all_equal_torch(with: impl Fn(&mut LoadOptions)) {
-    for case in golden("inputs.json")["cases"].as_array().unwrap() {
-        run(|mut options| {
-            with(&mut options);
-            async move { equal_torch(case, options).await }
-        });
-    }
+    run_cases("inputs.json", with, equal_torch);
 }
 
 #[test]
@@ -91,14 +77,7 @@ fn told_positions_and_rows_on_the_cpu_alone_equal_torch() {
 
 #[test]
 fn told_positions_and_rows_equal_torch_where_layers_come_and_go() {
-    for case in golden("inputs.json")["cases"].as_array().unwrap() {
-        run(|mut options| async move {
-            let name = case["name"].as_str().unwrap();
-            let all = open(name, native::options(options.spawn.clone())).await.weight_bytes();
-            options.placement.max_memory = Some(MaxMemory { gpu: Some(all * 70 / 100), cpu: Some(all * 20 / 100) });
-            equal_torch(case, options).await;
-        });
-    }
+    run_cases_shared_out("inputs.json", equal_torch);
 }
 
 /// What comes behind tokens that were read before is as in one pass over all of them, and those aren't read again.
@@ -172,8 +151,7 @@ fn what_no_model_can_read_is_an_error() {
         assert_eq!(error.unwrap_err().code(), "CONTEXT_LENGTH");
         assert_eq!(new.len(), 2, "of positions 95 and 96");
     });
-    run(|mut options| async move {
-        options.task = Task::Base;
+    run(|options| async move {
         let engine = open("encoders/bert-base", options).await;
         let inputs = Inputs { ids: &[5, 6, 7], past: 1, ..Inputs::default() };
         assert_eq!(engine.forward(inputs, &Abort::new()).await.unwrap_err().code(), "INPUT_IDS");

@@ -10,8 +10,9 @@ use layerline::checkpoint::CatalogOptions;
 use layerline::config::{GenerationConfig, ModelConfig};
 use layerline::engine::{Engine, Inputs, LoadOptions, Placement, WeightDtype, WeightsSource};
 use layerline::generation::GenerateOptions;
-use layerline::hub::{Abort, Repo};
+use layerline::hub::{Abort, DirectoryRepo, Repo};
 use layerline::models::{Family, Task};
+use layerline::placement::MaxMemory;
 use layerline::tensor::gpu::device::GpuOptions;
 use layerline::weights::loader::Spawn;
 use serde_json::{Map, Value};
@@ -71,6 +72,43 @@ pub async fn load_with(
     let config = config.with_overrides(overrides, &Family::of(&config)?.config_keys())?;
     let generation = GenerationConfig::open(&*repo, &config).await?;
     Engine::load(repo, &config, generation, options).await
+}
+
+/// A checkpoint of the goldens: those in `tiny` write texts, the others give hidden states.
+pub async fn open(name: &str, mut options: LoadOptions) -> Engine {
+    options.task = if name.starts_with("tiny") { Task::CausalLm } else { Task::Base };
+    let folder = format!("{}/tests/goldens/{name}", env!("CARGO_MANIFEST_DIR"));
+    load(Rc::new(DirectoryRepo::new(folder)), options).await.unwrap()
+}
+
+/// Runs `test` on each case of a golden, with options that `with` has changed.
+pub fn run_cases<F: Future<Output = ()>>(
+    path: &str,
+    with: impl Fn(&mut LoadOptions),
+    test: impl Fn(Value, LoadOptions) -> F,
+) {
+    for case in golden(path)["cases"].as_array().unwrap() {
+        run(|mut options| {
+            with(&mut options);
+            test(case.clone(), options)
+        });
+    }
+}
+
+/// The same where some layers are on the GPU, one in CPU memory, and some on disk.
+pub fn run_cases_shared_out<F: Future<Output = ()>>(path: &str, test: impl Fn(Value, LoadOptions) -> F) {
+    for case in golden(path)["cases"].as_array().unwrap() {
+        run(|mut options| {
+            let test = &test;
+            async move {
+                let name = case["name"].as_str().unwrap();
+                let all = open(name, self::options(options.spawn.clone())).await.weight_bytes();
+                let max_memory = MaxMemory { gpu: Some(all * 70 / 100), cpu: Some(all * 20 / 100) };
+                options.placement.max_memory = Some(max_memory);
+                test(case.clone(), options).await;
+            }
+        });
+    }
 }
 
 /// A golden of tests/goldens.
