@@ -3,6 +3,7 @@
 //! It is what runs where there is no WebGPU, and what computes a layer that has no room on the GPU.
 
 mod attention;
+mod bench;
 mod crew;
 #[cfg(test)]
 #[cfg(not(target_arch = "wasm32"))]
@@ -19,7 +20,8 @@ pub(crate) mod tests;
 #[cfg(not(target_arch = "wasm32"))]
 mod threads;
 
-pub use crew::{Bench, Crew, Hand, ORDER_WORDS, Order};
+pub use bench::Bench;
+pub use crew::{Crew, Hand, ORDER_WORDS, Order};
 pub use decode::decode;
 pub use executor::{Executor, Running};
 pub use matrix::{Incoming, Matrix, Storage};
