@@ -210,7 +210,8 @@ impl Runner {
         ids.clear();
         ids.extend(tokens.ids.unwrap_or_default());
         types.clear();
-        if self.model.shape().token_types > 0 {
+        let shape = self.model.shape();
+        if shape.token_types > 0 {
             types.extend(tokens.types);
             types.resize(tokens.count, 0);
         }
@@ -228,7 +229,7 @@ impl Runner {
         bytes.extend(angles.iter().flat_map(|angle| angle.to_le_bytes()));
         on.gpu.write(&session.step, 0, bytes)?;
         let numbers = tokens.ids.map(|ids| (&session.ids, ids)).into_iter();
-        let position_ids = if self.model.shape().has_positions { position_ids.as_slice() } else { &[] };
+        let position_ids = if shape.has_positions { position_ids.as_slice() } else { &[] };
         let numbers = numbers.chain([(&session.types, types.as_slice()), (&session.position_ids, position_ids)]);
         for (buffer, numbers) in numbers.filter(|(_, numbers)| !numbers.is_empty()) {
             let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
