@@ -94,6 +94,17 @@ fn what_was_read_before_is_gone_on_from() {
                 let engine = open(name, options).await;
                 let more = More { hidden_states: true, attentions: true };
                 let whole = forward(&engine, Inputs { ids: text, more, ..Inputs::default() }).await;
+                let same_shares = |output: &ModelOutput, from: usize| {
+                    let n = 300 - from;
+                    assert_eq!(output.attentions.len(), whole.attentions.len(), "{name}");
+                    for (found, all) in output.attentions.iter().zip(&whole.attentions) {
+                        assert_eq!(found.dims, [all.dims[0], n, 300], "{name}");
+                        for (head, shares) in found.data.chunks(n * 300).enumerate() {
+                            let all = &all.data[(head * 300 + from) * 300..][..n * 300];
+                            assert!(shares.iter().zip(all).all(|(a, b)| (a - b).abs() < 1e-3), "{name}");
+                        }
+                    }
+                };
                 let run = || engine.timings().prefilled.get();
                 // From what the pass before has read; then from what nobody has.
                 for from in [290, 5] {
@@ -112,18 +123,14 @@ fn what_was_read_before_is_gone_on_from() {
                     for (found, all) in output.hidden_states.iter().zip(&whole.hidden_states) {
                         behind(&Some(found.clone()), &Some(all.clone()));
                     }
-                    for (found, all) in output.attentions.iter().zip(&whole.attentions) {
-                        assert_eq!(found.dims, [all.dims[0], n, 300]);
-                        for (head, shares) in found.data.chunks(n * 300).enumerate() {
-                            let all = &all.data[(head * 300 + from) * 300..][..n * 300];
-                            assert!(shares.iter().zip(all).all(|(a, b)| (a - b).abs() < 1e-3), "{name}");
-                        }
-                    }
+                    same_shares(&output, from);
                 }
                 let other: Vec<u32> = text.iter().rev().copied().collect();
                 let read = run();
                 forward(&engine, Inputs { ids: &other, past: 260, ..Inputs::default() }).await;
                 assert_eq!(run() - read, 260, "another text is read anew, but for what is given");
+                // Nor does what such a past attends to get among what is wanted.
+                same_shares(&forward(&engine, Inputs { ids: text, past: 260, more, ..Inputs::default() }).await, 260);
             }
         });
     }

@@ -164,9 +164,10 @@ impl Runner {
         let shown = |all: [Option<Attentions>; 2]| all.into_iter().flatten().filter(|_| attentions).collect();
         let of_source = shape.encoder.as_ref().map(|_| Attentions::of_source(ids.len(), read_tokens));
         let mut of_encoder = Between::of(hidden_states, shown([Some(Attentions::of_text(0, read_tokens)), None]));
+        // What the past attends to nobody wants. Where something has a past there is no encoder.
+        submit(self.read_on(&mut session, prompt, cached..past, &ways, abort).await?);
         session.show(attentions);
         let read = self.read(&mut session, source, &encoding, &ways, Some(&mut of_encoder), abort).await?;
-        submit(self.read_on(&mut session, prompt, cached..past, &ways, abort).await?);
         let most = output_tokens(&shape);
         let mut all = Collected::default();
         let mut left = None;
