@@ -120,7 +120,8 @@ export function check_model_inputs(inputs: ModelInputs, task: Task, input_names:
   const batch = text_batch(inputs, past_key_values != null);
   return {
     batch: input_names.includes("token_type_ids") ? batch : without_types(batch),
-    texts: engine_texts(batch, past_key_values),
+    // Some encoders number tokens otherwise.
+    texts: engine_texts(batch, task === "causal-lm", past_key_values),
     keeps: task === "causal-lm" && use_cache !== false,
     last_only: logits_to_keep === 1,
     more: more_outputs(inputs),

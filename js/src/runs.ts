@@ -39,7 +39,7 @@ export function continuing_runs({ backend, inputs, options, configs, signal }: G
   const past = past_of(inputs.past_key_values, batch.sequences.length);
   const runs = batch.sequences.map((sequence, row): TextRun => {
     const own = row_options(options, configs.generation_config, sequence, row);
-    const { ids, ...text } = engine_text(behind(past?.[row], sequence));
+    const { ids, ...text } = engine_text(behind(past?.[row], sequence), true);
     const run: TextRun["run"] = (on_token) => backend.generate(ids, { ...own, ...text }, on_token, signal);
     if (text.inputs_embeds) return { given: [], run };
     return { given: sequence.given, ...(!text.position_ids && { read: ids }), run };

@@ -76,8 +76,17 @@ function position_rows(position_ids: IdsLike, { length, sequences }: Batch): Uin
   return beside(given, "position_ids", "the input", { rows: sequences.map(() => new Uint32Array()), length });
 }
 
-/** A text as the engine takes it, behind what was read before. */
-export function engine_text({ ids, inputs_embeds, position_ids }: Sequence, past?: Uint32Array): EngineText {
+/**
+ * A text as the engine takes it, behind what was read before.
+ *
+ * @param counted the model's own positions are the tokens' places: given ones that are those say nothing, and without them the
+ *   device knows what it has
+ */
+export function engine_text(
+  { ids, inputs_embeds, position_ids }: Sequence,
+  counted: boolean,
+  past?: Uint32Array,
+): EngineText {
   const read = past ?? new Uint32Array();
   if (read.length > 0 && inputs_embeds) {
     throw new LayerlineError("INPUT_IDS", "past_key_values are gone on from with input_ids; leave inputs_embeds out.");
@@ -86,13 +95,13 @@ export function engine_text({ ids, inputs_embeds, position_ids }: Sequence, past
   const text: EngineText = { ids: read.length > 0 ? joined(read, ids) : ids };
   if (read.length > 0) text.past = read.length;
   if (inputs_embeds) text.inputs_embeds = inputs_embeds;
-  // Positions that are places say nothing, and with them nothing is known of what the device has.
-  if (positions?.some((position, place) => position !== place)) text.position_ids = positions;
+  const says = positions?.some((position, place) => position !== place) || !counted;
+  if (positions && says) text.position_ids = positions;
   return text;
 }
 
-/** What each text of a forward pass comes behind. */
-export function engine_texts({ sequences }: Batch, past_key_values: unknown): EngineText[] {
+/** What each text of a forward pass comes behind; `counted` as in {@link engine_text}. */
+export function engine_texts({ sequences }: Batch, counted: boolean, past_key_values: unknown): EngineText[] {
   const past = past_of(past_key_values, sequences.length);
-  return sequences.map((sequence, row) => engine_text(sequence, past?.[row]));
+  return sequences.map((sequence, row) => engine_text(sequence, counted, past?.[row]));
 }

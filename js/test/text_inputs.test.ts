@@ -57,6 +57,12 @@ describe("a forward pass", () => {
     for (const { options } of calls.slice(2)) expect(options).toMatchObject({ position_ids: Uint32Array.of(7, 8) });
   });
 
+  test("an encoder, which may number tokens otherwise, is told positions in any case", async () => {
+    const { model, calls } = fake_model("masked-lm", echo);
+    await model({ input_ids: [5, 6], position_ids: [0, 1] });
+    expect(calls[0]?.options).toEqual({ position_ids: Uint32Array.of(0, 1) });
+  });
+
   test("rows are read in the place of ids, without those of padding", async () => {
     const { model, calls } = model_of();
     const attention_mask = [

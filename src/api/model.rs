@@ -263,6 +263,7 @@ impl Model {
         }
         let one = !all && more == More::default() && engine.task() == Task::CausalLm;
         let prompt = Prompt { ids: input_ids, embeds: &embeds, position_ids: &position_ids };
+        check_embeds(&engine, prompt)?;
         let output = match one {
             true => {
                 check_types(&types, input_ids.len(), engine.shape().token_types).map_err(thrown)?;
@@ -294,6 +295,7 @@ impl Model {
         };
         let (embeds, position_ids) = (embeds(&call)?, ids(&call, "position_ids")?.unwrap_or_default());
         let text = Prompt { ids: prompt, embeds: &embeds, position_ids: &position_ids };
+        check_embeds(&engine, text)?;
         let options = generate_options(&options)?;
         let mut thrown_by_callback = None;
         let mut tell = |id: u32| match &on_token {
@@ -332,6 +334,15 @@ fn embeds(options: &Options<'_>) -> Result<Vec<f32>, JsValue> {
     let wrong = |_| options.wrong("inputs_embeds", "a Float32Array");
     let rows = options.get("inputs_embeds")?.map(|rows| rows.dyn_into::<Float32Array>().map_err(wrong));
     Ok(rows.transpose()?.map_or_else(Vec::new, |rows| rows.to_vec()))
+}
+
+/// Fails where some of the tokens of which rows are given have none.
+fn check_embeds(engine: &Engine, prompt: Prompt<'_>) -> Result<(), JsValue> {
+    let (numbers, tokens, width) = (prompt.embeds.len(), prompt.ids.len(), engine.shape().embeds);
+    if numbers == 0 || numbers == tokens * width {
+        return Ok(());
+    }
+    Err(thrown(GenerationError::Embeds { numbers, tokens, width }))
 }
 
 /// The option `input_features`, as the model's encoder reads it.

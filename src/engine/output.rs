@@ -141,6 +141,19 @@ struct Collected {
     pooled: Vec<f32>,
 }
 
+/// A forward pass that has been made.
+struct Done<'a> {
+    /// The tokens that it gives something for.
+    text: &'a [u32],
+    outputs: Outputs,
+    all: Collected,
+    between: Between,
+    /// The same of an encoder, and its last hidden state, over so many tokens.
+    of_encoder: Between,
+    read: Vec<f32>,
+    read_tokens: usize,
+}
+
 impl Runner {
     async fn forward(&self, inputs: Inputs<'_>, abort: &Abort) -> Result<ModelOutput> {
         let Inputs { types, more: More { hidden_states, attentions }, .. } = inputs;
@@ -194,40 +207,46 @@ impl Runner {
         if types.is_empty() {
             self.keep_cached(&mut session, prompt, &[], &ways);
         }
+        session.show(false);
+        let text = ids.get(past..).unwrap_or_default();
+        Ok(self.named(Done { text, outputs, all, between, of_encoder, read, read_tokens }))
+    }
+
+    /// What has come out, by its names.
+    fn named(&self, done: Done<'_>) -> ModelOutput {
+        let Done { text, outputs, all, between, of_encoder, read, read_tokens } = done;
+        let (shape, task) = (self.model.shape(), self.model.task());
         let array = |tensor: Tensor, data| {
-            let rows = (tensor.rows == Rows::All).then_some(ids.len() - past);
+            let rows = (tensor.rows == Rows::All).then_some(text.len());
             Array { dims: rows.into_iter().chain([tensor.width]).collect(), data }
         };
-        session.show(false);
-        let Between { states, attentions } = between;
-        let mut states = states.unwrap_or_default();
-        if hidden_states && !shape.bare_states {
+        let wants_states = between.states.is_some();
+        let mut states = between.states.unwrap_or_default();
+        if wants_states && !shape.bare_states {
             states.push(all.hidden.clone());
         }
-        let read_dims = [session.read, outputs.hidden.width];
-        let mut attentions = attentions.into_iter().map(Attentions::into_arrays);
-        let encoder_attentions = of_encoder.attentions.into_iter().flat_map(Attentions::into_arrays).collect();
-        let of_encoder = of_encoder.states.into_iter().flatten().filter(|state| !state.is_empty());
-        let task = self.model.task();
+        let of_source = |data| Array { dims: vec![read_tokens, outputs.hidden.width], data };
+        let read_states = of_encoder.states.into_iter().flatten().filter(|state| !state.is_empty());
+        let mut attentions = between.attentions.into_iter().map(Attentions::into_arrays);
         let logits = outputs.logits.map(|logits| array(logits, all.logits));
         let (logits, text_embeds, image_embeds) = match task {
-            Task::TextProjection => (None, logits.map(|rows| row_of_text(rows, ids, shape.end_of_text)), None),
+            Task::TextProjection => (None, logits.map(|rows| row_of_text(rows, text, shape.end_of_text)), None),
             Task::VisionProjection => (None, None, logits),
             _ => (logits, None, None),
         };
-        Ok(ModelOutput {
+        ModelOutput {
             logits,
             text_embeds,
             image_embeds,
             last_hidden_state: task.gives_hidden_state().then(|| array(outputs.hidden, all.hidden)),
-            encoder_last_hidden_state: shape.encoder.is_some().then(|| Array { dims: read_dims.to_vec(), data: read }),
+            encoder_last_hidden_state: shape.encoder.is_some().then(|| of_source(read)),
             pooler_output: outputs.pooled.map(|pooled| array(pooled, all.pooled)),
             hidden_states: states.into_iter().map(|state| array(outputs.hidden, state)).collect(),
-            encoder_hidden_states: of_encoder.map(|data| Array { dims: read_dims.to_vec(), data }).collect(),
+            encoder_hidden_states: read_states.map(of_source).collect(),
             attentions: attentions.next().unwrap_or_default(),
-            encoder_attentions,
+            encoder_attentions: of_encoder.attentions.into_iter().flat_map(Attentions::into_arrays).collect(),
             cross_attentions: attentions.next().unwrap_or_default(),
-        })
+        }
     }
 
     /// Takes what a run of `tokens` tokens left; the hidden state where it is wanted.
