@@ -137,6 +137,17 @@ for (const [where, options] of [
       }
     });
 
+    test("rows of another width are an error, and the model goes on", async () => {
+      const wrong = async ({ Tensor }, { narrower }, { model }) => {
+        const width = model.config.hidden_size - narrower;
+        await model({ inputs_embeds: new Tensor("float32", new Float32Array(2 * width), [1, 2, width]) });
+      };
+      await assert.rejects(environment.run(wrong, { narrower: 4 }), { code: "INPUT_IDS" });
+      // As many numbers as one of two tokens has.
+      await assert.rejects(environment.run(wrong, { narrower: 36 }), { code: "INPUT_IDS" });
+      await environment.run(wrong, { narrower: 0 });
+    });
+
     test("a streamer takes one text", async () => {
       const stream = async (_, batch, { model }) => {
         await model.generate({ ...batch, max_new_tokens: 1, streamer: { put() {}, end() {} } });
