@@ -111,22 +111,37 @@ fn the_cpu_alone_equals_torch() {
     }
 }
 
-#[test]
-fn a_share_of_the_gpu_equals_torch() {
+/// So many percent of the weights on the GPU and in CPU memory, which are computed by a device where that is said.
+fn a_share_equals_torch(gpu: u64, cpu: u64, by: Option<Device>) {
     for name in names() {
-        for (gpu, cpu, by) in
-            [(70, 100, None), (60, 20, None), (60, 100, Some(Device::Gpu)), (60, 100, Some(Device::Cpu))]
-        {
-            let name = name.clone();
-            run(|mut options| async move {
-                let all = open(&name, native::options(options.spawn.clone())).await.weight_bytes();
-                let max_memory = MaxMemory { gpu: Some(all * gpu / 100), cpu: Some(all * cpu / 100) };
-                options.placement.max_memory = Some(max_memory);
-                options.placement.execution_device = by;
-                equals_torch(&name, options).await;
-            });
-        }
+        run(|mut options| async move {
+            let all = open(&name, native::options(options.spawn.clone())).await.weight_bytes();
+            let max_memory = MaxMemory { gpu: Some(all * gpu / 100), cpu: Some(all * cpu / 100) };
+            options.placement.max_memory = Some(max_memory);
+            options.placement.execution_device = by;
+            equals_torch(&name, options).await;
+        });
     }
+}
+
+#[test]
+fn most_on_the_gpu_equals_torch() {
+    a_share_equals_torch(70, 100, None);
+}
+
+#[test]
+fn a_part_on_disk_equals_torch() {
+    a_share_equals_torch(60, 20, None);
+}
+
+#[test]
+fn what_the_gpu_computes_from_cpu_memory_equals_torch() {
+    a_share_equals_torch(60, 100, Some(Device::Gpu));
+}
+
+#[test]
+fn what_the_cpu_computes_beside_the_gpu_equals_torch() {
+    a_share_equals_torch(60, 100, Some(Device::Cpu));
 }
 
 /// Of both stacks the embeddings, what each layer gives, and by which shares tokens attend to each other and to the source,

@@ -13,7 +13,7 @@ export const MODELS = at("../../../.cache/models");
 export const GOLDENS = at("../../goldens");
 export const TINY = join(GOLDENS, "tiny");
 /** The tiny checkpoints of tests/goldens, by name. */
-export const TINY_NAMES = readdirSync(TINY);
+const TINY_NAMES = readdirSync(TINY);
 
 /** A golden of tests/goldens. */
 export function golden(path) {
