@@ -26,6 +26,11 @@ const CACHE_STEP: usize = 256;
 /// In which form, for the output of all tokens or not, of rows that were given or not, and which block.
 type Key = (Mode, bool, bool, usize);
 
+/// Under which a run has the program of a block: the first one alone is given rows.
+fn key(run: Run<'_>, block: usize) -> Key {
+    (run.mode, run.ending == Ending::Output, run.given && block == 0, block)
+}
+
 /// By the caches' numbers: keys and values, and how many positions they have room for.
 type Caches = HashMap<usize, ([Rc<Buffer>; 2], usize)>;
 
@@ -260,17 +265,20 @@ impl GpuSession {
 
     /// Forgets a block's linked programs.
     pub fn unlink_block(&mut self, block: usize) {
-        self.programs.retain(|(_, _, _, linked), _| *linked != block);
+        for mode in [Mode::Decode, Mode::Prefill] {
+            for (output, given) in [(false, false), (false, true), (true, false), (true, true)] {
+                self.programs.remove(&(mode, output, given, block));
+            }
+        }
     }
 
     /// A block's program, linked when its weights are there for the first time.
     pub async fn program(&mut self, on: &OnGpu, loader: &Loader, run: Run<'_>, block: usize) -> Result<&Program> {
-        let Run { mode, ending, .. } = run;
-        let given = run.given && block == 0;
-        let key = (mode, ending == Ending::Output, given, block);
+        let key = key(run, block);
+        let given = key.2;
         if !self.programs.contains_key(&key) {
             let OnGpu { gpu, recorded, pipelines } = on;
-            let dispatches = if given { recorded.given() } else { recorded.block(mode, ending, block) };
+            let dispatches = if given { recorded.given() } else { recorded.block(run.mode, run.ending, block) };
             self.allocate(gpu, recorded, dispatches.iter().flat_map(|d| &d.buffers)).await?;
             if given {
                 self.rare.compile(gpu, dispatches.iter().map(|dispatch| &dispatch.kernel)).await?;
@@ -286,8 +294,7 @@ impl GpuSession {
     /// A block's program, if it has been linked.
     pub fn linked(&self, run: Run<'_>, block: usize) -> Result<&Program> {
         let refused = || GpuError::Refused { what: "a program", message: format!("block {block} is not linked") };
-        let key = (run.mode, run.ending == Ending::Output, run.given && block == 0, block);
-        Ok(self.programs.get(&key).ok_or_else(refused)?)
+        Ok(self.programs.get(&key(run, block)).ok_or_else(refused)?)
     }
 
     /// The buffer of an activation that some program has used.
