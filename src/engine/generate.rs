@@ -86,9 +86,12 @@ impl Engine {
         let most = options.new_tokens(&self.generation, ids.len())?;
         let given = prompt.given(self.shape().embeds);
         let by_ids = ids.get(given..).unwrap_or_default();
-        let least = options.min_length(&self.generation, ids.len()).saturating_sub(given);
-        let own = GenerateOptions { min_length: Some(least), min_new_tokens: None, ..options.clone() };
-        let mut chooser = Chooser::new(if given > 0 { &own } else { options }, &self.generation, by_ids)?;
+        // Lengths count rows too, and what is chosen from counts ids alone.
+        let own = (given > 0).then(|| {
+            let least = options.min_length(&self.generation, ids.len()).saturating_sub(given);
+            GenerateOptions { min_length: Some(least), min_new_tokens: None, ..options.clone() }
+        });
+        let mut chooser = Chooser::new(own.as_ref().unwrap_or(options), &self.generation, by_ids)?;
         let eos = options.eos(&self.generation);
         let mut text = Text { prompt: ids.len(), most, eos, new: Vec::new(), on_token, abort };
 

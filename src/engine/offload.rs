@@ -125,7 +125,7 @@ impl Offload {
         if has_gpu && needed > budget {
             offload.streams = false;
             let must = |block| offload.is_offloaded(block) && !offload.is_computed_on_cpu(block);
-            if offload.bytes_on_gpu() > budget || (0..offload.len()).any(must) {
+            if offload.bytes_on(Device::Gpu) > budget || (0..offload.len()).any(must) {
                 return Err(PlacementError::NoRoom { budget, needed }.into());
             }
         }
@@ -135,7 +135,7 @@ impl Offload {
 
     /// Bytes of what stays where blocks come and go, and of the most that comes for one block and so many after it.
     fn needed(&self, ahead: usize) -> u64 {
-        let staying = if self.has_gpu { self.bytes_on_gpu() } else { self.bytes_of(&self.staying()) };
+        let staying = if self.has_gpu { self.bytes_on(Device::Gpu) } else { self.bytes_of(&self.staying()) };
         let coming: Vec<u64> = self.unchosen(0).map(|block| self.coming_bytes(block)).collect();
         let window = (ahead + 1).min(coming.len()).max(1);
         let most = coming.windows(window).map(|blocks| blocks.iter().sum::<u64>()).max();
@@ -194,11 +194,6 @@ impl Offload {
     /// Whether every block stays on the device.
     pub fn is_none(&self) -> bool {
         self.devices.iter().all(|device| *device == Device::Gpu)
-    }
-
-    /// Bytes of weights that are to stay on the GPU.
-    pub fn bytes_on_gpu(&self) -> u64 {
-        self.bytes_of(&self.resident())
     }
 
     /// Bytes of weights that live on a device.
@@ -270,11 +265,6 @@ impl Offload {
     /// Whether a block doesn't live on the GPU.
     pub fn is_offloaded(&self, block: usize) -> bool {
         self.devices.get(block).is_some_and(|device| *device != Device::Gpu)
-    }
-
-    /// The blocks that stay on the GPU.
-    fn resident(&self) -> Vec<usize> {
-        (0..self.devices.len()).filter(|block| !self.is_offloaded(*block)).collect()
     }
 
     /// The blocks whose weights a block reads.
