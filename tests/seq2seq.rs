@@ -42,6 +42,19 @@ fn source(input: &Value) -> (Vec<u32>, Vec<f32>) {
     (input.get("input_ids").map(ids).unwrap_or_default(), features)
 }
 
+/// A model's bytes: weights, and what is kept of a GPU beside them for a pass over the longest of these inputs.
+async fn bytes(name: &str, mut options: LoadOptions, golden: &Value, more: More) -> (u64, u64) {
+    // All that there is, but not without a limit.
+    options.placement.max_memory = Some(MaxMemory { gpu: Some(u64::MAX - 1), cpu: None });
+    let engine = open(name, options).await;
+    let longest = golden["inputs"].as_array().unwrap().iter().max_by_key(|input| input.to_string().len()).unwrap();
+    let (read, features) = source(longest);
+    let decoder_ids = ids(&longest["decoder_input_ids"]);
+    let inputs = Inputs { ids: &read, features: &features, decoder_ids: &decoder_ids, more, ..Inputs::default() };
+    engine.forward(inputs, &Abort::new()).await.unwrap();
+    (engine.weight_bytes(), engine.kept_bytes())
+}
+
 /// Rows within the tolerance of torch's float32.
 fn close(found: &[f32], width: usize, input: &Value, key: &str, what: &str) {
     let limit = TOLERANCE * input["f16_error"][key]["max_abs"].as_f64().unwrap();
@@ -115,8 +128,9 @@ fn the_cpu_alone_equals_torch() {
 fn a_share_equals_torch(gpu: u64, cpu: u64, by: Option<Device>) {
     for name in names() {
         run(|mut options| async move {
-            let all = open(&name, native::options(options.spawn.clone())).await.weight_bytes();
-            let max_memory = MaxMemory { gpu: Some(all * gpu / 100), cpu: Some(all * cpu / 100) };
+            let golden = golden(&format!("seq2seq/{name}/golden.json"));
+            let (all, kept) = bytes(&name, native::options(options.spawn.clone()), &golden, More::default()).await;
+            let max_memory = MaxMemory { gpu: Some(all * gpu / 100 + kept), cpu: Some(all * cpu / 100) };
             options.placement.max_memory = Some(max_memory);
             options.placement.execution_device = by;
             equals_torch(&name, options).await;
@@ -154,8 +168,10 @@ fn what_comes_between_layers_equals_torchs() {
         for share in [None, Some((0, 100)), Some((70, 20))] {
             run(|mut options| async move {
                 if let Some((gpu, cpu)) = share {
-                    let all = open(name, native::options(options.spawn.clone())).await.weight_bytes();
-                    let max_memory = MaxMemory { gpu: Some(all * gpu / 100), cpu: Some(all * cpu / 100) };
+                    let golden = golden(&format!("seq2seq/{name}/golden.json"));
+                    let more = More { hidden_states: true, attentions: true };
+                    let (all, kept) = bytes(name, native::options(options.spawn.clone()), &golden, more).await;
+                    let max_memory = MaxMemory { gpu: Some(all * gpu / 100 + kept), cpu: Some(all * cpu / 100) };
                     options.placement.max_memory = Some(max_memory).filter(|_| gpu > 0);
                     options.placement.device_map = (gpu == 0).then(|| DeviceMap::all(Device::Cpu));
                 }

@@ -48,6 +48,11 @@ export interface ModelStats {
   /** The most that they ever were. */
   peak_gpu_bytes: number;
   gpu_buffers: number;
+  /**
+   * What of the GPU's share is kept for all that isn't weights: KV cache, activations, what is on its way. It grows with the texts,
+   * where `max_memory` limits the share, and weights make room for it.
+   */
+  kept_gpu_bytes: number;
   /** Weights in CPU memory. */
   held_bytes: number;
   /** GPU devices that were lost, and replaced. */

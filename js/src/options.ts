@@ -54,7 +54,10 @@ export interface ModelOptions {
    * without that all is on the GPU, or in CPU memory where there is no WebGPU.
    */
   device_map?: string | number | Record<string, number | string> | null;
-  /** Bytes of weights that a device takes, or texts like "2GB": `{ 0: "2GB", cpu: "4GB" }`. The disk takes the rest. */
+  /**
+   * Bytes that a device takes, or texts like "2GB": `{ 0: "2GB", cpu: "4GB" }`. The GPU's are of all that the model has there, KV cache
+   * and activations too; CPU memory's of weights. The disk takes the rest.
+   */
   max_memory?: Record<string, number | string> | null;
   /** Which device computes what is in CPU memory. Default: whichever is faster, layer by layer and call by call. */
   execution_device?: 0 | "cpu" | null;

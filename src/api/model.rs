@@ -185,6 +185,7 @@ impl Model {
             ("gpu_bytes", (gpu_bytes as f64).into()),
             ("peak_gpu_bytes", (peak_gpu_bytes as f64).into()),
             ("gpu_buffers", gpu_buffers.into()),
+            ("kept_gpu_bytes", (engine.kept_bytes() as f64).into()),
             ("held_bytes", (engine.loader().held_bytes() as f64).into()),
             ("device_losses", engine.device_losses().into()),
             ("weight_bytes", (engine.weight_bytes() as f64).into()),

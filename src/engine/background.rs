@@ -13,8 +13,8 @@ use crate::models::Model;
 use crate::tensor::cpu::Crew;
 use crate::tensor::gpu::device::Gpu;
 use crate::weights::layout::Layout;
-use crate::weights::loader::{Loader, Parts, Progress, Spawn, WeightFile};
-use crate::weights::plan;
+use crate::weights::loader::{Home, Loader, Parts, Progress, Spawn, WeightFile};
+use crate::weights::plan::{self, Fetch};
 use crate::weights::store::Store;
 
 /// Where every weight of a model comes from.
@@ -24,6 +24,23 @@ pub(super) struct Sources {
     pub files: Vec<WeightFile>,
     /// By the model's names.
     pub catalog: Catalog,
+}
+
+impl Sources {
+    /// The requests that bring all weights in.
+    pub(super) fn plan(&self, model: &dyn Model, layouts: &[Layout]) -> Result<Vec<Vec<Fetch>>> {
+        let repo = self.files.first().map(|file| file.repo.id()).unwrap_or_default();
+        Ok(plan::plan(repo, &self.catalog, model.weights(), layouts, model.blocks())?)
+    }
+}
+
+/// Whether what has gone to such a home stays there.
+pub(super) type Stays = fn(Home) -> bool;
+
+/// Another loader of the same weights, which has made way, and what of it stays where it is.
+pub(super) struct Before<'a> {
+    pub loader: &'a Loader,
+    pub stays: Stays,
 }
 
 /// Hires threads that compute beside this one: at most once for a model, when a part of it is first to live in CPU memory. `None`: there
@@ -52,17 +69,17 @@ impl Background {
         hired
     }
 
-    /// Plans the way of all weights, and sets out to bring them in.
+    /// Sets out to bring all weights in by `fetches`; what `before` has of them and `stays` need not come, and the rest of it is
+    /// given back.
     pub(super) async fn loader(
         &self,
         gpu: Option<&Gpu>,
         model: &dyn Model,
         layouts: &Rc<Vec<Layout>>,
         offload: &Offload,
-        sources: &Sources,
+        (sources, fetches): (&Sources, Vec<Vec<Fetch>>),
+        before: Option<Before<'_>>,
     ) -> Result<Loader> {
-        let repo = sources.files.first().map(|file| file.repo.id()).unwrap_or_default();
-        let fetches = plan::plan(repo, &sources.catalog, model.weights(), layouts, model.blocks())?;
         let crew = if offload.computes_on_cpu() { self.crew().await } else { None };
         let loader = Loader::new(Parts {
             gpu: gpu.cloned(),
@@ -76,6 +93,10 @@ impl Background {
             abort: self.abort.clone(),
         })
         .await?;
+        if let Some(Before { loader: before, stays }) = before {
+            loader.take_over(before, stays);
+            before.clear();
+        }
         if self.prefetch {
             // An expert comes when a token is first routed to it.
             let passed_by_all = |block: &usize| !model.is_expert(*block);

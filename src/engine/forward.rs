@@ -11,9 +11,11 @@ use super::Engine;
 use super::between::Between;
 use super::encode::Source;
 use super::offload::Way;
+use super::output::More;
 use super::recorded::{Ending, PREFILL_TOKENS};
+use super::room::Room;
 use super::runner::Runner;
-use super::session::{Room, Session};
+use super::session::Session;
 use crate::Result;
 use crate::clock::{breathe, now_ms};
 use crate::generation::{GenerationError, Positions, Prompt};
@@ -101,7 +103,7 @@ impl Runner {
     async fn next_logits(&self, prompt: Prompt<'_>, abort: &Abort) -> Result<Vec<f32>> {
         let tokens = prompt.ids.len();
         let ways = self.ways(tokens);
-        let mut session = self.open(prompt, &[&ways], tokens, Source::default()).await?;
+        let mut session = self.open(prompt, &[&ways], tokens, Source::default(), None).await?;
         let cached = self.take_cached(&mut session, prompt, &ways);
         let output = self.prefill(&mut session, prompt, cached, &ways, abort).await?;
         let logits = match output {
@@ -116,19 +118,28 @@ impl Runner {
     }
 
     /// Checks `prompt` and what an encoder reads, and waits for the session, with room in its caches for `positions` and for what
-    /// is read, whichever of `ways` compute.
+    /// is read, whichever of `ways` compute; and for the output of all tokens, where that is `wanted`.
     pub(super) async fn open(
         &self,
         prompt: Prompt<'_>,
         ways: &[&[Way]],
         positions: usize,
         source: Source<'_>,
+        wanted: Option<More>,
     ) -> Result<MutexGuard<'_, Session>> {
         self.alive()?;
         let shape = self.model.shape();
         prompt.check(&shape.readable())?;
         let tokens = prompt.ids.len();
         let positions = shape.positions.map_or(positions, |most| positions.min(most));
+        let size = shape.encoder.as_ref().map(|encoder| source.size(encoder, shape.vocab_size)).transpose()?;
+        let size = size.unwrap_or_default();
+        let rows = if shape.causal { size.rows } else { positions };
+        let (outputs, attentions) = (wanted.is_some(), wanted.is_some_and(|more| more.attentions));
+        let room = Room { rows, positions, memory: size.tokens, outputs, attentions };
+        if ways.iter().any(|ways| ways.contains(&Way::Gpu)) {
+            self.check_room(room)?;
+        }
         let mut session = self.session.lock().await;
         // A call that failed may have wanted to see them.
         session.show(false);
@@ -141,11 +152,7 @@ impl Runner {
         // A call that failed may have asked for blocks that it didn't come to.
         let loader = self.loader();
         (0..self.offload.len()).filter(|block| self.offload.passes(*block)).for_each(|block| loader.evict(block));
-        let size = shape.encoder.as_ref().map(|encoder| source.size(encoder, shape.vocab_size)).transpose()?;
-        let size = size.unwrap_or_default();
-        let rows = if shape.causal { size.rows } else { positions };
-        let room = Room { rows, positions, memory: size.tokens };
-        session.reserve(self.gpu.as_ref(), &*self.model, ways, room).await?;
+        session.reserve(self.gpu.as_deref(), &*self.model, ways, room).await?;
         Ok(session)
     }
 

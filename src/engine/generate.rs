@@ -12,6 +12,7 @@ use super::Engine;
 use super::encode::Source;
 use super::forward::{Output, Run, Tokens};
 use super::offload::Way;
+use super::room::MOST_AHEAD;
 use super::runner::Runner;
 use super::session::{GpuSession, Session};
 use crate::clock::now_ms;
@@ -22,7 +23,7 @@ use crate::tensor::gpu::record::Mode;
 use crate::{Error, Result};
 
 /// Steps submitted ahead of the ids read, at least and at most.
-const AHEAD: std::ops::RangeInclusive<usize> = 2..=8;
+const AHEAD: std::ops::RangeInclusive<usize> = 2..=MOST_AHEAD;
 
 /// Milliseconds of work to keep submitted: longer than a browser takes to report completion.
 const AHEAD_MS: f64 = 120.0;
@@ -124,7 +125,7 @@ impl Runner {
             None => reading.clone(),
         };
         let positions = text.prompt.saturating_add(text.most);
-        let mut session = self.open(prompt, &[&reading, &writing, &encoding], positions, source).await?;
+        let mut session = self.open(prompt, &[&reading, &writing, &encoding], positions, source, None).await?;
         self.read(&mut session, source, &encoding, &writing, None, text.abort).await?;
         let start = now_ms();
         let was_ready = reading != writing && self.is_ready();

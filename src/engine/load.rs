@@ -6,7 +6,8 @@ use std::rc::Rc;
 use futures_util::lock::Mutex;
 
 use super::background::{Background, Hire, Sources};
-use super::runner::Runner;
+use super::room::Room;
+use super::runner::{Runner, Setting};
 use super::wishes::{Placement, WeightDtype, Wishes};
 use super::{Engine, Timings};
 use crate::Result;
@@ -88,8 +89,9 @@ impl Engine {
         let LoadOptions { spawn, hire, progress, abort, prefetch, gpu: device, placement, .. } = options;
         let background = Background { spawn, hire, crew: RefCell::default(), progress, abort, prefetch };
         let (sources, timings) = (Sources { files, catalog }, Rc::new(Timings::default()));
-        let wishes = Wishes { dtype, placement };
-        let runner = Runner::new(gpu, model.clone(), &wishes, &sources, &background, timings.clone()).await?;
+        let wishes = Wishes { dtype, placement, room: Room::first(&*model) };
+        let setting = Setting { wishes: &wishes, sources: &sources, background: &background };
+        let runner = Runner::new(gpu, model.clone(), timings.clone(), setting).await?;
         Ok(Engine {
             class,
             model,

@@ -15,6 +15,7 @@ mod rates;
 mod recorded;
 mod recover;
 mod replace;
+mod room;
 mod routing;
 mod runner;
 mod session;
@@ -175,6 +176,12 @@ impl Engine {
     pub fn storage(&self) -> Storage {
         let runner = self.runner();
         runner.layouts.iter().max_by_key(|layout| layout.total_bytes()).map_or(Storage::F32, |layout| layout.storage)
+    }
+
+    /// Bytes of the GPU that are kept for what isn't weights: caches, activations, what is on its way. They are a part of its share,
+    /// where that is limited, and grow with the texts.
+    pub fn kept_bytes(&self) -> u64 {
+        self.runner().kept_bytes()
     }
 
     /// Bytes of all weights when all are there.

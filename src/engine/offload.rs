@@ -26,6 +26,8 @@ pub(super) struct Offload {
     /// Whether there is a GPU with room for what is offloaded.
     streams: bool,
     has_gpu: bool,
+    /// Whether only so much of the GPU may be taken.
+    pub limits_gpu: bool,
     /// Blocks that have a row to compute, or look it up, however many tokens run: what makes rows of ids, and the last one.
     light: Vec<usize>,
     /// How many of the blocks that come and go are asked for before their turn.
@@ -49,11 +51,18 @@ pub(super) enum Way {
 }
 
 impl Offload {
-    /// Decides where each block lives, on a machine that has a GPU or none.
+    /// Decides where each block lives, on a machine that has a GPU or none. Of the GPU's share, `kept` bytes are for what isn't
+    /// weights.
     ///
     /// # Errors
     /// [`PlacementError`] where a map doesn't fit the model, or the device's share is too small for what must be there.
-    pub fn plan(model: &dyn Model, layouts: &[Layout], placement: &Placement, has_gpu: bool) -> Result<Offload> {
+    pub fn plan(
+        model: &dyn Model,
+        layouts: &[Layout],
+        placement: &Placement,
+        has_gpu: bool,
+        kept: u64,
+    ) -> Result<Offload> {
         let (specs, blocks) = (model.weights(), model.blocks());
         let bytes = |id: WeightId| layouts.get(id.0).map_or(0, Layout::total_bytes);
         let keys = model.keys();
@@ -76,7 +85,7 @@ impl Offload {
                 map.check(&tree)?;
                 map.clone()
             }
-            None => infer_device_map(&tree, &budgets(placement, has_gpu)),
+            None => infer_device_map(&tree, &budgets(placement, has_gpu, kept)),
         };
         let mut devices = Vec::new();
         for (index, block) in blocks.iter().enumerate() {
@@ -114,19 +123,21 @@ impl Offload {
             computes: !has_gpu || placement.execution_device != Some(Device::Gpu),
             streams: has_gpu && placement.execution_device != Some(Device::Cpu),
             has_gpu,
+            limits_gpu: has_gpu && placement.max_memory.is_some_and(|most| most.gpu != Some(u64::MAX)),
             light: light(model),
             ahead: 0,
             experts: (0..blocks.len()).map(|block| model.experts(block)).collect(),
             is_expert: (0..blocks.len()).map(|block| model.is_expert(block)).collect(),
         };
         offload.join_tied();
-        let budget = budget(placement, has_gpu);
+        let budget = budget(placement, has_gpu, kept);
         let needed = offload.needed(0);
         if has_gpu && needed > budget {
             offload.streams = false;
             let must = |block| offload.is_offloaded(block) && !offload.is_computed_on_cpu(block);
             if offload.bytes_on(Device::Gpu) > budget || (0..offload.len()).any(must) {
-                return Err(PlacementError::NoRoom { budget, needed }.into());
+                let given = placement.max_memory.and_then(|most| most.gpu).unwrap_or(0);
+                return Err(PlacementError::NoRoom { given, needed: needed.saturating_add(kept), kept }.into());
             }
         }
         offload.ahead = (0..=MOST_AHEAD).rev().find(|ahead| offload.needed(*ahead) <= budget).unwrap_or(0);
@@ -281,21 +292,23 @@ fn light(model: &dyn Model) -> Vec<usize> {
     embeds.into_iter().chain(behind).chain(model.blocks().len().checked_sub(1)).collect()
 }
 
-/// Bytes of weights that may be at a time where blocks come and go: on the GPU, or in CPU memory where there is none.
-fn budget(placement: &Placement, has_gpu: bool) -> u64 {
-    match placement.max_memory {
-        None => u64::MAX,
-        Some(most) if has_gpu => most.gpu.unwrap_or(0),
-        Some(most) => most.cpu.unwrap_or(u64::MAX),
-    }
+/// Bytes of weights that may be at a time where blocks come and go: on the GPU, where `kept` bytes are for what isn't weights, or in
+/// CPU memory where there is none.
+fn budget(placement: &Placement, has_gpu: bool, kept: u64) -> u64 {
+    let budgets = budgets(placement, has_gpu, kept);
+    if has_gpu { budgets.gpu.unwrap_or(0) } else { budgets.cpu.unwrap_or(u64::MAX) }
 }
 
-/// What each device takes where no map says it.
-fn budgets(placement: &Placement, has_gpu: bool) -> MaxMemory {
+/// What weights each device takes where no map says it.
+fn budgets(placement: &Placement, has_gpu: bool, kept: u64) -> MaxMemory {
     let given = placement.max_memory;
-    match has_gpu {
-        true => given.unwrap_or(MaxMemory::UNBOUNDED),
+    match (has_gpu, given) {
+        (true, None) => MaxMemory::UNBOUNDED,
+        (true, Some(given)) => {
+            let of_weights = |most: u64| if most == u64::MAX { most } else { most.saturating_sub(kept) };
+            MaxMemory { gpu: given.gpu.map(of_weights), ..given }
+        }
         // All that the CPU is given, or all there is.
-        false => MaxMemory { gpu: None, cpu: given.and_then(|given| given.cpu).or(Some(u64::MAX)) },
+        (false, given) => MaxMemory { gpu: None, cpu: given.and_then(|given| given.cpu).or(Some(u64::MAX)) },
     }
 }

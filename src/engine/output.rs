@@ -172,7 +172,7 @@ impl Runner {
         check_types(types, ids.len(), shape.token_types)?;
         check_features(features.len(), ids.len(), shape.features)?;
         let ways = self.ways(ids.len());
-        let mut session = self.open(prompt, &[&ways, &encoding], ids.len(), source).await?;
+        let mut session = self.open(prompt, &[&ways, &encoding], ids.len(), source, Some(inputs.more)).await?;
         let cached = self.take_cached(&mut session, prompt, &ways).min(past);
         let shown = |all: [Option<Attentions>; 2]| all.into_iter().flatten().filter(|_| attentions).collect();
         let of_source = shape.encoder.as_ref().map(|_| Attentions::of_source(ids.len(), read_tokens));

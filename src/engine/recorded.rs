@@ -114,10 +114,26 @@ impl Recorded {
         }
     }
 
+    /// The dispatches of all blocks in one form.
+    pub fn all(&self, mode: Mode) -> impl Iterator<Item = &Dispatch> {
+        self.blocks(mode).dispatches.iter().flatten()
+    }
+
+    /// All dispatches in all forms, but for those where the first block is given rows.
+    pub fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
+        self.all(Mode::Decode).chain(self.all(Mode::Prefill)).chain(&self.all_rows)
+    }
+
     /// Every kernel that some block needs.
     pub fn kernels(&self) -> impl Iterator<Item = &Kernel> {
-        let blocks = self.decode.dispatches.iter().chain(&self.prefill.dispatches).flatten();
-        blocks.chain(&self.all_rows).map(|dispatch| &dispatch.kernel)
+        self.dispatches().map(|dispatch| &dispatch.kernel)
+    }
+
+    /// The heads of all attentions of the block that has the most, as many as can be shown at a time.
+    pub fn heads_shown(&self) -> u64 {
+        let heads = |dispatch: &Dispatch| dispatch.params.first().copied().map_or(0, u64::from);
+        let of = |shown: &Vec<(AttentionKind, Dispatch)>| shown.iter().map(|(_, dispatch)| heads(dispatch)).sum();
+        self.prefill.shown.values().map(of).max().unwrap_or(0)
     }
 
     /// Dispatches of one decoded token: of a layer's experts, those to which it is routed.

@@ -1,11 +1,11 @@
 //! What a call survives: a device that is lost, in whose place another comes; a GPU, or a CPU's memory, with less room than was
-//! thought, which gets less of the model. The weights come again, and what was under way is done again from what is known.
+//! thought, which gets less of the model; a text that leaves weights less of their share. The weights that have gone, or go elsewhere,
+//! come again, and what was under way is done again from what is known.
 
 use std::rc::Rc;
 
 use super::Engine;
-use super::runner::Runner;
-use super::session::Session;
+use super::runner::{Runner, Setting};
 use super::wishes::Wishes;
 use crate::hub::HubError;
 use crate::placement::Device;
@@ -38,13 +38,16 @@ impl Engine {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            if matches!(error, Error::Hub(HubError::Aborted { .. })) && runner.loader().is_retired() {
+            let has_made_way = matches!(error, Error::Hub(HubError::Aborted { .. })) && runner.loader().is_retired();
+            if has_made_way {
                 // Another call has found out, and is at it.
                 drop(self.recovering.lock().await);
-                continue;
+                if !Rc::ptr_eq(&runner, &self.runner()) {
+                    continue;
+                }
             }
             // What a lost device makes of a call may look like anything.
-            if let Some(lost) = lost(&runner, &error) {
+            if let Some(lost) = lost(&runner, &error, has_made_way) {
                 losses += 1;
                 if losses > MOST_LOSSES || !self.can_move() {
                     return Err(lost.into());
@@ -54,8 +57,10 @@ impl Engine {
             }
             times_full += 1;
             let full = match error.code() {
-                "OUT_OF_MEMORY" => Device::Gpu,
-                "CPU_OUT_OF_MEMORY" => Device::Cpu,
+                "OUT_OF_MEMORY" => Some(Device::Gpu),
+                "CPU_OUT_OF_MEMORY" => Some(Device::Cpu),
+                // Nobody has succeeded.
+                _ if has_made_way => None,
                 _ => return Err(error),
             };
             if times_full > MOST_TIMES_FULL || !self.shrink(&runner, full).await? {
@@ -79,37 +84,48 @@ impl Engine {
             return Ok(());
         }
         self.device_losses.set(self.device_losses.get() + 1);
-        lost.loader().retire();
         let gpu = Gpu::request_again(&self.device).await?;
         let wishes = self.wishes.borrow().clone();
         self.replace_runner(Some(gpu), wishes).await
     }
 
-    /// Gives a device that is full less of the model, if nobody has yet. `false`: it can't have less.
-    async fn shrink(&self, full: &Rc<Runner>, device: Device) -> Result<bool> {
+    /// Gives a device that is full less of the model, if nobody has yet; none where that was tried in vain. `false`: it can't have less.
+    async fn shrink(&self, full: &Rc<Runner>, device: Option<Device>) -> Result<bool> {
         let _one_at_a_time = self.recovering.lock().await;
         if !Rc::ptr_eq(full, &self.runner()) {
             return Ok(true);
+        }
+        let wishes = self.wishes.borrow().clone();
+        let Some(device) = device else {
+            return self.replace_runner(None, wishes).await.map(|()| true);
+        };
+        let wanted = full.wants_room().filter(|_| device == Device::Gpu && full.offload.limits_gpu);
+        if let Some(room) = wanted {
+            // Texts grow: there is to be room for a while.
+            let longer = Wishes { room: room.doubled(), ..wishes.clone() };
+            return match self.replace_runner(None, longer).await {
+                Err(Error::Placement(_)) => self.replace_runner(None, Wishes { room, ..wishes }).await,
+                done => done,
+            }
+            .map(|()| true);
         }
         let has_room = match self.resident_bytes_on(device) {
             // It was full before the first weight came.
             0 => full.offload.bytes_on(device),
             bytes => bytes,
         };
-        let wishes = self.wishes.borrow().clone();
-        let less = has_room / KEPT.1 * KEPT.0;
+        let beside = if device == Device::Gpu { full.kept_bytes() } else { 0 };
+        let less = (has_room / KEPT.1 * KEPT.0).saturating_add(beside);
         let Some(placement) = wishes.placement.with_less(device, less) else { return Ok(false) };
-        full.loader().clear();
-        *full.session.lock().await = Session::default();
-        let gpu = full.gpu.as_ref().map(|on| on.gpu.clone());
-        self.replace_runner(gpu, Wishes { placement, ..wishes }).await?;
+        self.replace_runner(None, Wishes { placement, ..wishes }).await?;
         Ok(true)
     }
 
+    /// Puts the model where these wishes say, on another GPU where that is given.
     async fn replace_runner(&self, gpu: Option<Gpu>, wishes: Wishes) -> Result<()> {
         let sources = self.sources.borrow().clone();
-        let (model, timings) = (self.model.clone(), self.timings.clone());
-        let runner = Runner::new(gpu, model, &wishes, &sources, &self.background, timings).await?;
+        let setting = Setting { wishes: &wishes, sources: &sources, background: &self.background };
+        let runner = self.runner().again(gpu, setting).await?;
         self.wishes.replace(wishes);
         self.runner.replace(Rc::new(runner));
         Ok(())
@@ -117,8 +133,8 @@ impl Engine {
 }
 
 /// The loss of the device that an error comes of.
-fn lost(runner: &Runner, error: &Error) -> Option<GpuError> {
-    if error.code() == "DISPOSED" || error.code() == "ABORTED" {
+fn lost(runner: &Runner, error: &Error, has_made_way: bool) -> Option<GpuError> {
+    if error.code() == "DISPOSED" || (error.code() == "ABORTED" && !has_made_way) {
         return None;
     }
     runner.alive().err().filter(|error| matches!(error, GpuError::Lost { .. }))

@@ -72,7 +72,8 @@ impl Engine {
         }
         let (layouts, offload) = (&runner.layouts, &runner.offload);
         let gpu = runner.gpu.as_ref().map(|on| &on.gpu);
-        let loader = self.background.loader(gpu, &*self.model, layouts, offload, &sources).await?;
+        let planned = (&sources, sources.plan(&*self.model, layouts)?);
+        let loader = self.background.loader(gpu, &*self.model, layouts, offload, planned, None).await?;
         session.cached.clear();
         if let Some(session) = &mut session.gpu {
             session.unlink();

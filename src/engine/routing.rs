@@ -35,19 +35,30 @@ pub(super) struct Routing {
 impl Routing {
     /// The buffers, where the model has experts.
     pub fn new(gpu: &Gpu, model: &dyn Model) -> Result<Option<Routing>, GpuError> {
-        let Some(Experts { blocks, per_token, .. }) = (0..model.blocks().len()).find_map(|block| model.experts(block))
-        else {
-            return Ok(None);
-        };
+        let Some([routes, staged, back]) = Self::sizes(model) else { return Ok(None) };
         let buffer = |what, bytes: usize, usage| gpu.create_buffer(what, bytes as u64, usage).map(Rc::new);
+        Ok(Some(Routing {
+            routes: buffer("routes", routes, Usage::Storage)?,
+            staged: buffer("staged routes", staged, Usage::Storage)?,
+            back: buffer("routing", back, Usage::Readback)?,
+        }))
+    }
+
+    /// Their bytes.
+    pub fn bytes(model: &dyn Model) -> u64 {
+        Self::sizes(model).map_or(0, |sizes| sizes.iter().sum::<usize>() as u64)
+    }
+
+    fn sizes(model: &dyn Model) -> Option<[usize; 3]> {
+        let experts = (0..model.blocks().len()).find_map(|block| model.experts(block))?;
         let route = size_of::<Route>();
         // Each token may be an expert's only one.
-        let most = PREFILL_TOKENS * per_token;
-        Ok(Some(Routing {
-            routes: buffer("routes", PREFILL_TOKENS * route, Usage::Storage)?,
-            staged: buffer("staged routes", most * (route + STEP_BYTES) + STEP_BYTES, Usage::Storage)?,
-            back: buffer("routing", PREFILL_TOKENS * stride(blocks.len()) * 4, Usage::Readback)?,
-        }))
+        let most = PREFILL_TOKENS * experts.per_token;
+        Some([
+            PREFILL_TOKENS * route,
+            most * (route + STEP_BYTES) + STEP_BYTES,
+            PREFILL_TOKENS * stride(experts.blocks.len()) * 4,
+        ])
     }
 }
 

@@ -1,37 +1,51 @@
 //! A model at work on the devices that there are: all that is made for it there, and that goes with them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_util::lock::Mutex;
 
 use super::Timings;
-use super::background::{Background, Sources};
+use super::background::{Background, Before, Sources, Stays};
 use super::offload::{Offload, Way};
 use super::on_gpu::{OnGpu, no_gpu};
 use super::rates::Rates;
 use super::recorded::Recorded;
+use super::room::{Beside, Room};
 use super::session::Session;
 use super::wishes::{Wishes, lay_out};
 use crate::Result;
 use crate::models::Model;
 use crate::tensor::gpu::device::{Gpu, GpuError};
 use crate::tensor::gpu::kernel::Tuning;
-use crate::tensor::gpu::program::Pipelines;
 use crate::weights::layout::Layout;
-use crate::weights::loader::Loader;
+use crate::weights::loader::{Home, Loader, STREAMS};
 use crate::weights::store::State;
+use crate::weights::upload::staging_bytes;
 
 /// A model on a GPU and the CPU, or on the CPU alone.
 pub(super) struct Runner {
     pub model: Rc<dyn Model>,
-    pub gpu: Option<OnGpu>,
+    pub gpu: Option<Rc<OnGpu>>,
     pub layouts: Rc<Vec<Layout>>,
     pub offload: Offload,
     pub session: Mutex<Session>,
     pub timings: Rc<Timings>,
     pub rates: Rc<Rates>,
+    /// What is taken on the GPU beside weights.
+    beside: Option<Beside>,
+    /// What room is kept for that, where the GPU's is limited; and what some call wants.
+    planned: Room,
+    wanted: Cell<Room>,
     loader: RefCell<Loader>,
+}
+
+/// What a runner is made of.
+#[derive(Clone, Copy)]
+pub(super) struct Setting<'a> {
+    pub wishes: &'a Wishes,
+    pub sources: &'a Sources,
+    pub background: &'a Background,
 }
 
 impl Runner {
@@ -40,35 +54,106 @@ impl Runner {
     pub async fn new(
         gpu: Option<Gpu>,
         model: Rc<dyn Model>,
-        wishes: &Wishes,
-        sources: &Sources,
-        background: &Background,
         timings: Rc<Timings>,
+        setting: Setting<'_>,
     ) -> Result<Runner> {
-        let layouts = Rc::new(lay_out(&*model, &sources.catalog, gpu.as_ref(), wishes.dtype)?);
-        let offload = Offload::plan(&*model, &layouts, &wishes.placement, gpu.is_some())?;
+        let layouts = lay_out(&*model, &setting.sources.catalog, gpu.as_ref(), setting.wishes.dtype)?;
         let rates = Rc::new(Rates::new(gpu.as_ref().is_none_or(|gpu| gpu.capabilities().is_software())));
-        let record = |gpu: &Gpu| Recorded::new(&*model, &Tuning::of(gpu.capabilities()), &layouts);
-        let recorded = gpu.as_ref().map(record).transpose()?;
-        let gpu = gpu.zip(recorded);
-        let session = gpu.as_ref().map(|(gpu, recorded)| Session::new(gpu, &*model, recorded)).transpose()?;
-        let session = Mutex::new(session.unwrap_or_default());
-        let device = gpu.as_ref().map(|(gpu, _)| gpu);
-        let loader = background.loader(device, &*model, &layouts, &offload, sources).await?;
-        // The last thing that can fail.
-        let gpu = match gpu {
-            None => None,
-            Some((gpu, recorded)) => {
-                let mut pipelines = Pipelines::default();
-                if let Err(error) = pipelines.compile(&gpu, recorded.kernels()).await {
-                    loader.retire();
-                    return Err(error.into());
-                }
-                Some(OnGpu { gpu, recorded, pipelines })
+        Runner::make(
+            Parts { gpu: on(gpu, &*model, &layouts)?, model, layouts: Rc::new(layouts), timings, rates },
+            setting,
+            None,
+        )
+        .await
+    }
+
+    /// The same model by other wishes, or on another device where this one's is lost. What stays where it is, in GPU or CPU memory,
+    /// does not come again; this runner is left without.
+    ///
+    /// # Errors
+    /// [`PlacementError`](crate::placement::PlacementError), and this runner is as it was; what the device says, and it has made way.
+    pub async fn again(&self, other: Option<Gpu>, setting: Setting<'_>) -> Result<Runner> {
+        let (model, timings) = (self.model.clone(), self.timings.clone());
+        let (gpu, layouts, rates) = match other {
+            None => (self.gpu.clone(), self.layouts.clone(), self.rates.clone()),
+            Some(gpu) => {
+                let layouts = lay_out(&*model, &setting.sources.catalog, Some(&gpu), setting.wishes.dtype)?;
+                let rates = Rc::new(Rates::new(gpu.capabilities().is_software()));
+                (on(Some(gpu), &*model, &layouts)?, Rc::new(layouts), rates)
             }
         };
+        let is_same = match (&gpu, &self.gpu) {
+            (Some(one), Some(other)) => Rc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        let stays: Stays = match (is_same, layouts == self.layouts) {
+            (true, _) => |_| true,
+            (false, true) => |home| home == Home::Cpu,
+            (false, false) => |_| false,
+        };
+        Runner::make(Parts { model, gpu, layouts, timings, rates }, setting, Some((self, stays))).await
+    }
+
+    async fn make(
+        Parts { model, gpu, layouts, timings, rates }: Parts,
+        Setting { wishes, sources, background }: Setting<'_>,
+        before: Option<(&Runner, Stays)>,
+    ) -> Result<Runner> {
+        let fetches = sources.plan(&*model, &layouts)?;
+        let beside = gpu.as_ref().map(|on| {
+            let staging =
+                STREAMS as u64 * staging_bytes(fetches.iter().flatten().flat_map(|fetch| &fetch.extents), &layouts);
+            Beside::of(&on.gpu, &*model, &on.recorded, staging)
+        });
+        let kept = beside.map_or(0, |beside| beside.bytes(wishes.room));
+        let offload = Offload::plan(&*model, &layouts, &wishes.placement, gpu.is_some(), kept)?;
+        if let Some((before, _)) = before {
+            before.loader().retire();
+            *before.session.lock().await = Session::default();
+        }
+        let session = gpu.as_ref().map(|on| Session::new(&on.gpu, &*model, &on.recorded)).transpose()?;
+        let session = Mutex::new(session.unwrap_or_default());
+        let device = gpu.as_ref().map(|on| &on.gpu);
+        let loaded = before.map(|(before, stays)| (before.loader(), stays));
+        let before = loaded.as_ref().map(|(loader, stays)| Before { loader, stays: *stays });
+        let loader = background.loader(device, &*model, &layouts, &offload, (sources, fetches), before).await?;
+        // The last thing that can fail.
+        if let Some(on) = &gpu
+            && let Err(error) = on.compile().await
+        {
+            loader.retire();
+            return Err(error.into());
+        }
+        let (planned, wanted) = (wishes.room, Cell::new(wishes.room));
         let loader = RefCell::new(loader);
-        Ok(Runner { model, gpu, layouts, offload, session, timings, rates, loader })
+        Ok(Runner { model, gpu, layouts, offload, session, timings, rates, beside, planned, wanted, loader })
+    }
+
+    /// Fails where the GPU's memory is limited, and what is kept of it beside weights is not enough for `room`.
+    ///
+    /// # Errors
+    /// `OUT_OF_MEMORY`
+    pub fn check_room(&self, room: Room) -> Result<(), GpuError> {
+        let Some(beside) = self.beside.filter(|_| self.offload.limits_gpu) else { return Ok(()) };
+        let room = room.or(self.planned);
+        let bytes = beside.bytes(room);
+        if bytes <= beside.bytes(self.planned) {
+            return Ok(());
+        }
+        self.wanted.set(room);
+        let what = format!("what a text of {} tokens needs beside weights, within max_memory", room.positions);
+        Err(GpuError::OutOfMemory { what, bytes })
+    }
+
+    /// The room that a call has wanted, where it is more than is kept.
+    pub fn wants_room(&self) -> Option<Room> {
+        let wanted = self.wanted.get();
+        (wanted != self.planned).then_some(wanted)
+    }
+
+    /// Bytes of the GPU that are kept for what isn't weights.
+    pub fn kept_bytes(&self) -> u64 {
+        self.beside.map_or(0, |beside| beside.bytes(self.planned))
     }
 
     /// What runs on the GPU.
@@ -76,7 +161,7 @@ impl Runner {
     /// # Errors
     /// Where there is none: a bug, for nothing is placed there then.
     pub fn on_gpu(&self) -> Result<&OnGpu, GpuError> {
-        self.gpu.as_ref().ok_or_else(no_gpu)
+        self.gpu.as_deref().ok_or_else(no_gpu)
     }
 
     /// Fails where the GPU is lost.
@@ -136,4 +221,22 @@ impl Runner {
             }
         }
     }
+}
+
+/// What a runner is made of that outlasts what is wished.
+struct Parts {
+    model: Rc<dyn Model>,
+    gpu: Option<Rc<OnGpu>>,
+    layouts: Rc<Vec<Layout>>,
+    timings: Rc<Timings>,
+    rates: Rc<Rates>,
+}
+
+/// What is to run on a GPU, recorded.
+fn on(gpu: Option<Gpu>, model: &dyn Model, layouts: &[Layout]) -> Result<Option<Rc<OnGpu>>> {
+    let record = |gpu: Gpu| {
+        let recorded = Recorded::new(model, &Tuning::of(gpu.capabilities()), layouts)?;
+        Ok(Rc::new(OnGpu::new(gpu, recorded)))
+    };
+    gpu.map(record).transpose()
 }

@@ -8,6 +8,7 @@ use super::forward::Run;
 use super::offload::Way;
 use super::on_gpu::{OnGpu, no_gpu};
 use super::recorded::{Ending, PREFILL_TOKENS, Recorded};
+use super::room::{CACHE_STEP, Room};
 use super::routing::Routing;
 use crate::Result;
 use crate::generation::Positions;
@@ -20,8 +21,8 @@ use crate::tensor::gpu::record::{ARGMAX_SPAN, Mode};
 use crate::tensor::ops::Rows;
 use crate::weights::loader::Loader;
 
-/// The cache grows by this many positions.
-const CACHE_STEP: usize = 256;
+/// What messages call the caches.
+const WHAT: &str = "the key and value cache";
 
 /// In which form, for the output of all tokens or not, of rows that were given or not, and which block.
 type Key = (Mode, bool, bool, usize);
@@ -33,17 +34,6 @@ fn key(run: Run<'_>, block: usize) -> Key {
 
 /// By the caches' numbers: keys and values, and how many positions they have room for.
 type Caches = HashMap<usize, ([Rc<Buffer>; 2], usize)>;
-
-/// What a call needs room for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
-    /// Tokens that run at a time.
-    pub rows: usize,
-    /// Positions of the text.
-    pub positions: usize,
-    /// Tokens that an encoder reads.
-    pub memory: usize,
-}
 
 /// Everything that changes while a model runs.
 #[derive(Default)]
@@ -205,37 +195,44 @@ impl GpuSession {
         if caches.iter().all(has) {
             return Ok(true);
         }
+        // The bind groups hold the old buffers.
+        self.programs.clear();
         // Other calls may have had other caches here.
         let mut rooms: BTreeMap<usize, usize> = self.cache.iter().map(|(index, (_, room))| (*index, *room)).collect();
         for (index, positions) in caches {
             let room = rooms.entry(index).or_default();
             *room = positions.next_multiple_of(CACHE_STEP).min(most).max(*room);
         }
-        // The bind groups hold the old buffers.
-        self.programs.clear();
-        let make = || {
-            let made = rooms.iter().map(|(index, room)| {
-                let bytes = *room as u64 * position_bytes;
-                let one = |label| gpu.create_buffer(label, bytes, Usage::Storage).map(Rc::new);
-                Ok((*index, ([one("keys")?, one("values")?], *room)))
-            });
-            made.collect::<Result<HashMap<_, _>, GpuError>>()
+        let make = |room: usize| {
+            let one = |label| gpu.create_buffer(label, room as u64 * position_bytes, Usage::Storage).map(Rc::new);
+            Ok::<_, GpuError>(([one("keys")?, one("values")?], room))
         };
-        let old = std::mem::take(&mut self.cache);
         if matters {
-            match gpu.checked("the key and value cache", make).await {
-                Ok(made) => {
-                    copy_caches(gpu, &old, &made)?;
-                    self.cache = made;
-                    return Ok(true);
+            // One cache after the other: there may be no room for two of each.
+            let grow = || {
+                for (index, room) in &rooms {
+                    let old = self.cache.get(index);
+                    if old.is_some_and(|(_, has)| has >= room) {
+                        continue;
+                    }
+                    let made = make(*room)?;
+                    if let Some((old, _)) = old {
+                        copy(gpu, old, &made.0)?;
+                    }
+                    self.cache.insert(*index, made);
                 }
-                // There may be room for one of them.
+                Ok::<_, GpuError>(())
+            };
+            match gpu.checked(WHAT, grow).await {
+                Ok(()) => return Ok(true),
+                // There may be room where nothing stays.
                 Err(GpuError::OutOfMemory { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        drop(old);
-        self.cache = gpu.checked("the key and value cache", make).await?;
+        self.cache.clear();
+        let make_all = || rooms.iter().map(|(index, room)| Ok((*index, make(*room)?))).collect::<Result<_, GpuError>>();
+        self.cache = gpu.checked(WHAT, make_all).await?;
         Ok(false)
     }
 
@@ -277,13 +274,13 @@ impl GpuSession {
         let key = key(run, block);
         let given = key.2;
         if !self.programs.contains_key(&key) {
-            let OnGpu { gpu, recorded, pipelines } = on;
+            let OnGpu { gpu, recorded, .. } = on;
             let dispatches = if given { recorded.given() } else { recorded.block(run.mode, run.ending, block) };
             self.allocate(gpu, recorded, dispatches.iter().flat_map(|d| &d.buffers)).await?;
             if given {
                 self.rare.compile(gpu, dispatches.iter().map(|dispatch| &dispatch.kernel)).await?;
             }
-            let pipelines = if given { &self.rare } else { pipelines };
+            let pipelines = if given { &self.rare } else { on.pipelines()? };
             let link = || Program::link(gpu, pipelines, dispatches, |name| self.buffer(loader, name));
             let program = gpu.checked("a program's parameters", link).await?;
             self.programs.insert(key, program);
@@ -357,14 +354,11 @@ impl GpuSession {
     }
 }
 
-/// Copies what is in caches to larger ones.
-fn copy_caches(gpu: &Gpu, from: &Caches, to: &Caches) -> Result<(), GpuError> {
+/// Copies what is in a cache to a larger one.
+fn copy(gpu: &Gpu, from: &[Rc<Buffer>; 2], to: &[Rc<Buffer>; 2]) -> Result<(), GpuError> {
     let mut encoder = gpu.encoder();
-    for (index, (old, _)) in from {
-        let Some((new, _)) = to.get(index) else { continue };
-        for (old, new) in old.iter().zip(new) {
-            encoder.copy(old, 0, new, 0, old.size().min(new.size()))?;
-        }
+    for (old, new) in from.iter().zip(to) {
+        encoder.copy(old, 0, new, 0, old.size().min(new.size()))?;
     }
     encoder.submit();
     Ok(())

@@ -1,5 +1,6 @@
 //! What is wished of the devices: where weights live, and in which precision.
 
+use super::room::Room;
 use crate::Result;
 use crate::checkpoint::Catalog;
 use crate::models::Model;
@@ -31,7 +32,8 @@ pub enum WeightDtype {
 pub struct Placement {
     /// Modules and their devices; none: inferred.
     pub device_map: Option<DeviceMap>,
-    /// Bytes of weights that each device takes; none: all are on the GPU, or in CPU memory where there is no WebGPU.
+    /// Bytes that each device takes: a GPU's are of all that the model has there, CPU memory's of weights. None: all are on the GPU, or
+    /// in CPU memory where there is no WebGPU.
     pub max_memory: Option<MaxMemory>,
     /// The device that computes what isn't on the GPU: accelerate's `execution_device`. None: whichever is faster, layer
     /// by layer and call by call.
@@ -77,6 +79,8 @@ impl Placement {
 pub(super) struct Wishes {
     pub dtype: WeightDtype,
     pub placement: Placement,
+    /// What room is kept for beside weights, where the GPU's is limited.
+    pub room: Room,
 }
 
 /// Chooses each weight's storage: matrices as asked, vectors in float32.

@@ -38,14 +38,16 @@ pub enum PlacementError {
     },
     /// The GPU can't hold what has to be there at a time.
     #[error(
-        "the GPU is given {budget} bytes of weights (max_memory), but {needed} must be there at a time: what stays, and \
-         the largest module that comes and goes"
+        "the GPU is given {given} bytes (max_memory), but {needed} must be there at a time: what stays, the largest module \
+         that comes and goes, and {kept} for caches and activations"
     )]
     NoRoom {
         /// What `max_memory` says.
-        budget: u64,
+        given: u64,
         /// The least.
         needed: u64,
+        /// Of that, what isn't weights.
+        kept: u64,
     },
 }
 

@@ -37,8 +37,8 @@ impl Device {
     }
 }
 
-/// How many bytes of weights each device takes: transformers' `max_memory`. A device that isn't named is not used, but
-/// for the disk, which takes the rest.
+/// How many bytes each device takes: transformers' `max_memory`. A device that isn't named is not used, but for the disk, which takes
+/// the rest. What is planned for is weights; what else a GPU holds has been taken off by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MaxMemory {
     /// `0`

@@ -31,6 +31,16 @@ impl Held {
         self.bytes.set(0);
     }
 
+    /// Takes over what is kept elsewhere of a range.
+    pub fn take_over(&self, other: &Held, file: usize, range: &Range<u64>) {
+        if let Some(chunks) = other.ranges.borrow_mut().remove(&(file, range.start)) {
+            let bytes: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+            other.bytes.set(other.bytes.get().saturating_sub(bytes));
+            self.bytes.set(self.bytes.get() + bytes);
+            self.ranges.borrow_mut().insert((file, range.start), chunks);
+        }
+    }
+
     /// A range that is kept as a stream.
     pub fn open(&self, file: usize, range: &Range<u64>) -> Option<Box<dyn ByteStream>> {
         let chunks = self.ranges.borrow().get(&(file, range.start))?.clone();

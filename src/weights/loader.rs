@@ -27,7 +27,7 @@ use crate::tensor::gpu::program::Pipelines;
 use crate::{Error, Result};
 
 /// Requests under way at a time. A browser opens six connections to an HTTP/1.1 host.
-const STREAMS: usize = 6;
+pub const STREAMS: usize = 6;
 /// The codes of what a later try may not meet again, a server's 5xx among them.
 const PASSING: [&str; 3] = ["NETWORK", "RATE_LIMITED", "BAD_RESPONSE"];
 
@@ -268,6 +268,30 @@ impl Loader {
         self.0.held.clear();
     }
 
+    /// Takes over what another loader of the same weights has in memory, of blocks that go to the same home, where that `stays`; and
+    /// what it knows of how far all have come. Nothing has been asked of this one yet.
+    pub fn take_over(&self, other: &Loader, stays: impl Fn(Home) -> bool) {
+        let blocks = self.0.blocks.iter().zip(&other.0.blocks).zip(&self.0.specs);
+        for (index, ((block, before), spec)) in blocks.enumerate() {
+            if before.has_come.get() {
+                block.has_come.set(true);
+                let loaded = before.loaded.borrow().clone();
+                loaded.iter().for_each(|(file, bytes)| self.0.count(*file, *bytes));
+                block.loaded.replace(loaded);
+            }
+            if block.home != before.home {
+                continue;
+            }
+            block.fetches.iter().for_each(|fetch| self.0.held.take_over(&other.0.held, fetch.file, &fetch.range));
+            if stays(block.home) && other.state(index) == State::Resident {
+                let (mut store, mut from) = (self.0.store.borrow_mut(), other.0.store.borrow_mut());
+                spec.weights.iter().for_each(|weight| store.take_over(&mut from, *weight));
+                block.asked.set(true);
+                before.asked.set(false);
+            }
+        }
+    }
+
     /// Whether both bring the same weights in.
     pub fn is(&self, other: &Loader) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
@@ -447,8 +471,9 @@ impl Inner {
         let Some(block) = self.blocks.get(index) else { return };
         block.asked.set(false);
         block.failed.replace(Some(Rc::new(error)));
-        // What has come of it will come again.
-        for (file, bytes) in block.loaded.take() {
+        // What has come of it will come again, and counts then, if it hasn't been here yet.
+        let loaded = if block.has_come.get() { BTreeMap::new() } else { block.loaded.take() };
+        for (file, bytes) in loaded {
             self.loaded.set(self.loaded.get().saturating_sub(bytes));
             if let Some(file) = self.files.get(file) {
                 file.loaded.set(file.loaded.get().saturating_sub(bytes));
@@ -524,13 +549,20 @@ impl Inner {
         Ok(Recording { stream, passed: is_held.then(Vec::new) })
     }
 
+    /// Counts bytes of a file as come.
+    fn count(&self, file: usize, bytes: u64) {
+        self.loaded.set(self.loaded.get() + bytes);
+        if let Some(file) = self.files.get(file) {
+            file.loaded.set(file.loaded.get() + bytes);
+        }
+    }
+
     fn heard(&self, fetch: &Fetch, block: &Block, file: &File, bytes: u64) {
         if block.has_come.get() {
             return;
         }
         *block.loaded.borrow_mut().entry(fetch.file).or_default() += bytes;
-        file.loaded.set(file.loaded.get() + bytes);
-        self.loaded.set(self.loaded.get() + bytes);
+        self.count(fetch.file, bytes);
         if let Some(progress) = &self.progress {
             progress(Progress {
                 file: file.path.clone(),

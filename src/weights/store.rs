@@ -150,6 +150,15 @@ impl Store {
         }
     }
 
+    /// Takes over what another store of the same weights has of one.
+    pub fn take_over(&mut self, other: &mut Store, id: WeightId) {
+        if let (Some(slot), Some(from)) = (self.slots.get_mut(id.0), other.slots.get_mut(id.0)) {
+            slot.buffers = std::mem::take(&mut from.buffers);
+            slot.matrix = from.matrix.take();
+            slot.elements_here = std::mem::take(&mut from.elements_here);
+        }
+    }
+
     /// Gives the weight's memory back.
     pub fn evict(&mut self, id: WeightId) {
         if let Some(slot) = self.slots.get_mut(id.0) {

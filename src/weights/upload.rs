@@ -17,6 +17,9 @@ use crate::{Error, Result};
 /// Bytes that wait for the cast kernel at most, for each stream that is open.
 pub const STAGING: u64 = 2 << 20;
 
+/// Bytes of the cast kernel's parameters.
+const PARAMS: u64 = 32;
+
 const WORKGROUP: u32 = 64;
 
 /// The kernel that brings an extent into its weight, or none where the bytes are right as they come.
@@ -46,6 +49,44 @@ pub fn cast_kernel(extent: &Extent, layout: &Layout) -> Option<Kernel> {
             Constant::Bool("PLUS_ONE", layout.plus_one),
         ],
     })
+}
+
+/// How an extent is cut: a line is what lies side by side in the file, a row or a column.
+struct Lines<'a> {
+    lines: &'a Range<usize>,
+    /// Elements of one, and bytes.
+    line: usize,
+    bytes: u64,
+    /// How many go together at least: a batch ends where a word of the target ends, and where rows are whole quads, columns share
+    /// words.
+    least: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn of(extent: &'a Extent, layout: &Layout) -> Lines<'a> {
+        let (lines, line) = match extent.transposed {
+            true => (&extent.cols, extent.rows.len()),
+            false => (&extent.rows, layout.cols),
+        };
+        let least = if extent.transposed { 4 / layout.storage.size() } else { 1 };
+        Lines { lines, line, bytes: line as u64 * extent.dtype.size().unwrap_or(1), least }
+    }
+}
+
+/// Bytes of an extent that wait for the cast kernel at a time.
+fn waiting_bytes(extent: &Extent, layout: &Layout) -> u64 {
+    let Lines { bytes, least, .. } = Lines::of(extent, layout);
+    let all = extent.range.end - extent.range.start;
+    (bytes * least as u64).max(all.min(STAGING))
+}
+
+/// Bytes of what a stream stages of these at most.
+pub fn staging_bytes<'a>(extents: impl Iterator<Item = &'a Extent>, layouts: &[Layout]) -> u64 {
+    let of = |extent: &Extent| {
+        let layout = layouts.get(extent.weight.0).filter(|layout| cast_kernel(extent, layout).is_some())?;
+        Some(waiting_bytes(extent, layout).next_multiple_of(4) + PARAMS)
+    };
+    extents.filter_map(of).max().unwrap_or(0)
 }
 
 /// One open stream's way to the device.
@@ -93,17 +134,9 @@ impl Uploader {
             }
             return Ok(());
         };
-        // A line is what lies side by side in the file: a row, or a column.
-        let (lines, line) = match extent.transposed {
-            true => (&extent.cols, extent.rows.len()),
-            false => (&extent.rows, layout.cols),
-        };
-        let line_bytes = line as u64 * extent.dtype.size().unwrap_or(1);
+        let Lines { lines, line, bytes: line_bytes, least } = Lines::of(extent, layout);
         let per_word = 4 / layout.storage.size();
-        // A batch ends where a word of the target ends: rows are whole quads, but columns share words.
-        let least = if extent.transposed { per_word } else { 1 };
-        let all = extent.range.end - extent.range.start;
-        self.stage((line_bytes * least as u64).max(all.min(STAGING))).await?;
+        self.stage(waiting_bytes(extent, layout)).await?;
         let Some((staging, params)) = &self.staging else {
             return Ok(());
         };
@@ -162,7 +195,7 @@ impl Uploader {
             let gpu = &self.gpu;
             let make = || {
                 let staging = gpu.create_buffer("staging", size, Usage::Storage)?;
-                Ok::<_, GpuError>((staging, gpu.create_buffer("cast params", 32, Usage::Uniform)?))
+                Ok::<_, GpuError>((staging, gpu.create_buffer("cast params", PARAMS, Usage::Uniform)?))
             };
             self.staging = Some(gpu.checked("staging", make).await?);
         }

@@ -6,7 +6,7 @@ import { hide_problem, show_problem } from "./problem.ts";
 /** Each key that moves the slider is a change: the model is placed anew once nothing has changed for so long. */
 const SETTLE_MS = 400;
 
-/** The slider for how much of the weights may stay on the GPU, and where the rest is. */
+/** The slider for how much of the GPU a model may take, as a share of its weights' bytes, and where the rest is. */
 export class Budget {
   readonly #section = element("budget-section", HTMLElement);
   readonly #slider = element("budget", HTMLInputElement);
@@ -14,7 +14,8 @@ export class Budget {
   readonly #rest = element("offload-to", HTMLSelectElement);
   readonly #problem = element("budget-problem", HTMLDivElement);
   #total = 0;
-  #largest = 0;
+  /** What must be on the GPU at a time: the largest module that passes, and what isn't weights. */
+  #least = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** @param on_change is called when another placement is wished for */
@@ -37,16 +38,16 @@ export class Budget {
     clearTimeout(this.#timer);
     this.#slider.value = this.#slider.max;
     this.#total = 0;
-    this.#largest = 0;
+    this.#least = 0;
     this.#label();
     hide_problem(this.#problem);
   }
 
-  /** The modules that the budget is shared out among. */
-  measure(layers: readonly LayerInfo[]): void {
+  /** The modules that the budget is shared out among, and the bytes that are kept for what isn't weights. */
+  measure(layers: readonly LayerInfo[], kept: number): void {
     const sizes = layers.map(({ bytes }) => bytes);
     this.#total = sizes.reduce((sum, bytes) => sum + bytes, 0);
-    this.#largest = Math.max(0, ...sizes);
+    this.#least = Math.max(0, ...sizes) + kept;
     this.#label();
   }
 
@@ -70,10 +71,11 @@ export class Budget {
 
   /** Says why this budget didn't work, and which does. */
   fail(error: unknown): void {
-    const least = Math.ceil((100 * this.#largest) / this.#total / this.#step) * this.#step;
+    const least = Math.ceil((100 * this.#least) / this.#total / this.#step) * this.#step;
     const hint =
-      `What is on disk passes through the GPU, and the largest module takes ${format.bytes(this.#largest)}: the least ` +
-      `that works is about ${least} %. Or keep the rest in CPU memory, where it can be computed too.`;
+      `What is on disk passes through the GPU, and the largest module, KV cache and activations take ` +
+      `${format.bytes(this.#least)}: the least that works is about ${least} %. Or keep the rest in CPU memory, where it can be ` +
+      `computed too.`;
     const is_too_small = error instanceof LayerlineError && error.code === "DEVICE_MAP";
     show_problem(this.#problem, error, is_too_small ? hint : undefined);
   }

@@ -110,7 +110,8 @@ async function load(folder?: { source: ModelSource; name: string }): Promise<voi
   if (session !== mine) return;
   try {
     const loaded = await open(mine);
-    budget.measure(await loaded.model.layers());
+    const { kept_gpu_bytes } = await loaded.model.stats();
+    budget.measure(await loaded.model.layers(), kept_gpu_bytes);
     if (!(await refresh(mine))) return;
     inspector.hidden = false;
     chat.attach(loaded);

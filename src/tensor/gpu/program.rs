@@ -44,6 +44,15 @@ impl Pipelines {
     }
 }
 
+/// Bytes of the parameters of so many dispatches, each of which has its own place.
+pub fn params_bytes(gpu: &Gpu, dispatches: usize) -> u64 {
+    slot_bytes(gpu) * dispatches as u64
+}
+
+fn slot_bytes(gpu: &Gpu) -> u64 {
+    u64::from(gpu.capabilities().uniform_alignment.max(32))
+}
+
 struct Linked {
     pipeline: Pipeline,
     bind_group: BindGroup,
@@ -65,7 +74,7 @@ impl Program {
         dispatches: &[Dispatch],
         mut resolve: impl FnMut(BufferName) -> Result<Rc<Buffer>, GpuError>,
     ) -> Result<Program, GpuError> {
-        let slot = u64::from(gpu.capabilities().uniform_alignment.max(32));
+        let slot = slot_bytes(gpu);
         let mut words: Vec<u8> = Vec::new();
         for dispatch in dispatches {
             let start = words.len();
