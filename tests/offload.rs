@@ -152,6 +152,16 @@ fn where_computing_is_left_to_the_gpu_all_comes_to_it() {
             let engine = load(repo(name), options).await.unwrap();
             tokens_are_torchs(&engine, name, "streamed").await;
             assert!(engine.blocks().iter().all(|block| block.resident_bytes == 0));
+            // The weights of a layer come into the buffers that another one's were in.
+            let gpu = engine.gpu().unwrap();
+            let created = async || {
+                let before = gpu.usages().created_bytes();
+                native::forward(&engine, &[1, 2, 3], &Abort::new()).await.unwrap();
+                gpu.usages().created_bytes() - before
+            };
+            created().await;
+            let (again, all) = (created().await, engine.weight_bytes());
+            assert!(again < all / 2, "{name}: {again} bytes of buffers for {all} of weights");
         });
     }
 }

@@ -151,13 +151,18 @@ impl Runner {
         let gpu = &self.on_gpu()?.gpu;
         // WebGPU copies and maps whole words.
         let size = bytes.next_multiple_of(4);
-        let caches = layers.iter().filter_map(|layer| session.gpu.as_ref()?.cache(*layer)).flatten();
-        let parts: Vec<_> = caches.map(|buffer| (buffer, size as u64)).collect();
-        let all = read_back(gpu, gpu.encoder(), "moved caches", &parts).await?;
-        let mut halves = all.chunks_exact(size).filter_map(|half| half.get(..bytes));
-        for layer in layers {
-            if let (Some(keys), Some(values)) = (halves.next(), halves.next()) {
-                session.memory.fill_cache(layer, keys, values);
+        // All at once, unless they have only the room that weights had which came and went; room for one there always is.
+        self.loader().drop_spares();
+        let free = self.offload.free_bytes().map_or(usize::MAX, |free| usize::try_from(free).unwrap_or(usize::MAX));
+        for layers in layers.chunks((free / (2 * size).max(1)).max(1)) {
+            let caches = layers.iter().filter_map(|layer| session.gpu.as_ref()?.cache(*layer)).flatten();
+            let parts: Vec<_> = caches.map(|buffer| (buffer, size as u64)).collect();
+            let all = read_back(gpu, gpu.encoder(), "moved caches", &parts).await?;
+            let mut halves = all.chunks_exact(size).filter_map(|half| half.get(..bytes));
+            for layer in layers {
+                if let (Some(keys), Some(values)) = (halves.next(), halves.next()) {
+                    session.memory.fill_cache(*layer, keys, values);
+                }
             }
         }
         Ok(())

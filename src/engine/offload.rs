@@ -147,10 +147,20 @@ impl Offload {
     /// Bytes of what stays where blocks come and go, and of the most that comes for one block and so many after it.
     fn needed(&self, ahead: usize) -> u64 {
         let staying = if self.has_gpu { self.bytes_on(Device::Gpu) } else { self.bytes_of(&self.staying()) };
+        staying + self.coming(ahead)
+    }
+
+    /// Bytes that come at most for one block and so many after it.
+    fn coming(&self, ahead: usize) -> u64 {
         let coming: Vec<u64> = self.unchosen(0).map(|block| self.coming_bytes(block)).collect();
         let window = (ahead + 1).min(coming.len()).max(1);
         let most = coming.windows(window).map(|blocks| blocks.iter().sum::<u64>()).max();
-        staying + most.unwrap_or(0)
+        most.unwrap_or(0)
+    }
+
+    /// Bytes of the GPU's share that are free while nothing comes; `None`: it has no limit.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.limits_gpu.then(|| if self.streams { self.coming(self.ahead) } else { 0 })
     }
 
     /// Bytes that may come for a block and go again, those lent to the GPU included; of one that routes to experts, for all of

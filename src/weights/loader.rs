@@ -265,6 +265,7 @@ impl Loader {
             block.asked.set(false);
             spec.weights.iter().for_each(|weight| store.evict(*weight));
         }
+        store.drop_spares();
         self.0.held.clear();
     }
 
@@ -395,8 +396,13 @@ impl Loader {
         {
             block.asked.set(false);
             let mut store = self.0.store.borrow_mut();
-            spec.weights.iter().for_each(|weight| store.evict(*weight));
+            spec.weights.iter().for_each(|weight| store.pass(*weight));
         }
+    }
+
+    /// Gives back the buffers that wait for blocks to come.
+    pub fn drop_spares(&self) {
+        self.0.store.borrow_mut().drop_spares();
     }
 
     /// Bytes of weights that are kept in CPU memory.

@@ -34,6 +34,8 @@ struct Slot {
 pub struct Store {
     layouts: Rc<Vec<Layout>>,
     slots: Vec<Slot>,
+    /// Buffers of weights that have gone again, for those of the same size that come next.
+    spares: Vec<Rc<Buffer>>,
     /// Who has parts of matrices, if there are others.
     crew: Option<Rc<Crew>>,
 }
@@ -42,7 +44,7 @@ impl Store {
     /// Empty slots for all of a model's weights.
     pub fn new(specs: &WeightSpecs, layouts: Rc<Vec<Layout>>, crew: Option<Rc<Crew>>) -> Store {
         let slots = specs.iter().map(|(_, spec)| Slot { label: spec.name.clone(), ..Slot::default() }).collect();
-        Store { layouts, slots, crew }
+        Store { layouts, slots, spares: Vec::new(), crew }
     }
 
     /// The weight's layout.
@@ -72,8 +74,12 @@ impl Store {
         if let (Some(slot), Some(layout)) = (self.slots.get_mut(id.0), self.layouts.get(id.0))
             && slot.buffers.is_empty()
         {
-            let create = |rows| gpu.create_buffer(&slot.label, layout.bytes(rows), Usage::Storage).map(Rc::new);
-            slot.buffers = layout.parts.iter().map(|part| create(part.rows)).collect::<Result<_, _>>()?;
+            let spares = &mut self.spares;
+            let create = |rows| match spare(spares, layout.bytes(rows)) {
+                Some(spare) => Ok(spare),
+                None => gpu.create_buffer(&slot.label, layout.bytes(rows), Usage::Storage).map(Rc::new),
+            };
+            slot.buffers = layout.parts.iter().map(|part| part.rows).map(create).collect::<Result<_, _>>()?;
         }
         Ok(())
     }
@@ -121,11 +127,16 @@ impl Store {
         Ok(())
     }
 
-    /// Gives back what the GPU has of a weight in CPU memory.
+    /// Gives back what the GPU has of a weight in CPU memory: its buffers wait for the next one.
     pub fn take_back(&mut self, id: WeightId) {
         if let Some(slot) = self.slots.get_mut(id.0) {
-            slot.buffers.clear();
+            self.spares.append(&mut slot.buffers);
         }
+    }
+
+    /// Gives back the buffers that wait.
+    pub fn drop_spares(&mut self) {
+        self.spares.clear();
     }
 
     /// The weight in CPU memory.
@@ -159,6 +170,12 @@ impl Store {
         }
     }
 
+    /// As [`evict`](Self::evict), of a weight to which nothing is on its way any more: its buffers wait for the next one.
+    pub fn pass(&mut self, id: WeightId) {
+        self.take_back(id);
+        self.evict(id);
+    }
+
     /// Gives the weight's memory back.
     pub fn evict(&mut self, id: WeightId) {
         if let Some(slot) = self.slots.get_mut(id.0) {
@@ -177,4 +194,19 @@ impl Store {
     pub fn buffers(&self, id: WeightId) -> &[Rc<Buffer>] {
         self.slots.get(id.0).map(|slot| slot.buffers.as_slice()).unwrap_or_default()
     }
+}
+
+/// A buffer of exactly this size, if one waits. Else as much of what waits is given back, so that no more memory is taken than
+/// without.
+fn spare(spares: &mut Vec<Rc<Buffer>>, size: u64) -> Option<Rc<Buffer>> {
+    if let Some(found) = spares.iter().position(|spare| spare.size() == size) {
+        return Some(spares.swap_remove(found));
+    }
+    let mut given_back = 0;
+    while given_back < size
+        && let Some(spare) = spares.pop()
+    {
+        given_back += spare.size();
+    }
+    None
 }

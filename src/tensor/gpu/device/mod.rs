@@ -163,6 +163,7 @@ pub enum Binding<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Usages {
     bytes: Rc<Cell<u64>>,
+    all: Rc<Cell<u64>>,
     peak: Rc<Cell<u64>>,
     buffers: Rc<Cell<u32>>,
     room: Option<u64>,
@@ -188,6 +189,11 @@ impl Usages {
         self.buffers.get()
     }
 
+    /// Bytes of all buffers that ever were created.
+    pub fn created_bytes(&self) -> u64 {
+        self.all.get()
+    }
+
     /// Whether there is room for so much more, where tests say how much there is.
     fn has_room(&self, what: &str, size: u64) -> Result<(), GpuError> {
         match self.room {
@@ -201,6 +207,7 @@ impl Usages {
     fn created(&self, size: u64) {
         self.bytes.set(self.bytes.get().saturating_add(size));
         self.peak.set(self.peak.get().max(self.bytes.get()));
+        self.all.set(self.all.get().saturating_add(size));
         self.buffers.set(self.buffers.get().saturating_add(1));
     }
 
