@@ -7,6 +7,7 @@ import {
 import { InlineBackend } from "./backend.js";
 import type { PretrainedConfig } from "./config.js";
 import type { Task } from "./engine.js";
+import { env } from "./env.js";
 import { LayerlineError } from "./errors.js";
 import { wanted_threads } from "./hands.js";
 import { type LoadingInfo, warnings_of } from "./loading_info.js";
@@ -82,6 +83,7 @@ function auto_class<Output>(task: Task): AutoModelClass<Output> {
       ...engine,
       task,
       threads: wanted_threads(),
+      allow_software_gpu: env.allow_software_gpu,
       ...(config_source !== undefined && { config_source }),
       ...(architectures !== undefined && { architectures }),
     };

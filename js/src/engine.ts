@@ -41,6 +41,8 @@ export interface AdapterStats {
 export interface ModelStats {
   /** null: the model has no GPU. */
   adapter: AdapterStats | null;
+  /** Why it has none, where that wasn't asked for. */
+  without_gpu: string | null;
   /** The kernels' variant, e.g. "packed bf16". */
   kernels: string;
   /** All of the model's GPU buffers: weights, KV cache, scratch. */
@@ -127,6 +129,7 @@ export interface EngineLoadOptions extends HubOptions {
   max_memory?: string;
   execution_device?: "0" | "cpu";
   requires_gpu?: boolean;
+  allow_software_gpu?: boolean;
   prefetch?: boolean;
   /** Starts workers that compute beside this thread, when some of the model is to live in CPU memory; gives the memories of those. */
   hire?: (module: WebAssembly.Module) => Promise<SharedArrayBuffer[]>;

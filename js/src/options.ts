@@ -63,7 +63,7 @@ export interface ModelOptions {
   execution_device?: 0 | "cpu" | null;
   /**
    * "webgpu": fail where there is none. "cpu" or "wasm": the CPU alone. A GPUDevice is shared, and needs `worker: false`.
-   * Default "auto": WebGPU where there is some, else the CPU.
+   * Default "auto": WebGPU where there is some that is more than a program on the CPU, else the CPU.
    */
   device?: "auto" | "gpu" | "webgpu" | "cpu" | "wasm" | GPUDevice | null;
   /** The one implementation that there is computes what both of these do. */

@@ -92,6 +92,7 @@ fn load_options(options: &Options<'_>, abort: &Abort) -> Result<LoadOptions, JsV
         placement: placement(options)?,
         gpu: GpuOptions {
             device: options.get("device")?.map(|device| device.unchecked_into()),
+            without_software: !options.flag("allow_software_gpu")?.unwrap_or(false),
             ..GpuOptions::default()
         },
         spawn: Rc::new(wasm_bindgen_futures::spawn_local),

@@ -181,6 +181,7 @@ impl Model {
         let encoded = f64::from(timings.encoded.get()).max(1.0);
         object(&[
             ("adapter", adapter),
+            ("without_gpu", engine.without_gpu().map_or(JsValue::NULL, |reason| reason.to_string().into())),
             ("kernels", kernels.into()),
             ("gpu_bytes", (gpu_bytes as f64).into()),
             ("peak_gpu_bytes", (peak_gpu_bytes as f64).into()),

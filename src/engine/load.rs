@@ -87,6 +87,8 @@ impl Engine {
 
         let class = Architecture::of(config, &options.registered)?.class_name(config, options.task)?.to_owned();
         let LoadOptions { spawn, hire, progress, abort, prefetch, gpu: device, placement, .. } = options;
+        // In place of one that is lost any will do.
+        let device = GpuOptions { without_software: false, ..device };
         let background = Background { spawn, hire, crew: RefCell::default(), progress, abort, prefetch };
         let (sources, timings) = (Sources { files, catalog }, Rc::new(Timings::default()));
         let wishes = Wishes { dtype, placement, room: Room::first(&*model) };
@@ -117,9 +119,10 @@ async fn request(options: &LoadOptions) -> Result<(Option<Gpu>, Option<GpuError>
     if !placement.wants_gpu() {
         return Ok((None, None));
     }
-    match Gpu::request(&options.gpu).await {
+    let without_software = options.gpu.without_software && !placement.insists_on_gpu();
+    match Gpu::request(&GpuOptions { without_software, ..options.gpu.clone() }).await {
         Ok(gpu) => Ok((Some(gpu), None)),
-        Err(error @ GpuError::Unavailable { .. }) if placement.does_without() => Ok((None, Some(error))),
+        Err(error @ (GpuError::Unavailable { .. } | GpuError::Software { .. })) if placement.does_without() => Ok((None, Some(error))),
         Err(error) => Err(error.into()),
     }
 }

@@ -48,6 +48,11 @@ impl Placement {
         self.execution_device == Some(Device::Gpu) || self.names_gpu().unwrap_or(true)
     }
 
+    /// Whether it asks for a GPU, whatever that is.
+    pub(super) fn insists_on_gpu(&self) -> bool {
+        self.requires_gpu || self.execution_device == Some(Device::Gpu) || self.names_gpu() == Some(true)
+    }
+
     /// Whether it says that there is something on the GPU, where it says anything.
     fn names_gpu(&self) -> Option<bool> {
         match (&self.device_map, self.max_memory) {

@@ -200,7 +200,7 @@ impl Store {
 /// without.
 fn spare(spares: &mut Vec<Rc<Buffer>>, size: u64) -> Option<Rc<Buffer>> {
     if let Some(found) = spares.iter().position(|spare| spare.size() == size) {
-        return Some(spares.swap_remove(found));
+        return Some(spares.remove(found));
     }
     let mut given_back = 0;
     while given_back < size

@@ -121,3 +121,37 @@ for (const [name, options, load, texts] of [
     });
   });
 }
+
+describe("chromium, where WebGPU is a program on the CPU", () => {
+  let environment;
+  before(async () => {
+    environment = await openEnvironment("chromium");
+    await environment.run(async ({ env }) => {
+      env.allow_software_gpu = false;
+    });
+  });
+  after(() => environment.close());
+
+  const tiny = (options) => ({ id: "tiny/llama-f32", endpoint: hub.endpoint, options });
+
+  test("the CPU computes, and says why", async () => {
+    const { map, stats, warnings } = await environment.run(open, tiny({}));
+    assert.deepEqual([map, stats.adapter, stats.gpu_bytes], [{ "": "cpu" }, null, 0]);
+    assert.match(stats.without_gpu, /SwiftShader.* is a program on the CPU, .*device: "webgpu"/i);
+    assert.deepEqual(warnings, [`The model runs on the CPU alone. ${stats.without_gpu}`]);
+  });
+
+  test("whoever names the GPU gets it", async () => {
+    const named = [
+      { device: "webgpu" },
+      { device_map: { "": 0 } },
+      { execution_device: 0 },
+      { max_memory: { 0: "1GB" } },
+    ];
+    for (const options of named) {
+      const { stats, warnings } = await environment.run(open, tiny(options));
+      assert.match(stats.adapter.architecture + stats.adapter.description, /swiftshader/i);
+      assert.deepEqual([stats.without_gpu, warnings], [null, []]);
+    }
+  });
+});

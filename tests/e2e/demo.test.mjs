@@ -141,7 +141,7 @@ test("half of the GPU: the map shows where the rest is, and the model says the s
   await page.waitForFunction(() => Number([...document.querySelectorAll(".note")].at(-1)?.dataset.tokens) >= 2, null, {
     timeout: 0,
   });
-  await assert.rejects(setBudget(page, 10), { code: "DEVICE_MAP", message: /25 %.*CPU memory/s });
+  await assert.rejects(setBudget(page, 10), { code: "DEVICE_MAP", message: /30 %.*CPU memory/s });
   assert.match(await page.getByTestId("message-assistant").last().innerText(), /stopped/);
   assert.ok(await page.getByTestId("send").isDisabled());
 
@@ -157,7 +157,7 @@ test("without WebGPU the page says so and how to get it, and the model runs on t
   const without = await launchChromium({ webgpu: false });
   try {
     const page = await without.newPage();
-    await openDemo(page, { url: site.url, hub: hub.endpoint, model: SAMPLE });
+    await openDemo(page, { url: site.url, hub: hub.endpoint, model: SAMPLE, device: "auto" });
     assert.match(await page.getByTestId("no-webgpu").innerText(), /WebGPU is missing/);
     await untilOpen(page);
     assert.match((await ask(page, "What is the capital of France?", { maxNewTokens: 8 })).text, /Paris/);
@@ -168,4 +168,23 @@ test("without WebGPU the page says so and how to get it, and the model runs on t
   } finally {
     await without.close();
   }
+});
+
+test("where WebGPU is a program on the CPU, the CPU computes, unless WebGPU is asked for", async () => {
+  await openDemo(page, { url: site.url, hub: hub.endpoint, model: SAMPLE, device: "auto" });
+  await untilOpen(page);
+  assert.match(await page.getByTestId("no-webgpu").innerText(), /SwiftShader.* is a program on the CPU/i);
+  assert.ok(await page.getByTestId("budget").isHidden());
+  assert.match((await ask(page, "What is the capital of France?", { maxNewTokens: 8 })).text, /Paris/);
+  assert.ok((await layersShown(page)).every(({ device }) => device === "cpu"));
+
+  await page.getByTestId("device").evaluate((select) => {
+    select.value = "webgpu";
+  });
+  await page.getByTestId("load").click();
+  await page.waitForFunction(() => document.body.dataset.phase !== "resident");
+  await untilOpen(page);
+  assert.ok(await page.getByTestId("no-webgpu").isHidden());
+  assert.ok(await page.getByTestId("budget").isVisible());
+  assert.ok((await layersShown(page)).every(({ device }) => device === "0"));
 });

@@ -23,10 +23,12 @@ const EXAMPLE = "HuggingFaceTB/SmolLM2-135M-Instruct";
 /** How often the map is redrawn while weights arrive. */
 const POLL_MS = 250;
 
+type Device = "auto" | "webgpu" | "cpu";
 type Phase = "empty" | "opening" | "streaming" | "resident" | "failed";
 
 const input = (id: string) => element(id, HTMLInputElement);
 const load_button = element("load", HTMLButtonElement);
+const device_select = element("device", HTMLSelectElement);
 const status = element("status", HTMLParagraphElement);
 const load_problem = element("load-problem", HTMLDivElement);
 const chat_problem = element("chat-problem", HTMLDivElement);
@@ -63,6 +65,7 @@ interface Wish {
   name: string;
   hub: { endpoint: string; revision?: string; token?: string };
   dtype: DType | null;
+  device: Device;
   prefetch: boolean;
 }
 
@@ -98,9 +101,12 @@ async function load(folder?: { source: ModelSource; name: string }): Promise<voi
   const [revision, token] = [input("revision").value.trim(), input("token").value.trim()];
   const hub = { endpoint: input("endpoint").value.trim(), ...(revision && { revision }), ...(token && { token }) };
   const dtype = (element("dtype", HTMLSelectElement).value || null) as DType | null;
-  const mine = start({ source: folder?.source ?? name, name, hub, dtype, prefetch: input("prefetch").checked }, false);
+  const device = device_select.value as Device;
+  const prefetch = input("prefetch").checked;
+  const mine = start({ source: folder?.source ?? name, name, hub, dtype, device, prefetch }, false);
   session = mine;
-  if (!folder) history.replaceState(null, "", `?${new URLSearchParams({ model: name, endpoint: hub.endpoint })}`);
+  const query = { model: name, endpoint: hub.endpoint, ...(device !== "auto" && { device }) };
+  if (!folder) history.replaceState(null, "", `?${new URLSearchParams(query)}`);
   chat.attach(undefined);
   budget.reset();
   inspector.hidden = true;
@@ -110,8 +116,10 @@ async function load(folder?: { source: ModelSource; name: string }): Promise<voi
   if (session !== mine) return;
   try {
     const loaded = await open(mine);
-    const { kept_gpu_bytes } = await loaded.model.stats();
+    const { adapter, without_gpu, kept_gpu_bytes } = await loaded.model.stats();
     budget.measure(await loaded.model.layers(), kept_gpu_bytes);
+    budget.is_shown = adapter !== null;
+    if (!missing) notice(without_gpu === null ? undefined : "The CPU computes", without_gpu ?? "");
     if (!(await refresh(mine))) return;
     inspector.hidden = false;
     chat.attach(loaded);
@@ -161,7 +169,7 @@ async function place_anew(): Promise<void> {
 
 /** Opens what the session wishes for, as the budget says. */
 async function open(mine: Session): Promise<{ model: PreTrainedModel; tokenizer: PreTrainedTokenizer }> {
-  const { source, hub, dtype, prefetch } = mine.wish;
+  const { source, hub, dtype, device, prefetch } = mine.wish;
   const { signal } = mine.abort;
   download.clear();
   download_section.hidden = false;
@@ -171,6 +179,7 @@ async function open(mine: Session): Promise<{ model: PreTrainedModel; tokenizer:
       ...hub,
       ...budget.placement,
       dtype,
+      device,
       prefetch,
       signal,
       progress_callback: (event) => session === mine && download.update(event),
@@ -230,6 +239,13 @@ async function unload(): Promise<void> {
   void cached.refresh();
 }
 
+/** Says what is to be known of this browser, or nothing. */
+function notice(heading: string | undefined, words: string): void {
+  const panel = element("no-webgpu", HTMLDivElement);
+  panel.hidden = heading === undefined;
+  panel.replaceChildren(...(heading === undefined ? [] : [create("strong", {}, heading), ` ${words}`]));
+}
+
 /** Redraws the map while weights come, and while an answer is written. */
 async function follow(mine: Session | undefined): Promise<void> {
   if (!mine || mine.is_followed) return;
@@ -281,12 +297,12 @@ const query = new URLSearchParams(location.search);
 input("model-id").value = query.get("model") ?? EXAMPLE;
 input("endpoint").value = query.get("endpoint") ?? HUB;
 
+const asked = [...device_select.options].find(({ value }) => value === query.get("device"));
+if (asked) asked.selected = true;
+
 const missing = await missing_webgpu();
 if (missing) {
-  const notice = element("no-webgpu", HTMLDivElement);
-  const heading = "WebGPU is missing: models run on the CPU, more slowly";
-  notice.append(create("strong", {}, heading), ` ${missing}`);
-  notice.hidden = false;
+  notice("WebGPU is missing: models run on the CPU, more slowly", missing);
   budget.is_shown = false;
 }
 void cached.refresh();

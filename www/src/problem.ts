@@ -11,7 +11,8 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   UNAUTHORIZED: "The token was not accepted. Check it, or leave it empty for a public repo.",
   NETWORK: "Check the endpoint (under Advanced) and your connection, then load again.",
   UNSUPPORTED_MODEL_TYPE:
-    "Llama, Mistral, Qwen 2 and 3, Gemma 2 and 3, Phi-3, SmolLM3, OLMo 2, GPT-2 and GPT-NeoX work. Try another repo.",
+    "Most families that write text work: Llama, Mistral, Qwen, Gemma, Phi, SmolLM, OLMo, GPT-2 and their kin. Try another repo.",
+  WEBGPU_UNAVAILABLE: "Under Advanced, let the faster device compute.",
   CONTEXT_LENGTH: "Start a new chat; this one has used up the model's positions.",
   FILE_CHANGED: "Load again to get the new version as a whole.",
   OUT_OF_MEMORY: "Lower the GPU budget, close other tabs that use the GPU, or try a smaller model.",

@@ -1,8 +1,8 @@
 // Drives the demo page by its data-testid attributes.
 
-/** Opens the page for a model, and starts loading it. */
-export async function openDemo(page, { url, hub, model }) {
-  await page.goto(`${url}?${new URLSearchParams({ endpoint: hub, model })}`);
+/** Opens the page for a model, and starts loading it; a GPU that is a program on the CPU stands for a real one. */
+export async function openDemo(page, { url, hub, model, device = "webgpu" }) {
+  await page.goto(`${url}?${new URLSearchParams({ endpoint: hub, model, device })}`);
   await page.waitForSelector("body[data-started]");
   await page.getByTestId("load").click();
 }

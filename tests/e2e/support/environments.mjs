@@ -69,6 +69,7 @@ async function openNode() {
   Object.assign(globalThis, webgpu.globals);
   Object.defineProperty(globalThis, "navigator", { value: { gpu: webgpu.create([]) }, configurable: true });
   layerline.env.use_browser_cache = false;
+  layerline.env.allow_software_gpu = true;
   const state = {};
   return {
     violations: [],

@@ -29,6 +29,15 @@ pub enum GpuError {
         /// What was found missing.
         reason: String,
     },
+    /// There is an adapter, which is a program on the CPU, and none such was to be taken.
+    #[error(
+        "the only WebGPU adapter here ({adapter}) is a program on the CPU, which is faster without it; device: \"webgpu\" takes \
+         it all the same"
+    )]
+    Software {
+        /// Its name.
+        adapter: String,
+    },
     /// The device refused an allocation.
     #[error("the GPU has no room for {bytes} bytes ({what})")]
     OutOfMemory {
@@ -78,7 +87,7 @@ impl GpuError {
     /// The stable code that JavaScript sees.
     pub fn code(&self) -> &'static str {
         match self {
-            GpuError::Unavailable { .. } => "WEBGPU_UNAVAILABLE",
+            GpuError::Unavailable { .. } | GpuError::Software { .. } => "WEBGPU_UNAVAILABLE",
             GpuError::OutOfMemory { .. } => "OUT_OF_MEMORY",
             GpuError::Limit { .. } => "GPU_LIMIT",
             GpuError::Lost { .. } => "DEVICE_LOST",
@@ -129,6 +138,23 @@ impl Capabilities {
         }
         let names = [&self.architecture, &self.description].map(|name| name.to_ascii_lowercase());
         ["swiftshader", "llvmpipe", "software"].iter().any(|known| names.iter().any(|name| name.contains(known)))
+    }
+}
+
+impl GpuOptions {
+    /// Whether such an adapter may be taken.
+    ///
+    /// # Errors
+    /// [`GpuError::Software`]
+    fn accept(&self, capabilities: &Capabilities) -> Result<(), GpuError> {
+        match self.without_software && capabilities.is_software() {
+            true => {
+                let Capabilities { description, architecture, .. } = capabilities;
+                let adapter = if description.is_empty() { architecture } else { description };
+                Err(GpuError::Software { adapter: adapter.clone() })
+            }
+            false => Ok(()),
+        }
     }
 }
 
@@ -226,6 +252,8 @@ pub struct GpuOptions {
     pub without_subgroups: bool,
     /// Treat `maxStorageBufferBindingSize` as this small: for tests of split weights.
     pub max_binding: Option<u64>,
+    /// Take no adapter that is a program on the CPU.
+    pub without_software: bool,
     /// Have no more memory than so many bytes: for tests of what happens then.
     pub room: Option<u64>,
     /// A device that the caller owns; it is never destroyed here.

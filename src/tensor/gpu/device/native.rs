@@ -101,6 +101,7 @@ impl Gpu {
             max_workgroup_storage: limits.max_compute_workgroup_storage_size,
             uniform_alignment: limits.min_uniform_buffer_offset_alignment,
         };
+        options.accept(&capabilities)?;
         let lost = Arc::new(Mutex::new(None));
         let heard = lost.clone();
         device.set_device_lost_callback(move |_, reason| {

@@ -133,6 +133,7 @@ impl Gpu {
         let adapter: web_sys::GpuAdapter = adapter.unchecked_into();
         let features: JsValue = adapter.features().into();
         let capabilities = capabilities(&adapter.limits(), &features, Some(adapter.info()), options);
+        options.accept(&capabilities)?;
 
         let descriptor = GpuDeviceDescriptor::new();
         let wanted: Vec<js_sys::JsString> =
