@@ -122,7 +122,9 @@ async fn request(options: &LoadOptions) -> Result<(Option<Gpu>, Option<GpuError>
     let without_software = options.gpu.without_software && !placement.insists_on_gpu();
     match Gpu::request(&GpuOptions { without_software, ..options.gpu.clone() }).await {
         Ok(gpu) => Ok((Some(gpu), None)),
-        Err(error @ (GpuError::Unavailable { .. } | GpuError::Software { .. })) if placement.does_without() => Ok((None, Some(error))),
+        Err(error @ (GpuError::Unavailable { .. } | GpuError::Software { .. })) if placement.does_without() => {
+            Ok((None, Some(error)))
+        }
         Err(error) => Err(error.into()),
     }
 }
