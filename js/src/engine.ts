@@ -76,6 +76,8 @@ export interface ModelStats {
   wasm_memory_bytes: number;
   /** Threads that compute what is in CPU memory: more than one where the page is cross-origin isolated. */
   cpu_threads: number;
+  /** Whether it computes by fused multiply-adds: where the browser has relaxed-simd. */
+  cpu_fused: boolean;
   dispatches_per_token: number;
   /** Tokens of prompts that have run: not those that the text before had begun with, whose keys and values were still there. */
   prefilled_tokens: number;
@@ -240,7 +242,11 @@ export interface EngineFeatureExtractor {
 }
 
 export interface EngineModule {
-  default(input?: { module_or_path: URL | string | Uint8Array | WebAssembly.Module }): Promise<unknown>;
+  default(input?: {
+    module_or_path: URL | string | Uint8Array | WebAssembly.Module;
+  }): Promise<{ readonly memory: WebAssembly.Memory }>;
+  /** Computes on the CPU by these loops from now on. */
+  use_fused(loops: WebAssembly.Exports): void;
   /** Carries out what comes through a memory, until that is closed. */
   serve_hand(memory: SharedArrayBuffer): void;
   load_config(source: string | object, options: HubOptions & { signal?: AbortSignal }): Promise<string>;

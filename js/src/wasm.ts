@@ -3,6 +3,7 @@ import * as text_glue from "../wasm/text/text.js";
 import type { EngineModule, TextModule } from "./engine.js";
 import { env, type WasmPaths } from "./env.js";
 import { as_layerline_error, LayerlineError } from "./errors.js";
+import { fused_loops } from "./fused.js";
 
 // Written out in full each, since a bundler finds an asset by this very expression. The glue is imported statically:
 // it is small beside the wasm, and a dynamic import would keep bundlers from making a classic worker of this code.
@@ -29,8 +30,14 @@ export function engine(url = wasm_url("engine")): Promise<EngineModule> {
 
 /** The engine of a module that was compiled elsewhere. */
 export async function engine_of(module: WebAssembly.Module): Promise<EngineModule> {
-  await MODULES.engine.default({ module_or_path: module });
+  await start_engine(module);
   return MODULES.engine;
+}
+
+async function start_engine(module_or_path: string | Uint8Array | WebAssembly.Module): Promise<void> {
+  const { memory } = await MODULES.engine.default({ module_or_path });
+  const loops = await fused_loops(memory);
+  if (loops !== undefined) MODULES.engine.use_fused(loops);
 }
 
 /** Tokenizers and chat templates, fetched and compiled on the first call. */
@@ -51,7 +58,8 @@ function load<K extends keyof Modules>(name: K, url: string): Promise<Modules[K]
 async function initialise<K extends keyof Modules>(name: K, url: string): Promise<Modules[K]> {
   const module: Modules[K] = MODULES[name];
   try {
-    await module.default({ module_or_path: read_in_node(url) ?? url });
+    const module_or_path = read_in_node(url) ?? url;
+    await (name === "engine" ? start_engine(module_or_path) : module.default({ module_or_path }));
   } catch (error) {
     const said = as_layerline_error(error).message;
     throw new LayerlineError(

@@ -11,6 +11,8 @@ pub mod error;
 #[cfg(feature = "engine")]
 pub mod files;
 #[cfg(feature = "engine")]
+pub mod fused;
+#[cfg(feature = "engine")]
 mod load;
 #[cfg(feature = "engine")]
 pub mod model;

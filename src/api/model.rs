@@ -200,6 +200,7 @@ impl Model {
             ("prefilled_tokens", timings.prefilled.get().into()),
             ("encode_us_per_token", (timings.encode_ms.get() * 1000.0 / encoded).into()),
             ("cpu_threads", engine.threads().into()),
+            ("cpu_fused", cpu::is_fused().into()),
             ("wasm_memory_bytes", wasm_memory().into()),
         ])
     }

@@ -109,9 +109,44 @@ impl Wasm {
 /// Builds all of it; what hasn't changed is not built again.
 pub fn build(mode: Mode) -> Result<()> {
     setup::ensure_all(&[Need::Rust, Need::WasmBindgen, Need::Npm])?;
+    relaxed()?;
     wasm(mode)?;
     package("js", &[])?;
     package("www", &["js"])
+}
+
+/// Builds the loops with relaxed-simd, which work in the engine's memory: a few kilobytes, which are a text in a script of the package.
+fn relaxed() -> Result<()> {
+    let mut rustc = cargo();
+    rustc.args(["rustc", "--package", "relaxed", "--lib", "--release", "--target", TARGET, "--"]);
+    run(rustc.args(["-Ctarget-feature=+relaxed-simd", "-Clink-arg=--import-memory"]))?;
+    let compiled = target_folder().join(TARGET).join("release/relaxed.wasm");
+    let folder = root().join("js/wasm/relaxed");
+    let script = folder.join("relaxed.js");
+    let inputs = Inputs::new(&[&format!("{WASM_OPT_FEATURES:?}")]).path(&compiled)?;
+    inputs.path(&root().join("package.json"))?.when_changed("wasm-relaxed", &script, || {
+        eprintln!("build: wasm-opt relaxed");
+        fs::create_dir_all(&folder)?;
+        let optimised = compiled.with_extension("wasm.optimised");
+        let wasm_opt = |to: &[&str]| {
+            let mut wasm_opt = command("wasm-opt");
+            wasm_opt.args(WASM_OPT_FEATURES).args(["--enable-relaxed-simd", "-O3"]).arg(&compiled);
+            quiet(wasm_opt.args(to).arg("-o").arg(&optimised))
+        };
+        wasm_opt(&["-S"])?;
+        let text = fs::read_to_string(&optimised)?;
+        if let Some(found) = ["(mut ", "(data ", "(table "].iter().find(|found| text.contains(**found)) {
+            bail!("relaxed.wasm has `{found}`: a stack or data, which would lie in the engine's");
+        }
+        wasm_opt(&[])?;
+        let bytes: String = fs::read(&optimised)?.iter().map(|byte| format!("{byte:02x}")).collect();
+        fs::write(&script, format!("export const RELAXED = \"{bytes}\";\n"))?;
+        fs::write(
+            folder.join("relaxed.d.ts"),
+            "/** The file's bytes, in hexadecimal. */\nexport const RELAXED: string;\n",
+        )?;
+        Ok(())
+    })
 }
 
 /// Builds the wasm files: one is optimised, for half a minute on one core, while the next is compiled.

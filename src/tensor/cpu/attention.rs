@@ -1,6 +1,6 @@
 //! Attention over a layer's cache: head by head, the keys and values that a head needs being widened once.
 
-use super::lanes::{F32x4, add_scaled, dot, map, softcap};
+use super::lanes::{F32x4, add_scaled, dot, map};
 use super::relative::Biases;
 use super::{CpuError, resize};
 use crate::tensor::ops::{Attention, AttentionKind, Relative};
@@ -224,4 +224,9 @@ fn softmax(scores: &mut [f32]) {
     let total: f32 = scores.iter().sum();
     let factor = F32x4::splat(1.0 / total);
     map(scores, |weight| weight * factor);
+}
+
+/// x ← cap · tanh(x / cap)
+pub fn softcap(x: &mut [f32], cap: f32) {
+    x.iter_mut().for_each(|x| *x = cap * (*x / cap).tanh());
 }

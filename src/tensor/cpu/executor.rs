@@ -1,7 +1,7 @@
 //! The ops, each computed when it is called.
 
-use super::attention::{Tokens, append, attend};
-use super::lanes::{F32x4, dot, map, softcap};
+use super::attention::{Tokens, append, attend, softcap};
+use super::lanes::{F32x4, dot, map};
 use super::memory::{Memory, stride};
 use super::product::{Outcome, product};
 use super::{CpuError, Matrix};

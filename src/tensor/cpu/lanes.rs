@@ -183,7 +183,7 @@ fn pairs(bits: &[u16; 8]) -> [[u32; 4]; 2] {
 
 macro_rules! operator {
     ($name:ident, $method:ident, $wasm:ident, $op:tt) => {
-        impl std::ops::$name for F32x4 {
+        impl core::ops::$name for F32x4 {
             type Output = F32x4;
 
             #[inline(always)]
@@ -209,12 +209,21 @@ impl F32x4 {
         (a + b) + (c + d)
     }
 
+    /// This and a·b, in one rounding where wasm has relaxed-simd and the machine a fused multiply-add.
+    #[inline(always)]
+    pub fn add_product(self, a: F32x4, b: F32x4) -> F32x4 {
+        #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+        return F32x4(w::f32x4_relaxed_madd(a.0, b.0, self.0));
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "relaxed-simd")))]
+        (self + a * b)
+    }
+
     /// e to the power of each, within two units of the last place; below -87 it is 0 or next to it.
     #[inline(always)]
     pub fn exp(self) -> F32x4 {
         let one = |value| F32x4::splat(value);
         let x = self.max(one(-87.0)).min(one(88.0));
-        let n = (x * one(std::f32::consts::LOG2_E)).round();
+        let n = (x * one(core::f32::consts::LOG2_E)).round();
         // ln 2 in two parts, so that the rest is exact.
         let r = x - n * one(0.693_359_4) - n * one(-2.121_944_4e-4);
         let p = one(1.987_569_1e-4) * r + one(1.398_199_9e-3);
@@ -261,9 +270,4 @@ pub fn map(x: &mut [f32], f: impl Fn(F32x4) -> F32x4) {
         let last = f(F32x4::load(&last)).to_array();
         rest.iter_mut().zip(last).for_each(|(to, from)| *to = from);
     }
-}
-
-/// x ← cap · tanh(x / cap)
-pub fn softcap(x: &mut [f32], cap: f32) {
-    x.iter_mut().for_each(|x| *x = cap * (*x / cap).tanh());
 }

@@ -10,7 +10,10 @@ mod crew;
 mod crew_tests;
 mod decode;
 mod executor;
+#[cfg(target_arch = "wasm32")]
+mod fused;
 mod lanes;
+mod loops;
 mod matrix;
 mod memory;
 mod product;
@@ -24,6 +27,8 @@ pub use bench::Bench;
 pub use crew::{Crew, Hand, ORDER_WORDS, Order};
 pub use decode::decode;
 pub use executor::{Executor, Running};
+#[cfg(target_arch = "wasm32")]
+pub use fused::{Fused, is_fused, use_fused};
 pub use matrix::{Incoming, Matrix, Storage};
 pub use memory::Memory;
 
