@@ -55,27 +55,34 @@ export async function measureCpuPeers() {
   const version = peerVersion();
   const hub = await startTestHub({ [ONNX_ID]: { path: ONNX } });
   const environment = await openEnvironment("chromium", { webgpu: false });
+  // A browser without relaxed-simd.
+  const plain = await openEnvironment("chromium", { webgpu: false });
   const peer = await openPeer({ webgpu: false });
   try {
-    const open = async ({ AutoModelForCausalLM }, { id, endpoint }, state) => {
-      state.model = await AutoModelForCausalLM.from_pretrained(id, { endpoint });
+    const open = async ({ AutoModelForCausalLM }, { id, endpoint, fused }, state) => {
+      if (!fused) WebAssembly.validate = () => false;
+      state.model = await AutoModelForCausalLM.from_pretrained(id, { endpoint, worker: fused });
       await state.model.ready();
+      if ((await state.model.stats()).cpu_fused !== fused) throw new Error("the browser has other instructions");
       return crossOriginIsolated;
     };
-    const isolated = await environment.run(open, { id: SAMPLE, endpoint: hub.endpoint });
+    const isolated = await environment.run(open, { id: SAMPLE, endpoint: hub.endpoint, fused: true });
+    await plain.run(open, { id: SAMPLE, endpoint: hub.endpoint, fused: false });
     if (isolated) throw new Error("onnxruntime would take several threads");
     await peer.load(hub, "wasm");
     const prompt = promptIds();
     const rounds = [];
     for (let round = 0; round < CPU_ROUNDS; round++) {
-      const ours = await environment.run(generate, { prompt, max_new_tokens: CPU_TOKENS + 1 });
+      const asked = { prompt, max_new_tokens: CPU_TOKENS + 1 };
+      const [ours, without] = [await environment.run(generate, asked), await plain.run(generate, asked)];
       const { gaps, prefillMs, ids } = await peer.generate(prompt, CPU_TOKENS + 1);
       const tokenMs = gaps.reduce((sum, gap) => sum + gap, 0) / gaps.length;
-      rounds.push({ ours, theirs: { prefillMs, tokenMs }, sameIds: String(ours.ids) === String(ids) });
+      rounds.push({ ours, without, theirs: { prefillMs, tokenMs }, sameIds: String(ours.ids) === String(ids) });
     }
     return { version, promptTokens: prompt.length, rounds };
   } finally {
     await environment.close();
+    await plain.close();
     await peer.close();
     await hub.close();
   }

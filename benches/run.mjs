@@ -106,6 +106,7 @@ function printPeers({ version, loadMs, rss, ours, theirs, sameIds }) {
 function printCpuPeers({ version, promptTokens, rounds }) {
   console.log(`\nchromium without WebGPU, one thread, beside transformers.js ${version} (wasm, float32 ONNX)`);
   printTurns(rounds, promptTokens, { ours: "", theirs: "transformers.js " });
+  printTurns(rounds, promptTokens, { ours: "", without: "without relaxed-simd " });
   row("both chose the same tokens", rounds.every(({ sameIds }) => sameIds) ? "yes" : "no");
 }
 

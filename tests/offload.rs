@@ -394,6 +394,13 @@ fn weights_make_room_for_a_text_that_grows() {
                 let ids: Vec<u32> = (0..tokens).map(|token| token % 50 + 1).collect();
                 engine.next_logits(Prompt::of(&ids), &Abort::new()).await.unwrap()
             };
+            // While the weights are still coming,
+            let engine = Rc::new(open(None).await);
+            logits(engine.clone(), 700).await;
+            let peak = engine.gpu().unwrap().usages().peak_bytes();
+            assert!(peak <= budget && bytes_on(&engine, Device::Cpu) > 0, "{name}: {peak} of {budget}");
+            tokens_are_torchs(&engine, name, "after a text that came before the weights").await;
+            // and when they are there.
             let engine = Rc::new(open(None).await);
             tokens_are_torchs(&engine, name, "before").await;
             assert!(devices(&engine).iter().all(|device| *device == Device::Gpu), "{name}");

@@ -110,6 +110,7 @@ impl Runner {
         if let Some((before, _)) = before {
             before.loader().retire();
             *before.session.lock().await = Session::default();
+            before.loader().at_rest().await;
         }
         let session = gpu.as_ref().map(|on| Session::new(&on.gpu, &*model, &on.recorded)).transpose()?;
         let session = Mutex::new(session.unwrap_or_default());

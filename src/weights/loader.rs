@@ -9,10 +9,11 @@
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
-use futures_util::future::{LocalBoxFuture, try_join_all};
+use futures_util::future::{Either, LocalBoxFuture, select, try_join_all};
 
 use super::WeightsError;
 use super::gather::Gatherer;
@@ -252,6 +253,11 @@ impl Loader {
         self.0.wake();
     }
 
+    /// Waits until nothing is under way any more, once it has made way.
+    pub async fn at_rest(&self) {
+        poll_fn(|cx| self.0.when(self.0.streams.get() == 0, cx)).await;
+    }
+
     /// Whether it has made way for another one: what waited for it may wait for that.
     pub fn is_retired(&self) -> bool {
         self.0.retired.get() && !self.0.abort.is_aborted()
@@ -420,11 +426,7 @@ impl Loader {
                 let repo = self.0.files.first().map(|file| file.repo.id().to_owned()).unwrap_or_default();
                 return Poll::Ready(Err(HubError::Aborted { repo }.into()));
             }
-            if block.left.get() == 0 {
-                return Poll::Ready(Ok(()));
-            }
-            self.0.wakers.borrow_mut().push(cx.waker().clone());
-            Poll::Pending
+            self.0.when(block.left.get() == 0, cx).map(Ok)
         })
         .await
     }
@@ -452,7 +454,14 @@ impl Inner {
             let Some(block) = self.blocks.get(fetch.block) else { continue };
             let before = way.staging_bytes();
             let attempt = block.attempt.get();
-            let result = self.fetch(&fetch, block, attempt, &mut way).await;
+            let result = {
+                let fetching = self.fetch(&fetch, block, attempt, &mut way);
+                match select(pin!(fetching), pin!(self.retirement())).await {
+                    Either::Left((result, _)) => result,
+                    // What it holds must be free when another loader sets out.
+                    Either::Right(_) => break,
+                }
+            };
             self.staging.set(self.staging.get() + way.staging_bytes() - before);
             self.peak_staging.set(self.peak_staging.get().max(self.staging.get()));
             if block.attempt.get() != attempt || !block.asked.get() {
@@ -469,6 +478,24 @@ impl Inner {
         }
         self.staging.set(self.staging.get().saturating_sub(way.staging_bytes()));
         self.streams.set(self.streams.get().saturating_sub(1));
+        self.wake();
+    }
+
+    /// Comes when this loader makes way for another one.
+    async fn retirement(&self) {
+        poll_fn(|cx| self.when(self.retired.get(), cx)).await;
+    }
+
+    /// Ready where something is so; else whoever asks is woken when it may be.
+    fn when(&self, is_so: bool, cx: &Context<'_>) -> Poll<()> {
+        if is_so {
+            return Poll::Ready(());
+        }
+        let mut wakers = self.wakers.borrow_mut();
+        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Takes the block back to absent, so that it can be asked for again.
