@@ -15,7 +15,7 @@ import { on_folder } from "./folder.ts";
 import * as format from "./format.ts";
 import { LayerMap } from "./layer_map.ts";
 import { show_numbers } from "./numbers.ts";
-import { hide_problem, missing_webgpu, show_problem } from "./problem.ts";
+import { hide_problem, missing_webgpu, sentence, show_problem } from "./problem.ts";
 import { TIERS, type Tier } from "./tiers.ts";
 
 const HUB = "https://huggingface.co";
@@ -119,7 +119,7 @@ async function load(folder?: { source: ModelSource; name: string }): Promise<voi
     const { adapter, without_gpu, kept_gpu_bytes } = await loaded.model.stats();
     budget.measure(await loaded.model.layers(), kept_gpu_bytes);
     budget.is_shown = adapter !== null;
-    if (!missing) notice(without_gpu === null ? undefined : "The CPU computes", without_gpu ?? "");
+    if (!missing) notice(without_gpu === null ? undefined : "The CPU computes.", sentence(without_gpu ?? ""));
     if (!(await refresh(mine))) return;
     inspector.hidden = false;
     chat.attach(loaded);

@@ -44,7 +44,7 @@ export function show_problem(panel: HTMLElement, error: unknown, advice?: string
 }
 
 /** A message as a sentence; one that begins with a name from code keeps it as it is. */
-function sentence(message: string): string {
+export function sentence(message: string): string {
   return message.replace(/^[a-z]+(?= )/, (word) => word[0]?.toUpperCase() + word.slice(1)).replace(/[^.!?]$/, "$&.");
 }
 
