@@ -422,6 +422,16 @@ fn weights_make_room_for_a_text_that_grows() {
             assert!(peak <= budget && (now > before || !has_some), "{name}: {peak} of {budget}, {now} after {before}");
             tokens_are_torchs(&engine, name, "after all of a text's logits").await;
 
+            // What has room beside the weights moves nothing: the text goes on from what was read of it.
+            let max_memory = Some(MaxMemory { gpu: Some(all + 2 * kept), cpu: Some(u64::MAX) });
+            let mut options = native::options(options.spawn.clone());
+            options.placement = Placement { max_memory, ..Default::default() };
+            let engine = Rc::new(load(repo(name), options).await.unwrap());
+            logits(engine.clone(), 200).await;
+            logits(engine.clone(), 300).await;
+            assert!(engine.kept_bytes() > kept && bytes_on(&engine, Device::Cpu) == 0, "{name}");
+            assert_eq!(engine.timings().prefilled.get(), 300, "{name}");
+
             // Where all is to be computed on the GPU, there may not be so much: that is said, and shorter texts go on.
             let engine = Rc::new(open(Some(Device::Gpu)).await);
             let ids = vec![1; 100_000];

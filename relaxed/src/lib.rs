@@ -3,9 +3,11 @@
 #![cfg(target_arch = "wasm32")]
 #![no_std]
 
+// The engine uses more of them.
 #[allow(dead_code)]
 #[path = "../../src/tensor/cpu/lanes.rs"]
 mod lanes;
+#[allow(dead_code)]
 #[path = "../../src/tensor/cpu/loops.rs"]
 mod loops;
 

@@ -138,7 +138,7 @@ impl Runner {
         let (outputs, attentions) = (wanted.is_some(), wanted.is_some_and(|more| more.attentions));
         let room = Room { rows, positions, memory: size.tokens, outputs, attentions };
         if ways.iter().any(|ways| ways.contains(&Way::Gpu)) {
-            self.check_room(room)?;
+            self.keep_room(room)?;
         }
         let mut session = self.session.lock().await;
         // A call that failed may have wanted to see them.

@@ -178,8 +178,8 @@ impl Engine {
         runner.layouts.iter().max_by_key(|layout| layout.total_bytes()).map_or(Storage::F32, |layout| layout.storage)
     }
 
-    /// Bytes of the GPU that are kept for what isn't weights: caches, activations, what is on its way. They are a part of its share,
-    /// where that is limited, and grow with the texts.
+    /// Bytes of the GPU that are kept for what isn't weights: caches, activations, what is on its way. They grow with the texts, and are
+    /// a part of its share, where that is limited.
     pub fn kept_bytes(&self) -> u64 {
         self.runner().kept_bytes()
     }

@@ -26,8 +26,8 @@ pub(super) struct Offload {
     /// Whether there is a GPU with room for what is offloaded.
     streams: bool,
     has_gpu: bool,
-    /// Whether only so much of the GPU may be taken.
-    pub limits_gpu: bool,
+    /// How much of the GPU may be taken, where there is a limit.
+    gpu_share: Option<u64>,
     /// Blocks that have a row to compute, or look it up, however many tokens run: what makes rows of ids, and the last one.
     light: Vec<usize>,
     /// How many of the blocks that come and go are asked for before their turn.
@@ -123,7 +123,11 @@ impl Offload {
             computes: !has_gpu || placement.execution_device != Some(Device::Gpu),
             streams: has_gpu && placement.execution_device != Some(Device::Cpu),
             has_gpu,
-            limits_gpu: has_gpu && placement.max_memory.is_some_and(|most| most.gpu != Some(u64::MAX)),
+            gpu_share: placement
+                .max_memory
+                .filter(|_| has_gpu)
+                .map(|most| most.gpu.unwrap_or(0))
+                .filter(|most| *most < u64::MAX),
             light: light(model),
             ahead: 0,
             experts: (0..blocks.len()).map(|block| model.experts(block)).collect(),
@@ -160,7 +164,13 @@ impl Offload {
 
     /// Bytes of the GPU's share that are free while nothing comes; `None`: it has no limit.
     pub fn free_bytes(&self) -> Option<u64> {
-        self.limits_gpu.then(|| if self.streams { self.coming(self.ahead) } else { 0 })
+        self.gpu_share.map(|_| if self.streams { self.coming(self.ahead) } else { 0 })
+    }
+
+    /// Whether the GPU's share has room for the weights that this plan brings there and for so many bytes beside them.
+    pub fn has_room_for(&self, beside: u64) -> bool {
+        let weights = self.bytes_on(Device::Gpu) + self.free_bytes().unwrap_or(0);
+        self.gpu_share.is_none_or(|share| weights.saturating_add(beside) <= share)
     }
 
     /// Bytes that may come for a block and go again, those lent to the GPU included; of one that routes to experts, for all of

@@ -99,8 +99,7 @@ impl Engine {
         let Some(device) = device else {
             return self.replace_runner(None, wishes).await.map(|()| true);
         };
-        let wanted = full.wants_room().filter(|_| device == Device::Gpu && full.offload.limits_gpu);
-        if let Some(room) = wanted {
+        if let Some(room) = full.take_wanted().filter(|_| device == Device::Gpu) {
             // Texts grow: there is to be room for a while.
             let longer = Wishes { room: room.doubled(), ..wishes.clone() };
             return match self.replace_runner(None, longer).await {
@@ -117,7 +116,7 @@ impl Engine {
         let beside = if device == Device::Gpu { full.kept_bytes() } else { 0 };
         let less = (has_room / KEPT.1 * KEPT.0).saturating_add(beside);
         let Some(placement) = wishes.placement.with_less(device, less) else { return Ok(false) };
-        self.replace_runner(None, Wishes { placement, ..wishes }).await?;
+        self.replace_runner(None, Wishes { placement, room: full.kept.get(), ..wishes }).await?;
         Ok(true)
     }
 

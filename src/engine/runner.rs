@@ -34,9 +34,10 @@ pub(super) struct Runner {
     pub rates: Rc<Rates>,
     /// What is taken on the GPU beside weights.
     beside: Option<Beside>,
-    /// What room is kept for that, where the GPU's is limited; and what some call wants.
-    planned: Room,
-    wanted: Cell<Room>,
+    /// What room is kept for that.
+    pub kept: Cell<Room>,
+    /// What a call has wanted that is more than there can be beside these weights.
+    wanted: Cell<Option<Room>>,
     loader: RefCell<Loader>,
 }
 
@@ -105,8 +106,8 @@ impl Runner {
                 STREAMS as u64 * staging_bytes(fetches.iter().flatten().flat_map(|fetch| &fetch.extents), &layouts);
             Beside::of(&on.gpu, &*model, &on.recorded, staging)
         });
-        let kept = beside.map_or(0, |beside| beside.bytes(wishes.room));
-        let offload = Offload::plan(&*model, &layouts, &wishes.placement, gpu.is_some(), kept)?;
+        let kept_bytes = beside.map_or(0, |beside| beside.bytes(wishes.room));
+        let offload = Offload::plan(&*model, &layouts, &wishes.placement, gpu.is_some(), kept_bytes)?;
         if let Some((before, _)) = before {
             before.loader().retire();
             *before.session.lock().await = Session::default();
@@ -125,36 +126,36 @@ impl Runner {
             loader.retire();
             return Err(error.into());
         }
-        let (planned, wanted) = (wishes.room, Cell::new(wishes.room));
+        let (kept, wanted) = (Cell::new(wishes.room), Cell::default());
         let loader = RefCell::new(loader);
-        Ok(Runner { model, gpu, layouts, offload, session, timings, rates, beside, planned, wanted, loader })
+        Ok(Runner { model, gpu, layouts, offload, session, timings, rates, beside, kept, wanted, loader })
     }
 
-    /// Fails where the GPU's memory is limited, and what is kept of it beside weights is not enough for `room`.
+    /// Keeps `room` on the GPU beside the weights.
     ///
     /// # Errors
-    /// `OUT_OF_MEMORY`
-    pub fn check_room(&self, room: Room) -> Result<(), GpuError> {
-        let Some(beside) = self.beside.filter(|_| self.offload.limits_gpu) else { return Ok(()) };
-        let room = room.or(self.planned);
+    /// `OUT_OF_MEMORY` where its share is limited, and there isn't so much beside these weights; see [`Runner::take_wanted`].
+    pub fn keep_room(&self, room: Room) -> Result<(), GpuError> {
+        let Some(beside) = self.beside else { return Ok(()) };
+        let room = room.or(self.kept.get());
         let bytes = beside.bytes(room);
-        if bytes <= beside.bytes(self.planned) {
+        if bytes <= self.kept_bytes() || self.offload.has_room_for(bytes) {
+            self.kept.set(room);
             return Ok(());
         }
-        self.wanted.set(room);
+        self.wanted.set(Some(room));
         let what = format!("what a text of {} tokens needs beside weights, within max_memory", room.positions);
         Err(GpuError::OutOfMemory { what, bytes })
     }
 
-    /// The room that a call has wanted, where it is more than is kept.
-    pub fn wants_room(&self) -> Option<Room> {
-        let wanted = self.wanted.get();
-        (wanted != self.planned).then_some(wanted)
+    /// The room that a call has just wanted, where weights must go for it.
+    pub fn take_wanted(&self) -> Option<Room> {
+        self.wanted.take()
     }
 
     /// Bytes of the GPU that are kept for what isn't weights.
     pub fn kept_bytes(&self) -> u64 {
-        self.beside.map_or(0, |beside| beside.bytes(self.planned))
+        self.beside.map_or(0, |beside| beside.bytes(self.kept.get()))
     }
 
     /// What runs on the GPU.

@@ -84,7 +84,7 @@ impl Placement {
 pub(super) struct Wishes {
     pub dtype: WeightDtype,
     pub placement: Placement,
-    /// What room is kept for beside weights, where the GPU's is limited.
+    /// What room is kept for on the GPU beside weights.
     pub room: Room,
 }
 

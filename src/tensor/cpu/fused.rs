@@ -4,8 +4,7 @@ use std::cell::OnceCell;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use super::loops::{self, ROWS};
-use super::product::TOKEN_BLOCK;
+use super::loops::{self, ROWS, TOKEN_BLOCK};
 
 /// Rows of one call: their sums lie on the stack.
 const SUMS: usize = 256;

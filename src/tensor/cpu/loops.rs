@@ -8,6 +8,8 @@ pub const ROWS: usize = 4;
 /// Rows of x that are multiplied with them at a time: eight sums, which V8 keeps in registers. With twelve it spills some, and
 /// reaches two thirds of the speed.
 const TOKENS: usize = 2;
+/// Rows of x that stay in the second-level cache while the whole weight passes.
+pub const TOKEN_BLOCK: usize = 48;
 
 /// Float16 that were not brought to scale are 2⁻¹¹² of themselves; half of what they lack is put into x, so that neither
 /// the factors nor the products leave the range of float32.

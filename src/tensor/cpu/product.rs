@@ -5,12 +5,9 @@
 use super::fused as loops;
 #[cfg(not(target_arch = "wasm32"))]
 use super::loops;
-use super::loops::{ROWS, SCALE};
+use super::loops::{ROWS, SCALE, TOKEN_BLOCK};
 use super::matrix::{Elements, Matrix};
 use super::{CpuError, resize};
-
-/// Rows of x that stay in the second-level cache while the whole weight passes.
-pub(super) const TOKEN_BLOCK: usize = 48;
 
 /// What becomes of a product.
 #[derive(Clone, Copy, Default)]
