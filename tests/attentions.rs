@@ -32,6 +32,7 @@ async fn equal_torch(case: Value, options: LoadOptions) {
             assert!(off <= limit, "{name}, layer {layer}: {found} instead of {expected}; {limit} is allowed");
         }
     }
+    native::keeps_its_room(&engine, name);
     // Nothing is kept for those who don't ask.
     let inputs = Inputs { ids: &[5, 6, 7], ..Inputs::default() };
     assert!(engine.forward(inputs, &Abort::new()).await.unwrap().attentions.is_empty());

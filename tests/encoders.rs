@@ -106,6 +106,7 @@ async fn equals_torch(name: &str, options: LoadOptions) {
             }
         }
     }
+    native::keeps_its_room(&engine, name);
 }
 
 #[test]

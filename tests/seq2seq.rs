@@ -94,6 +94,7 @@ async fn equals_torch(name: &str, options: LoadOptions) {
             engine.generate_from(source, Prompt::of(&start), &options, &mut |_| true, &Abort::new()).await.unwrap();
         assert_eq!(new, expected, "{what}");
     }
+    native::keeps_its_room(&engine, name);
 }
 
 #[test]

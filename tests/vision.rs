@@ -122,6 +122,7 @@ async fn equals_torch(name: &str, task: Task, options: LoadOptions) {
             }
         }
     }
+    native::keeps_its_room(&engine, name);
 }
 
 #[test]

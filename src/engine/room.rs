@@ -115,7 +115,9 @@ impl Beside {
                 (Rows::One, _) => bytes,
                 (Rows::All, Some(most)) => bytes * most as u64,
                 (Rows::All, None) => {
-                    beside.row += bytes;
+                    let is_read_back = [recorded.output.logits, recorded.output.pooled].into_iter().flatten();
+                    let times = 1 + is_read_back.filter(|output| output.id == place).count() as u64;
+                    beside.row += bytes * times;
                     continue;
                 }
             };

@@ -131,3 +131,11 @@ pub fn ids(value: &Value) -> Vec<u32> {
 pub async fn forward(engine: &Engine, ids: &[u32], abort: &Abort) -> layerline::Result<Vec<f32>> {
     Ok(engine.forward(Inputs { ids, ..Inputs::default() }, abort).await?.main())
 }
+
+/// The GPU never had more than the weights and what is kept beside them.
+pub fn keeps_its_room(engine: &Engine, what: &str) {
+    if let Some(gpu) = engine.gpu() {
+        let (peak, weights, kept) = (gpu.usages().peak_bytes(), engine.weight_bytes(), engine.kept_bytes());
+        assert!(peak <= weights + kept, "{what}: {peak} bytes of {weights} and {kept}");
+    }
+}
