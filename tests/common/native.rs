@@ -8,7 +8,7 @@ use futures_executor::LocalPool;
 use futures_util::task::LocalSpawnExt;
 use layerline::checkpoint::CatalogOptions;
 use layerline::config::{GenerationConfig, ModelConfig};
-use layerline::engine::{Engine, Inputs, LoadOptions, Placement, WeightDtype, WeightsSource};
+use layerline::engine::{Engine, Inputs, LoadOptions, More, Placement, WeightDtype, WeightsSource};
 use layerline::generation::GenerateOptions;
 use layerline::hub::{Abort, DirectoryRepo, Repo};
 use layerline::models::{Family, Task};
@@ -102,8 +102,12 @@ pub fn run_cases_shared_out<F: Future<Output = ()>>(path: &str, test: impl Fn(Va
             let test = &test;
             async move {
                 let name = case["name"].as_str().unwrap();
-                let all = open(name, self::options(options.spawn.clone())).await.weight_bytes();
-                let max_memory = MaxMemory { gpu: Some(all * 70 / 100), cpu: Some(all * 20 / 100) };
+                let whole = open(name, self::options(options.spawn.clone())).await;
+                // What the GPU has beside weights, whatever is asked of it.
+                let (ids, more) = (ids(&case["input_ids"]), More { hidden_states: true, attentions: true });
+                whole.forward(Inputs { ids: &ids, more, ..Inputs::default() }, &Abort::new()).await.unwrap();
+                let (all, kept) = (whole.weight_bytes(), whole.kept_bytes());
+                let max_memory = MaxMemory { gpu: Some(all * 70 / 100 + kept), cpu: Some(all * 20 / 100) };
                 options.placement.max_memory = Some(max_memory);
                 test(case.clone(), options).await;
             }
