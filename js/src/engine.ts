@@ -51,8 +51,8 @@ export interface ModelStats {
   peak_gpu_bytes: number;
   gpu_buffers: number;
   /**
-   * What of the GPU's share is kept for all that isn't weights: KV cache, activations, what is on its way. It grows with the texts,
-   * where `max_memory` limits the share, and weights make room for it.
+   * Kept for all that isn't weights: KV cache, activations, what is on its way. It grows with the texts; where `max_memory` limits the
+   * GPU's share, weights make room for it.
    */
   kept_gpu_bytes: number;
   /** Weights in CPU memory. */
