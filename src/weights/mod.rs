@@ -12,7 +12,7 @@ pub mod resolve;
 pub mod small;
 pub mod spec;
 pub mod store;
-pub mod upload;
+pub(crate) mod upload;
 #[cfg(test)]
 mod upload_tests;
 

@@ -17,42 +17,6 @@ extern "C" {
     /// Sums of four rows with each of x.
     #[wasm_bindgen(method)]
     pub fn tiles(this: &Fused, w: *const f32, w_len: usize, stride: usize, x: *const f32, x_len: usize, sums: *mut f32);
-
-    /// Sums of rows with x.
-    #[wasm_bindgen(method)]
-    pub fn float_rows(
-        this: &Fused,
-        w: *const f32,
-        w_len: usize,
-        stride: usize,
-        x: *const f32,
-        x_len: usize,
-        sums: *mut f32,
-    );
-
-    /// The same of float16.
-    #[wasm_bindgen(method)]
-    pub fn f16_rows(
-        this: &Fused,
-        w: *const u16,
-        w_len: usize,
-        stride: usize,
-        x: *const f32,
-        x_len: usize,
-        sums: *mut f32,
-    );
-
-    /// The same of bfloat16.
-    #[wasm_bindgen(method)]
-    pub fn bf16_rows(
-        this: &Fused,
-        w: *const u16,
-        w_len: usize,
-        stride: usize,
-        x: *const f32,
-        x_len: usize,
-        sums: *mut f32,
-    );
 }
 
 thread_local! {
@@ -88,6 +52,21 @@ pub fn tiles(w: &[f32], stride: usize, x: &[f32], mut write: impl FnMut(usize, [
 
 macro_rules! rows {
     ($(#[$doc:meta])* $name:ident, $element:ty) => {
+        #[wasm_bindgen]
+        extern "C" {
+            /// Sums of rows with x.
+            #[wasm_bindgen(method)]
+            pub fn $name(
+                this: &Fused,
+                w: *const $element,
+                w_len: usize,
+                stride: usize,
+                x: *const f32,
+                x_len: usize,
+                sums: *mut f32,
+            );
+        }
+
         $(#[$doc])*
         pub fn $name(w: &[$element], stride: usize, x: &[f32], mut write: impl FnMut(usize, f32)) {
                         if is_fused() {
