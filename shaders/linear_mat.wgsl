@@ -29,8 +29,8 @@ fn block(m0: u32, n0: u32, q: u32, k: u32) -> mat4x4<f32> {
         return transpose(mat4x4<f32>(x[at.x], x[at.y], x[at.z], x[at.w]));
     }
     let rows = min(vec4<u32>(n0 + 4u * (q - PITCH_M)) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.rows - 1u));
-    let at = rows * params.quads + k;
-    return transpose(mat4x4<f32>(widen(weight[at.x]), widen(weight[at.y]), widen(weight[at.z]), widen(weight[at.w])));
+    let at = rows * params.line;
+    return transpose(mat4x4<f32>(weight_at(at.x, k), weight_at(at.y, k), weight_at(at.z, k), weight_at(at.w, k)));
 }
 
 @compute @workgroup_size(THREADS)

@@ -16,8 +16,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     // Rows past the end repeat the last one; nothing is written for them.
     let last_n = params.rows - 1u;
-    let wa = params.quads * min(vec4<u32>(n, n + 1u, n + 2u, n + 3u), vec4<u32>(last_n));
-    let wb = params.quads * min(vec4<u32>(n + 4u, n + 5u, n + 6u, n + 7u), vec4<u32>(last_n));
+    let wa = params.line * min(vec4<u32>(n, n + 1u, n + 2u, n + 3u), vec4<u32>(last_n));
+    let wb = params.line * min(vec4<u32>(n + 4u, n + 5u, n + 6u, n + 7u), vec4<u32>(last_n));
     let last_m = step.tokens - 1u;
     let xa = params.quads * min(vec4<u32>(m, m + 1u, m + 2u, m + 3u), vec4<u32>(last_m));
     let xb = params.quads * min(vec4<u32>(m + 4u, m + 5u, m + 6u, m + 7u), vec4<u32>(last_m));
@@ -31,14 +31,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var r6: Row;
     var r7: Row;
     for (var k = 0u; k < params.quads; k++) {
-        let w0 = widen(weight[wa.x + k]);
-        let w1 = widen(weight[wa.y + k]);
-        let w2 = widen(weight[wa.z + k]);
-        let w3 = widen(weight[wa.w + k]);
-        let w4 = widen(weight[wb.x + k]);
-        let w5 = widen(weight[wb.y + k]);
-        let w6 = widen(weight[wb.z + k]);
-        let w7 = widen(weight[wb.w + k]);
+        let w0 = weight_at(wa.x, k);
+        let w1 = weight_at(wa.y, k);
+        let w2 = weight_at(wa.z, k);
+        let w3 = weight_at(wa.w, k);
+        let w4 = weight_at(wb.x, k);
+        let w5 = weight_at(wb.y, k);
+        let w6 = weight_at(wb.z, k);
+        let w7 = weight_at(wb.w, k);
         let x0 = x[xa.x + k];
         r0.a += vec4<f32>(dot(x0, w0), dot(x0, w1), dot(x0, w2), dot(x0, w3));
         r0.b += vec4<f32>(dot(x0, w4), dot(x0, w5), dot(x0, w6), dot(x0, w7));

@@ -5,6 +5,10 @@ struct Params {
     quads: u32,     // a row of W, and of X, in quads
     first: u32,     // the first of these columns in Y
     stride: u32,    // a row of Y
+    line: u32,      // from one row of W to the next, in quads; of integers, in words
+    words: u32,     // of integers: words of a row's integers,
+    group: u32,     // quads that share a scale,
+    groups: u32,    // and scales of a row
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

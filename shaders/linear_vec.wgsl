@@ -13,6 +13,10 @@ struct Params {
     first: u32,     // the first of these rows in y
     width: u32,     // elements of x, for the mean
     eps: f32,
+    line: u32,      // from one row of W to the next, in pieces; of integers, in words
+    words: u32,     // of integers: words of a row's integers,
+    group: u32,     // pieces that share a scale,
+    groups: u32,    // and scales of a row
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -38,7 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             rows.y = rows.z;
         }
     }
-    let starts = rows * params.pieces;
+    let starts = rows * params.line;
     let end = params.pieces - 1u;
 
     var sums = vec4<f32>();
@@ -51,10 +55,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         if ROWS == 4u {
             sums += vec4<f32>(
-                product(weight[starts.x + k], v0),
-                product(weight[starts.y + k], v0),
-                product(weight[starts.z + k], v0),
-                product(weight[starts.w + k], v0),
+                product(starts.x, k, v0),
+                product(starts.y, k, v0),
+                product(starts.z, k, v0),
+                product(starts.w, k, v0),
             );
         } else {
             // Places past the end read the last one, times zero.
@@ -69,10 +73,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             if ROWS == 2u {
                 sums += vec4<f32>(
-                    product(weight[starts.x + k], v0),
-                    product(weight[starts.y + k], v0),
-                    product(weight[starts.x + k1], v1),
-                    product(weight[starts.y + k1], v1),
+                    product(starts.x, k, v0),
+                    product(starts.y, k, v0),
+                    product(starts.x, k1, v1),
+                    product(starts.y, k1, v1),
                 );
             } else {
                 let k2 = min(k + 2u * LANES, end);
@@ -91,10 +95,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     v3 = scaled(v3, k3);
                 }
                 sums += vec4<f32>(
-                    product(weight[starts.x + k], v0),
-                    product(weight[starts.x + k1], v1),
-                    product(weight[starts.x + k2], v2),
-                    product(weight[starts.x + k3], v3),
+                    product(starts.x, k, v0),
+                    product(starts.x, k1, v1),
+                    product(starts.x, k2, v2),
+                    product(starts.x, k3, v3),
                 );
             }
         }

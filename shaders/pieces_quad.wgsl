@@ -10,8 +10,8 @@ fn scaled(v: Values, piece: u32) -> Values {
     return v * norm[piece];
 }
 
-fn product(w: Piece, v: Values) -> f32 {
-    return dot(widen(w), v);
+fn product(start: u32, piece: u32, v: Values) -> f32 {
+    return dot(widen(weight[start + piece]), v);
 }
 
 fn square(v: Values) -> f32 {

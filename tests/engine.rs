@@ -20,7 +20,7 @@ use native::{TOLERANCE, golden, greedy, ids, load, run};
 use serde_json::{Value, json};
 
 /// Every one that there is.
-const TINY: [&str; 33] = [
+const TINY: [&str; 36] = [
     "gemma",
     "gemma2",
     "gemma3",
@@ -35,6 +35,7 @@ const TINY: [&str; 33] = [
     "llama-dynamic",
     "llama-f16",
     "llama-f32",
+    "llama-int4",
     "llama-yarn",
     "mistral",
     "mixtral",
@@ -46,8 +47,10 @@ const TINY: [&str; 33] = [
     "phi3",
     "phi3-partial",
     "qwen2",
+    "qwen2-int8",
     "qwen2-windows",
     "qwen3",
+    "qwen3-int4-zeros",
     "qwen3_moe",
     "qwen3_moe-plain",
     "smollm3",

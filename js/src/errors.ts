@@ -27,6 +27,7 @@ export const ERROR_CODES = [
   "CHECKPOINT_HEADER",
   "CHECKPOINT_INDEX",
   "CHECKPOINT_MISSING_SHARD",
+  "CHECKPOINT_QUANTIZED",
   "CHECKPOINT_TORCH",
   "CHECKPOINT_FLAX",
   "CHECKPOINT_NOT_FOUND",
@@ -39,6 +40,7 @@ export const ERROR_CODES = [
   "UNSUPPORTED_DTYPE",
   /** A tensor whose elements don't follow one another row by row or column by column. */
   "UNSUPPORTED_ORDER",
+  "UNSUPPORTED_QUANTIZATION",
   "TOKENIZER",
   "CHAT_TEMPLATE",
   // What was asked for.

@@ -168,10 +168,7 @@ impl Model {
             ])
         });
         let adapter = adapter.transpose()?.map_or(JsValue::NULL, Into::into);
-        let kernels = match gpu {
-            Some(_) => engine.storage().name(),
-            None => cpu::Storage::from(engine.storage()).name(),
-        };
+        let kernels = engine.storage_name();
         let (gpu_bytes, peak_gpu_bytes, gpu_buffers) = gpu.map_or((0, 0, 0), |gpu| {
             let usages = gpu.usages();
             (usages.bytes(), usages.peak_bytes(), usages.buffers())

@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::entry::{Entry, Header, Order};
 use super::locate::{Candidate, CatalogOptions, Format};
-use super::{CheckpointError, IndexFault, entry, flax, index, locate, safetensors, torch};
+use super::{CheckpointError, GroupedTensors, IndexFault, entry, flax, index, locate, safetensors, torch};
 use crate::hub::{HubError, Repo};
 use crate::tensor::Dtype;
 use crate::{Error, Result};
@@ -38,6 +38,9 @@ pub struct TensorInfo {
     /// Bytes from the start of that file: from its first element to its last. As many as `shape` and `dtype` make where
     /// `order` is [`Order::RowMajor`] or [`Order::ColumnMajor`]. Tensors may share bytes.
     pub range: Range<u64>,
+    /// Where its elements are integers with scales, those: several tensors of the file. Then `dtype` is what they mean, and `range` the
+    /// integers'.
+    pub grouped: Option<Box<GroupedTensors>>,
 }
 
 impl TensorInfo {
@@ -45,7 +48,7 @@ impl TensorInfo {
     pub fn row_major(dtype: Dtype, shape: Vec<usize>, file: usize, start: u64) -> Option<TensorInfo> {
         let dims: Vec<u64> = shape.iter().map(|dim| *dim as u64).collect();
         let end = start.checked_add(entry::bytes(dtype, &dims)?)?;
-        Some(TensorInfo { dtype, shape, order: Order::RowMajor, file, range: start..end })
+        Some(tensor_info(file, Entry { dtype, shape, order: Order::RowMajor, range: start..end }))
     }
 
     /// Bytes in the file.
@@ -172,7 +175,8 @@ async fn forget_broken(repo: &dyn Repo, found: Result<Catalog>) -> Result<Catalo
 }
 
 fn tensor_info(file: usize, entry: Entry) -> TensorInfo {
-    TensorInfo { dtype: entry.dtype, shape: entry.shape, order: entry.order, file, range: entry.range }
+    let Entry { dtype, shape, order, range } = entry;
+    TensorInfo { dtype, shape, order, file, range, grouped: None }
 }
 
 async fn read_file(repo: &dyn Repo, path: &str) -> Result<(CheckpointFile, Header)> {

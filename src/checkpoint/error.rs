@@ -69,6 +69,16 @@ pub enum CheckpointError {
         /// A tensor that should be in it.
         tensor: String,
     },
+    /// The tensors of a quantised layer don't fit together.
+    #[error("{repo}: {module} is not quantised as config.json says: {fault}")]
+    Grouped {
+        /// `org/name`
+        repo: String,
+        /// The layer.
+        module: String,
+        /// What is wrong.
+        fault: String,
+    },
 }
 
 impl CheckpointError {
@@ -81,13 +91,14 @@ impl CheckpointError {
             CheckpointError::Flax { .. } => "CHECKPOINT_FLAX",
             CheckpointError::Index { .. } => "CHECKPOINT_INDEX",
             CheckpointError::MissingShard { .. } => "CHECKPOINT_MISSING_SHARD",
+            CheckpointError::Grouped { .. } => "CHECKPOINT_QUANTIZED",
         }
     }
 
     /// The files that are not what they should be, as far as anybody can tell.
     pub(super) fn files(&self) -> Vec<&str> {
         match self {
-            CheckpointError::NotFound { .. } => Vec::new(),
+            CheckpointError::NotFound { .. } | CheckpointError::Grouped { .. } => Vec::new(),
             CheckpointError::Header { path, .. }
             | CheckpointError::Torch { path, .. }
             | CheckpointError::Flax { path, .. } => vec![path],

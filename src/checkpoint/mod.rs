@@ -4,6 +4,7 @@ mod catalog;
 mod entry;
 mod error;
 mod flax;
+mod grouped;
 mod header;
 mod index;
 mod locate;
@@ -15,6 +16,7 @@ pub use catalog::{Catalog, CheckpointFile, TensorInfo};
 pub use entry::Order;
 pub use error::{CheckpointError, HeaderFault, IndexFault};
 pub use flax::FlaxFault;
+pub use grouped::GroupedTensors;
 pub use locate::CatalogOptions;
 pub use torch::TorchFault;
 

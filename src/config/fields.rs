@@ -54,6 +54,11 @@ impl<'a> Fields<'a> {
         self.object.contains_key(self.name(key))
     }
 
+    /// The keys.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.object.keys().map(String::as_str)
+    }
+
     pub(crate) fn values(&self) -> impl Iterator<Item = &'a Value> {
         self.object.values()
     }

@@ -7,6 +7,7 @@ mod feature_extractor;
 mod fields;
 mod generation;
 mod model;
+mod quantization;
 mod rope;
 mod transformer;
 
@@ -18,6 +19,7 @@ pub use feature_extractor::FeatureExtractorConfig;
 pub(crate) use fields::Fields;
 pub use generation::GenerationConfig;
 pub use model::{ModelConfig, SpecialTokenIds};
+pub use quantization::Quantization;
 pub use rope::{RopeConfig, RopeKeys, RopeScaling};
 #[cfg(feature = "engine")]
 pub(crate) use transformer::MAX_ELEMENTS;

@@ -156,7 +156,6 @@ fn a_number_of_labels_takes_other_names_away() {
 fn what_is_not_there_is_said_with_what_is() {
     for (changes, key, supported) in [
         (json!({"hidden_act": "mish"}), "hidden_act", "silu"),
-        (json!({"quantization_config": {"quant_method": "gptq"}}), "quantization_config", "not quantised"),
         (json!({"rope_scaling": {"rope_type": "mrope"}}), "rope_scaling.rope_type", "llama3"),
         (json!({"rope_parameters": {"full_attention": {"rope_type": "default"}}}), "rope_parameters", "all layers"),
         (json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor", "1.0"),

@@ -166,9 +166,6 @@ impl TransformerConfig {
     /// Reads and checks a config, with the defaults of its family.
     pub fn parse(config: &ModelConfig, defaults: &TransformerDefaults) -> Result<TransformerConfig, ConfigError> {
         let fields = defaults.fields(config);
-        if fields.get("quantization_config").is_some() {
-            return Err(fields.unsupported("quantization_config", "checkpoints that are not quantised"));
-        }
         let count = |key, default| fields.count(key).map(|value| value.unwrap_or(default));
         let flag = |key, default| fields.flag(key).map(|value| value.unwrap_or(default));
         let vocab_size = count("vocab_size", defaults.vocab_size)?;

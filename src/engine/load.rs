@@ -12,7 +12,7 @@ use super::wishes::{Placement, WeightDtype, Wishes};
 use super::{Engine, Timings};
 use crate::Result;
 use crate::checkpoint::{Catalog, CatalogOptions};
-use crate::config::{GenerationConfig, ModelConfig};
+use crate::config::{GenerationConfig, ModelConfig, Quantization};
 use crate::hub::{Abort, Repo};
 use crate::models::{Architecture, Model, Registered, Task};
 use crate::tensor::Dtype;
@@ -74,7 +74,8 @@ impl Engine {
         generation: GenerationConfig,
         options: LoadOptions,
     ) -> Result<Engine> {
-        let (model, resolved) = resolve(&*repo, config, &options).await?;
+        let quantization = Quantization::of(config)?;
+        let (model, resolved) = resolve(&*repo, config, quantization, &options).await?;
         let model: Rc<dyn Model> = model.into();
         let Resolved { catalog, new, info } = resolved;
         let (gpu, without_gpu) = request(&options).await?;
@@ -97,6 +98,7 @@ impl Engine {
         Ok(Engine {
             class,
             model,
+            quantization,
             info,
             sources: RefCell::new(sources),
             background,
@@ -134,13 +136,22 @@ pub(super) fn weight_files(repo: &Rc<dyn Repo>, catalog: &Catalog) -> Vec<Weight
 }
 
 /// The model that the config describes, and where each of its weights comes from.
-async fn resolve(repo: &dyn Repo, config: &ModelConfig, options: &LoadOptions) -> Result<(Box<dyn Model>, Resolved)> {
+async fn resolve(
+    repo: &dyn Repo,
+    config: &ModelConfig,
+    quantization: Option<Quantization>,
+    options: &LoadOptions,
+) -> Result<(Box<dyn Model>, Resolved)> {
     let architecture = Architecture::of(config, &options.registered)?;
     let mut model = architecture.build(config, options.task, true)?;
     let catalog = match &options.weights {
         WeightsSource::Checkpoint(files) => Catalog::open(repo, files).await?,
         WeightsSource::StateDict(catalog) => catalog.clone(),
         WeightsSource::New => Catalog::default(),
+    };
+    let catalog = match quantization {
+        Some(quantization) => catalog.group(repo.id(), quantization)?,
+        None => catalog,
     };
     if resolve::unties(&model.keys(), &catalog) {
         model = architecture.build(config, options.task, false)?;

@@ -22,17 +22,17 @@ mod session;
 mod wishes;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use futures_util::lock::Mutex;
 
 use crate::Result;
-use crate::config::GenerationConfig;
+use crate::config::{GenerationConfig, Quantization};
 use crate::generation::GenerationError;
 use crate::models::{Model, ModelShape, Task};
 use crate::placement::{Device, DeviceMap};
 use crate::tensor::gpu::device::{Gpu, GpuError, GpuOptions};
-use crate::tensor::gpu::kernel::Storage;
 use crate::tensor::ops::WeightId;
 use crate::weights::keys::LoadingInfo;
 use crate::weights::layout::Layout;
@@ -71,6 +71,8 @@ pub struct Timings {
 pub struct Engine {
     model: Rc<dyn Model>,
     class: String,
+    /// How checkpoints' linear layers are integers, if they are.
+    quantization: Option<Quantization>,
     info: LoadingInfo,
     sources: RefCell<Sources>,
     background: Background,
@@ -172,10 +174,16 @@ impl Engine {
         self.runner().rates.clone()
     }
 
-    /// The storage of the largest weight, which names the kernels at work.
-    pub fn storage(&self) -> Storage {
+    /// How most of the weights' elements are stored, which names the kernels at work.
+    pub fn storage_name(&self) -> &'static str {
         let runner = self.runner();
-        runner.layouts.iter().max_by_key(|layout| layout.total_bytes()).map_or(Storage::F32, |layout| layout.storage)
+        let mut elements: BTreeMap<&str, usize> = BTreeMap::new();
+        for layout in runner.layouts.iter() {
+            let name = if runner.gpu.is_some() { layout.storage.name() } else { layout.cpu_storage().name() };
+            let [rows, cols] = layout.matrix();
+            *elements.entry(name).or_default() += rows * cols;
+        }
+        elements.into_iter().max_by_key(|(_, elements)| *elements).map_or("none", |(name, _)| name)
     }
 
     /// Bytes of the GPU that are kept for what isn't weights: caches, activations, what is on its way. They grow with the texts, and are

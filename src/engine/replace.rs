@@ -34,6 +34,10 @@ impl Engine {
         strict: bool,
     ) -> Result<IncompatibleKeys> {
         self.alive()?;
+        let checkpoint = match self.quantization {
+            Some(quantization) => checkpoint.group(repo.id(), quantization)?,
+            None => checkpoint,
+        };
         let keys = self.model.keys();
         let named = |name: &String| checkpoint.tensors.contains_key(name);
         let found = IncompatibleKeys {

@@ -8,7 +8,7 @@ use crate::placement::{Device, DeviceMap, MaxMemory};
 use crate::tensor::Dtype;
 use crate::tensor::gpu::device::Gpu;
 use crate::tensor::gpu::kernel::Storage;
-use crate::weights::layout::Layout;
+use crate::weights::layout::{Kept, Layout};
 
 /// The precision in which weights are kept on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -106,7 +106,11 @@ pub(super) fn lay_out(
     };
     let layout = |(_, spec): (_, &crate::weights::spec::WeightSpec)| {
         let dtype = spec.pieces.first().and_then(|piece| catalog.tensors.get(&piece.tensor)).map(|t| t.dtype);
-        let storage = if spec.is_vector() { Storage::F32 } else { of(dtype) };
+        let grouped = spec.pieces.first().and_then(|piece| catalog.tensors.get(&piece.tensor)?.grouped.as_deref());
+        let storage = match grouped {
+            Some(tensors) => Kept::Grouped(tensors.grouped),
+            None => Kept::Floats(if spec.is_vector() { Storage::F32 } else { of(dtype) }),
+        };
         match capabilities {
             Some(capabilities) => Ok(Layout::new(spec, storage, capabilities)?),
             None => Ok(Layout::on_cpu(spec, storage)),

@@ -5,9 +5,11 @@ pub mod cpu;
 mod dtype;
 #[cfg(feature = "engine")]
 pub mod gpu;
+mod grouped;
 #[cfg(feature = "engine")]
 pub mod ops;
 #[cfg(feature = "engine")]
 pub mod relative;
 
 pub use dtype::Dtype;
+pub use grouped::{Grouped, Integers};

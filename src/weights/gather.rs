@@ -33,6 +33,16 @@ impl Gatherer {
             None => return Ok(()),
         };
         let size = extent.dtype.size().unwrap_or(1) as usize;
+        if let Some(stacked) = extent.stacked {
+            let (rows, cols) = (extent.rows.clone(), extent.cols.clone());
+            self.read(stream, (extent.range.end - extent.range.start) as usize, heard).await?;
+            let bytes = stacked.unstack(&self.bytes, rows.len(), cols.len());
+            let incoming = Incoming { rows, cols, transposed: false, dtype: extent.dtype, plus_one };
+            if let Some(matrix) = store.borrow_mut().matrix_mut(extent.weight) {
+                matrix.take(&incoming, &bytes, &mut self.floats)?;
+            }
+            return Ok(());
+        }
         // A line is what lies side by side in the file: a row, or a column; a vector is a row.
         let (rows, cols, transposed) = match is_vector {
             true => (0..1, extent.rows.clone(), false),

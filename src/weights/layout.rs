@@ -2,9 +2,9 @@
 //! precision it is kept everywhere.
 
 use super::spec::WeightSpec;
-use crate::tensor::cpu;
 use crate::tensor::gpu::device::{Capabilities, GpuError};
 use crate::tensor::gpu::kernel::Storage;
+use crate::tensor::{Grouped, cpu};
 
 /// Rows of a weight that share a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,17 +15,28 @@ pub struct Part {
     pub rows: usize,
 }
 
+/// What a weight is kept as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Floats of this kind.
+    Floats(Storage),
+    /// Integers, as the checkpoint has them.
+    Grouped(Grouped),
+}
+
 /// How a weight lies in device memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// Rows.
     pub rows: usize,
-    /// Elements of a row in the checkpoint.
+    /// Elements of a row in the checkpoint; where it is grouped, words that it becomes.
     pub cols: usize,
-    /// Elements of a row in device memory; those past `cols` are zero.
+    /// As many from one row to the next in device memory; those past `cols` are zero.
     pub stride: usize,
     /// The element.
     pub storage: Storage,
+    /// How a row of integers lies, where it is one.
+    pub grouped: Option<Grouped>,
     /// Whether each element is one more than in the checkpoint.
     pub plus_one: bool,
     /// One part a buffer, in order.
@@ -37,10 +48,10 @@ impl Layout {
     ///
     /// # Errors
     /// [`GpuError::Limit`] where a single row exceeds a binding.
-    pub fn new(spec: &WeightSpec, storage: Storage, capabilities: &Capabilities) -> Result<Layout, GpuError> {
-        let (rows, cols) = (spec.rows(), spec.cols);
-        let stride = stride(cols);
-        let row_bytes = (stride * storage.size()) as u64;
+    pub fn new(spec: &WeightSpec, storage: Kept, capabilities: &Capabilities) -> Result<Layout, GpuError> {
+        let whole = Layout::on_cpu(spec, storage);
+        let (rows, cols) = (whole.rows, whole.cols);
+        let row_bytes = (whole.stride * whole.storage.size()) as u64;
         let allowed = capabilities.max_storage_buffer_binding_size.min(capabilities.max_buffer_size);
         let fit = usize::try_from(allowed / row_bytes).unwrap_or(usize::MAX).min(rows);
         if fit == 0 || (cols == 1 && fit < rows) {
@@ -52,19 +63,41 @@ impl Layout {
             });
         }
         let parts = (0..rows).step_by(fit).map(|first| Part { first, rows: fit.min(rows - first) }).collect();
-        Ok(Layout { rows, cols, stride, storage, plus_one: spec.plus_one, parts })
+        Ok(Layout { parts, ..whole })
     }
 
     /// Lays out `spec` where there is no GPU: in one part.
-    pub fn on_cpu(spec: &WeightSpec, storage: Storage) -> Layout {
-        let (rows, cols) = (spec.rows(), spec.cols);
-        let stride = stride(cols);
-        Layout { rows, cols, stride, storage, plus_one: spec.plus_one, parts: vec![Part { first: 0, rows }] }
+    pub fn on_cpu(spec: &WeightSpec, storage: Kept) -> Layout {
+        let (rows, plus_one, parts) = (spec.rows(), spec.plus_one, vec![Part { first: 0, rows: spec.rows() }]);
+        match storage {
+            Kept::Floats(storage) => {
+                let (cols, stride) = (spec.cols, stride(spec.cols));
+                Layout { rows, cols, stride, storage, grouped: None, plus_one, parts }
+            }
+            Kept::Grouped(grouped) => {
+                let (cols, stride, storage) = (grouped.words(), grouped.line(), grouped.integers.into());
+                Layout { rows, cols, stride, storage, grouped: Some(grouped), plus_one, parts }
+            }
+        }
     }
 
     /// Rows and columns of it as a matrix, a vector being one row.
     pub fn matrix(&self) -> [usize; 2] {
-        if self.cols == 1 { [1, self.rows] } else { [self.rows, self.cols] }
+        match self.grouped {
+            Some(grouped) => [self.rows, grouped.cols],
+            None if self.cols == 1 => [1, self.rows],
+            None => [self.rows, self.cols],
+        }
+    }
+
+    /// How its elements are stored in CPU memory.
+    pub fn cpu_storage(&self) -> cpu::Storage {
+        match (self.grouped, self.storage) {
+            (Some(grouped), _) => cpu::Storage::Grouped(grouped),
+            (None, Storage::F32 | Storage::Int4 | Storage::Int8) => cpu::Storage::F32,
+            (None, Storage::F16 | Storage::F16Packed) => cpu::Storage::F16,
+            (None, Storage::Bf16) => cpu::Storage::Bf16,
+        }
     }
 
     /// Bytes that `rows` rows take on the device. Vectors are padded to a whole quad.
@@ -82,14 +115,4 @@ impl Layout {
 /// Elements of a row in device memory. A vector is a matrix of one column whose elements lie side by side.
 fn stride(cols: usize) -> usize {
     if cols == 1 { 1 } else { cols.next_multiple_of(4) }
-}
-
-impl From<Storage> for cpu::Storage {
-    fn from(storage: Storage) -> cpu::Storage {
-        match storage {
-            Storage::F32 => cpu::Storage::F32,
-            Storage::F16 | Storage::F16Packed => cpu::Storage::F16,
-            Storage::Bf16 => cpu::Storage::Bf16,
-        }
-    }
 }

@@ -103,6 +103,16 @@ pub enum WeightsError {
         /// In the checkpoint.
         found: Dtype,
     },
+    /// Tensors that lie in one weight are not quantised alike; or a model's that is there, and the one that is to replace it.
+    #[error("{repo}: {tensor} is not quantised as {module} is, with which it is computed")]
+    Grouped {
+        /// `org/name`
+        repo: String,
+        /// The tensor's name.
+        tensor: String,
+        /// The weight that it is part of.
+        module: String,
+    },
     /// A tensor's elements lie in an order that isn't supported.
     #[error("{repo}: {tensor} of shape {shape:?} {}. Save it again with tensor.contiguous()", described(found))]
     Order {
@@ -138,6 +148,7 @@ impl WeightsError {
             WeightsError::NotSmall { .. } => "TOO_LARGE",
             WeightsError::Dtype { .. } => "UNSUPPORTED_DTYPE",
             WeightsError::Order { .. } => "UNSUPPORTED_ORDER",
+            WeightsError::Grouped { .. } => "UNSUPPORTED_QUANTIZATION",
             WeightsError::Failed { code, .. } => code,
         }
     }

@@ -6,9 +6,9 @@ use super::WeightsError;
 use super::cast::castable;
 use super::layout::Layout;
 use super::spec::{Arrangement, BlockSpec, Piece, WeightSpecs};
-use crate::checkpoint::{Catalog, Order, TensorInfo};
-use crate::tensor::Dtype;
+use crate::checkpoint::{Catalog, GroupedTensors, Order, TensorInfo};
 use crate::tensor::ops::WeightId;
+use crate::tensor::{Dtype, Integers};
 
 /// The most that one range request asks for, in bytes. Small enough that several run at a time and that little is lost
 /// when one fails; large enough that a request's latency doesn't matter.
@@ -22,14 +22,39 @@ pub struct Extent {
     /// The weight's rows. Where the tensor is transposed they are all of the tensor's, over as many parts as have some;
     /// else they are rows of one part.
     pub rows: Range<usize>,
-    /// The weight's columns: all of them, unless the tensor is transposed.
+    /// The weight's columns: all that the tensor has, unless it is transposed.
     pub cols: Range<usize>,
     /// The elements in the file.
     pub dtype: Dtype,
     /// Whether the file has them column by column.
     pub transposed: bool,
+    /// Where the file has integers of several rows in a word: those. They become float32.
+    pub stacked: Option<Stacked>,
     /// Their bytes in the file.
     pub range: Range<u64>,
+}
+
+/// How the file has integers of several rows in a word, one below the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stacked {
+    /// The integers.
+    pub integers: Integers,
+    /// How many rows of the first word come before the extent's.
+    pub skip: usize,
+}
+
+impl Stacked {
+    /// The integers of `bytes`, words of `cols` columns, as float32: `rows` rows of so many.
+    pub fn unstack(self, bytes: &[u8], rows: usize, cols: usize) -> Vec<u8> {
+        let (bits, a_word) = (self.integers.bits(), self.integers.a_word());
+        let (words, mask) = (bytes.as_chunks::<4>().0, self.integers.middle() * 2 - 1);
+        let integer = |row: usize, col: usize| {
+            let word = words.get(row / a_word * cols + col).map_or(0, |word| u32::from_le_bytes(*word));
+            word >> (row % a_word * bits) & mask
+        };
+        let rows = self.skip..self.skip + rows;
+        rows.flat_map(|row| (0..cols).flat_map(move |col| (integer(row, col) as f32).to_le_bytes())).collect()
+    }
 }
 
 impl Extent {
@@ -92,9 +117,20 @@ pub fn plan(
                         let found = tensor.order.clone();
                         return Err(WeightsError::Order { repo: repo.to_owned(), tensor: name, shape, found });
                     };
+                    let grouped = tensor.grouped.as_deref();
+                    if grouped.map(|tensors| tensors.grouped) != layout.grouped || (grouped.is_some() && transposed) {
+                        let (tensor, module) = (piece.tensor.clone(), spec.name.clone());
+                        return Err(WeightsError::Grouped { repo: repo.to_owned(), tensor, module });
+                    }
                     for (from, to, rows) in piece.arrangement.runs(piece.rows) {
                         let run = Run { rows: first + to..first + to + rows, from, transposed };
-                        split(*weight, layout, run, tensor, |extent| extents.push((tensor.file, extent)));
+                        match grouped {
+                            Some(tensors) => grouped_extents(*weight, layout, run, tensors, &mut extents),
+                            None => {
+                                let columns = Columns::all(tensor, layout.cols);
+                                split(*weight, layout, run, columns, |extent| extents.push((tensor.file, extent)));
+                            }
+                        }
                     }
                     first += piece.rows;
                 }
@@ -117,6 +153,7 @@ fn transposed(piece: &Piece, is_vector: bool, order: &Order) -> Option<bool> {
 }
 
 /// Rows of a tensor that are rows of a weight, in the same order.
+#[derive(Clone)]
 struct Run {
     /// The weight's rows.
     rows: Range<usize>,
@@ -126,9 +163,62 @@ struct Run {
     transposed: bool,
 }
 
+/// Columns of a weight that are one tensor.
+struct Columns<'a> {
+    /// Their elements.
+    dtype: Dtype,
+    /// Their bytes in the file.
+    bytes: &'a Range<u64>,
+    /// Which columns.
+    cols: Range<usize>,
+}
+
+impl Columns<'_> {
+    fn all(tensor: &TensorInfo, cols: usize) -> Columns<'_> {
+        Columns { dtype: tensor.dtype, bytes: &tensor.range, cols: 0..cols }
+    }
+}
+
+/// The same of rows of integers: those, their scales, and their zeros, each to columns of its own.
+fn grouped_extents(
+    weight: WeightId,
+    layout: &Layout,
+    run: Run,
+    tensors: &GroupedTensors,
+    extents: &mut Vec<(usize, Extent)>,
+) {
+    let GroupedTensors { grouped, integers, scales, zeros } = tensors;
+    let (words, groups) = (grouped.integer_words(), grouped.groups());
+    // Words are moved as they are, as float32 are.
+    let columns = Columns { dtype: Dtype::F32, bytes: &integers.range, cols: 0..words };
+    split(weight, layout, run.clone(), columns, |extent| extents.push((integers.file, extent)));
+    let columns = Columns { dtype: scales.dtype, bytes: &scales.range, cols: words..words + groups };
+    split(weight, layout, run.clone(), columns, |extent| extents.push((scales.file, extent)));
+    let Some(zeros) = zeros else { return };
+    let (a_word, line) = (grouped.integers.a_word(), groups * 4);
+    // Whole words, of whichever parts their rows are; what they become waits at once.
+    let most = (MAX_FETCH as usize / 4 / a_word / line.max(1)).max(1);
+    let (first, last) = (run.from / a_word, (run.from + run.rows.len()).div_ceil(a_word));
+    for from in (first..last).step_by(most) {
+        let to = last.min(from + most);
+        let row = |word: usize| run.rows.start + (word * a_word).clamp(run.from, run.from + run.rows.len()) - run.from;
+        let start = zeros.range.start;
+        let extent = Extent {
+            weight,
+            rows: row(from)..row(to),
+            cols: words + groups..words + 2 * groups,
+            dtype: Dtype::F32,
+            transposed: false,
+            stacked: Some(Stacked { integers: grouped.integers, skip: run.from.saturating_sub(from * a_word) }),
+            range: start + (from * line) as u64..start + (to * line) as u64,
+        };
+        extents.push((zeros.file, extent));
+    }
+}
+
 /// Cuts a run where the weight's parts end and where a request would grow too large.
-fn split(weight: WeightId, layout: &Layout, run: Run, tensor: &TensorInfo, mut push: impl FnMut(Extent)) {
-    let (dtype, bytes) = (tensor.dtype, &tensor.range);
+fn split(weight: WeightId, layout: &Layout, run: Run, columns: Columns<'_>, mut push: impl FnMut(Extent)) {
+    let Columns { dtype, bytes, cols: all } = columns;
     let Run { rows, from: first, transposed } = run;
     let size = dtype.size().unwrap_or(0) as usize;
     let most = |line: usize| usize::try_from(MAX_FETCH / (line * size).max(1) as u64).unwrap_or(usize::MAX);
@@ -139,21 +229,21 @@ fn split(weight: WeightId, layout: &Layout, run: Run, tensor: &TensorInfo, mut p
     if transposed {
         // A word of the target may hold two columns; both must come from one request.
         let most = (most(rows.len()) & !1).max(2);
-        for from in (0..layout.cols).step_by(most) {
-            let cols = from..layout.cols.min(from + most);
-            let range = part_of(from, cols.len(), rows.len());
-            push(Extent { weight, rows: rows.clone(), cols, dtype, transposed, range });
+        for from in all.clone().step_by(most) {
+            let cols = from..all.end.min(from + most);
+            let range = part_of(from - all.start, cols.len(), rows.len());
+            push(Extent { weight, rows: rows.clone(), cols, dtype, transposed, stacked: None, range });
         }
         return;
     }
-    let most = most(layout.cols).max(1);
+    let most = most(all.len()).max(1);
     for part in &layout.parts {
         let mut from = rows.start.max(part.first);
         let end = rows.end.min(part.first + part.rows);
         while from < end {
             let n = most.min(end - from);
-            let range = part_of(first + from - rows.start, n, layout.cols);
-            push(Extent { weight, rows: from..from + n, cols: 0..layout.cols, dtype, transposed, range });
+            let range = part_of(first + from - rows.start, n, all.len());
+            push(Extent { weight, rows: from..from + n, cols: all.clone(), dtype, transposed, stacked: None, range });
             from += n;
         }
     }

@@ -93,7 +93,7 @@ impl Store {
             && slot.matrix.is_none()
         {
             let [rows, cols] = layout.matrix();
-            let (label, storage) = (&slot.label, layout.storage.into());
+            let (label, storage) = (&slot.label, layout.cpu_storage());
             slot.matrix = Some(Matrix::shared(label, rows, cols, storage, self.crew.as_ref())?);
         }
         Ok(())

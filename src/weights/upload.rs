@@ -29,11 +29,13 @@ pub fn cast_kernel(extent: &Extent, layout: &Layout) -> Option<Kernel> {
         (extent.dtype, to),
         (Dtype::F32, Storage::F32) | (Dtype::F16, Storage::F16 | Storage::F16Packed) | (Dtype::BF16, Storage::Bf16)
     );
-    if same && layout.stride == layout.cols && !extent.transposed && !layout.plus_one {
+    let is_whole = extent.cols.len() == layout.stride;
+    if same && is_whole && !extent.transposed && !layout.plus_one {
         return None;
     }
     let to = match to {
-        Storage::F32 => 0,
+        // Lines of words have floats, and what is moved as they are.
+        Storage::F32 | Storage::Int4 | Storage::Int8 => 0,
         Storage::F16 | Storage::F16Packed => 1,
         Storage::Bf16 => 2,
     };
@@ -66,9 +68,11 @@ impl<'a> Lines<'a> {
     fn of(extent: &'a Extent, layout: &Layout) -> Lines<'a> {
         let (lines, line) = match extent.transposed {
             true => (&extent.cols, extent.rows.len()),
-            false => (&extent.rows, layout.cols),
+            false => (&extent.rows, extent.cols.len()),
         };
         let least = if extent.transposed { 4 / layout.storage.size() } else { 1 };
+        // What comes stacked waits as the float32 that it becomes, all at once.
+        let least = if extent.stacked.is_some() { lines.len() } else { least };
         Lines { lines, line, bytes: line as u64 * extent.dtype.size().unwrap_or(1), least }
     }
 }
@@ -77,7 +81,8 @@ impl<'a> Lines<'a> {
 fn waiting_bytes(extent: &Extent, layout: &Layout) -> u64 {
     let Lines { bytes, least, .. } = Lines::of(extent, layout);
     let all = extent.range.end - extent.range.start;
-    (bytes * least as u64).max(all.min(STAGING))
+    let least = bytes * least as u64;
+    if extent.stacked.is_some() { least } else { least.max(all.min(STAGING)) }
 }
 
 /// Bytes of what a stream stages of these at most.
@@ -152,12 +157,18 @@ impl Uploader {
         let mut from = lines.start;
         while from < lines.end {
             let end = lines.end.min(from.saturating_add(batch));
-            copy(&self.gpu, stream, (end - from) as u64 * line_bytes, staging, 0, heard).await?;
+            match extent.stacked {
+                None => copy(&self.gpu, stream, (end - from) as u64 * line_bytes, staging, 0, heard).await?,
+                Some(stacked) => {
+                    let bytes = read(stream, extent.range.end - extent.range.start, heard).await?;
+                    self.gpu.write(staging, 0, &stacked.unstack(&bytes, extent.rows.len(), line))?;
+                }
+            }
             for (part, bind_group) in &parts {
                 // What of this batch lies in this part, as rows and columns of the weight.
                 let (rows, cols) = match extent.transposed {
                     true => (overlap(part, &extent.rows), from..end),
-                    false => (overlap(part, &(from..end)), 0..layout.cols),
+                    false => (overlap(part, &(from..end)), extent.cols.clone()),
                 };
                 // Whoever writes the last column writes the padding behind it.
                 let padded_end = if cols.end == layout.cols { layout.stride } else { cols.end };
@@ -207,6 +218,19 @@ impl Uploader {
 fn overlap(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
     let start = a.start.max(b.start);
     start..a.end.min(b.end).max(start)
+}
+
+/// The next `length` bytes of the stream.
+async fn read(stream: &mut Chunks<'_>, length: u64, heard: &dyn Fn(u64)) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < length {
+        let chunk = stream.next(length - bytes.len() as u64).await?;
+        heard(chunk.len() as u64);
+        let from = bytes.len();
+        bytes.resize(from + chunk.len(), 0);
+        chunk.copy_to(bytes.get_mut(from..).unwrap_or_default());
+    }
+    Ok(bytes)
 }
 
 /// Writes the next `length` bytes of the stream to `buffer` from `offset`, a multiple of 4, on.

@@ -55,7 +55,7 @@ impl Case {
         let part = |first: usize| Part { first, rows: self.part.min(rows - first) };
         let parts = (0..rows).step_by(self.part).map(part).collect();
         let (storage, plus_one) = (self.storage, self.plus_one);
-        Layout { rows, cols, stride: cols.next_multiple_of(4), storage, plus_one, parts }
+        Layout { rows, cols, stride: cols.next_multiple_of(4), storage, grouped: None, plus_one, parts }
     }
 
     /// Plans, uploads as the loader does, and gives the device's words, part after part.
@@ -75,7 +75,7 @@ impl Case {
             if self.arrangement == Arrangement::Columns {
                 shape.reverse();
             }
-            catalog.tensors.insert(i.to_string(), TensorInfo { dtype, shape, order, file: 0, range });
+            catalog.tensors.insert(i.to_string(), TensorInfo { dtype, shape, order, file: 0, range, grouped: None });
         }
         let mut repo = MemoryRepo::new("a/b");
         repo.insert("f", file);
@@ -144,6 +144,7 @@ fn canonical(bits: u32, storage: Storage) -> u32 {
         Storage::F32 => (0x7fc0_0000, 0x7f80_0000, bits & 0x7fff_ffff),
         Storage::F16 | Storage::F16Packed => (0x7e00, 0x7c00, bits & 0x7fff),
         Storage::Bf16 => (0x7fc0, 0x7f80, bits & 0x7fff),
+        Storage::Int4 | Storage::Int8 => return bits,
     };
     if magnitude > infinity { nan } else { bits }
 }
@@ -154,6 +155,7 @@ fn kept(value: f32, storage: Storage) -> u32 {
         Storage::F32 => value.to_bits(),
         Storage::F16 | Storage::F16Packed => f16::from_f32(value).to_bits().into(),
         Storage::Bf16 => bf16::from_f32(value).to_bits().into(),
+        Storage::Int4 | Storage::Int8 => value.to_bits(),
     };
     canonical(bits, storage)
 }
@@ -199,6 +201,7 @@ async fn casts() {
                 Storage::F32 => ("float32", 4),
                 Storage::F16 | Storage::F16Packed => ("float16", 2),
                 Storage::Bf16 => ("bfloat16", 2),
+                Storage::Int4 | Storage::Int8 => unreachable!("no cast gives integers"),
             };
             let golden = expected.tensor(&format!("{name}.{float}")).unwrap();
             let bits = |bytes: &[u8]| bytes.iter().rev().fold(0, |bits, byte| bits << 8 | u32::from(*byte));
@@ -349,8 +352,23 @@ fn what_lies_by_head_is_not_taken_column_by_column() {
     let id = specs.matrix("w", vec![("w".to_owned(), 6)], 4, Init::Zeros);
     specs.arrange(id, Arrangement::ByHead { heads: 2, kinds: 3 });
     let part = Part { first: 0, rows: 6 };
-    let layout = Layout { rows: 6, cols: 4, stride: 4, storage: Storage::F32, plus_one: false, parts: vec![part] };
-    let info = TensorInfo { dtype: Dtype::F32, shape: vec![6, 4], order: Order::ColumnMajor, file: 0, range: 0..96 };
+    let layout = Layout {
+        rows: 6,
+        cols: 4,
+        stride: 4,
+        storage: Storage::F32,
+        grouped: None,
+        plus_one: false,
+        parts: vec![part],
+    };
+    let info = TensorInfo {
+        dtype: Dtype::F32,
+        shape: vec![6, 4],
+        order: Order::ColumnMajor,
+        file: 0,
+        range: 0..96,
+        grouped: None,
+    };
     let catalog = Catalog { tensors: [("w".to_owned(), info)].into(), ..Catalog::default() };
     let block = BlockSpec { name: "b".to_owned(), weights: vec![id], reads: Vec::new() };
     let error = plan::plan("a/b", &catalog, &specs, &[layout], &[block]).unwrap_err();

@@ -3,10 +3,10 @@
 
     python -m venv /tmp/goldens && /tmp/goldens/bin/pip install -r tests/goldens/requirements.txt
     /tmp/goldens/bin/python tests/goldens/generate.py --models .cache/models [smollm2] [text]
-        [minilm] [gpt2_bin] [whisper_tiny] [tiny] [encoders] [seq2seq] [vision] [families]
+        [minilm] [gpt2_bin] [whisper_tiny] [tiny] [quantised] [encoders] [seq2seq] [vision] [families]
 
-The models of tools/sample_model.py and tools/packaged_models.py must be in --models; `tiny`, `encoders`, `seq2seq`,
-`vision` and `families` do without them. The scripts beside this one that it doesn't name each write the JSON of their own name, and run alone.
+The models of tools/sample_model.py and tools/packaged_models.py must be in --models; `tiny`, `quantised`, `encoders`,
+`seq2seq`, `vision` and `families` do without them. The scripts beside this one that it doesn't name each write the JSON of their own name, and run alone.
 """
 
 import argparse
@@ -25,7 +25,9 @@ MODELS = {
     "gpt2_bin": "layerline/microformer-gpt2",
     "whisper_tiny": "layerline/whisper-tiny.en-ct2",
 }
-PARTS = (*MODELS, "tiny", "encoders", "seq2seq", "vision", "families")
+# Parts that are not a folder of their own.
+FOLDERS = {"families": "", "quantised": "tiny"}
+PARTS = (*MODELS, "tiny", "quantised", "encoders", "seq2seq", "vision", "families")
 
 
 def main():
@@ -40,7 +42,7 @@ def main():
         if part in MODELS:
             write(HERE, options.models / MODELS[part])
         else:
-            write(HERE if part == "families" else HERE / part)
+            write(HERE / FOLDERS.get(part, part))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::{CpuError, Incoming, Matrix, Storage, resize};
-use crate::tensor::Dtype;
+use crate::tensor::{Dtype, Grouped, Integers};
 
 /// What a hand is told to do with its part of a matrix, which has the number `id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,14 +55,31 @@ pub const ORDER_WORDS: usize = 9;
 
 const STORAGES: [Storage; 3] = [Storage::F32, Storage::F16, Storage::Bf16];
 
+/// How a storage is said in words.
+fn storage_words(storage: Storage) -> [usize; 3] {
+    match storage {
+        Storage::Grouped(Grouped { integers, group, zeros, .. }) => {
+            [STORAGES.len() + integers.bits(), group, usize::from(zeros)]
+        }
+        floats => [STORAGES.iter().position(|one| *one == floats).unwrap_or_default(), 0, 0],
+    }
+}
+
+/// The storage of rows of so many columns that words say.
+fn storage_of(kind: usize, group: u32, zeros: u32, cols: usize) -> Option<Storage> {
+    let Some(bits) = kind.checked_sub(STORAGES.len()) else { return STORAGES.get(kind).copied() };
+    let grouped = Grouped { integers: Integers::of_bits(bits)?, cols, group: group as usize, zeros: zeros == 1 };
+    grouped.is_whole().then_some(Storage::Grouped(grouped))
+}
+
 impl Order {
     /// In words, to go from one memory to another.
     pub fn words(&self) -> [u32; ORDER_WORDS] {
         let mut words = [0; ORDER_WORDS];
         let said: &[usize] = &match self {
             Order::Make { id, rows, cols, storage } => {
-                let storage = STORAGES.iter().position(|one| one == storage).unwrap_or_default();
-                [0, *id as usize, rows.start, rows.end, *cols, storage, 0, 0, 0]
+                let [storage, group, zeros] = storage_words(*storage);
+                [0, *id as usize, rows.start, rows.end, *cols, storage, group, zeros, 0]
             }
             Order::Drop { id } => [1, *id as usize, 0, 0, 0, 0, 0, 0, 0],
             Order::Take { id, incoming: Incoming { rows, cols, transposed, dtype, plus_one } } => {
@@ -82,7 +99,10 @@ impl Order {
         let [kind, id, a, b, c, d, e, f, g] = words;
         let range = |start: u32, end: u32| start as usize..end as usize;
         Some(match kind {
-            0 => Order::Make { id, rows: range(a, b), cols: c as usize, storage: *STORAGES.get(d as usize)? },
+            0 => {
+                let storage = storage_of(d as usize, e, f, c as usize)?;
+                Order::Make { id, rows: range(a, b), cols: c as usize, storage }
+            }
             1 => Order::Drop { id },
             2 => {
                 let (dtype, transposed, plus_one) = (*Dtype::ALL.get(e as usize)?, f == 1, g == 1);

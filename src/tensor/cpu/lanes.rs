@@ -235,6 +235,159 @@ impl F32x4 {
     }
 }
 
+/// Eight short integers.
+#[derive(Clone, Copy)]
+#[cfg(target_arch = "wasm32")]
+pub struct I16x8(w::v128);
+
+/// Eight short integers.
+#[derive(Clone, Copy)]
+#[cfg(not(target_arch = "wasm32"))]
+pub struct I16x8([i16; 8]);
+
+/// Four integers.
+#[derive(Clone, Copy)]
+#[cfg(target_arch = "wasm32")]
+pub struct I32x4(w::v128);
+
+/// Four integers.
+#[derive(Clone, Copy)]
+#[cfg(not(target_arch = "wasm32"))]
+pub struct I32x4([i32; 4]);
+
+#[cfg(target_arch = "wasm32")]
+impl I16x8 {
+    #[inline(always)]
+    pub fn load(values: &[i16; 8]) -> I16x8 {
+        I16x8(read(values))
+    }
+
+    /// The 32 integers of four bits that words have, in their order.
+    #[inline(always)]
+    pub fn of_nibbles(words: &[u32; 4]) -> [I16x8; 4] {
+        let bytes = read(words);
+        let low = w::v128_and(bytes, w::u8x16_splat(15));
+        let high = w::u8x16_shr(bytes, 4);
+        let first = w::i8x16_shuffle::<0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23>(low, high);
+        let last = w::i8x16_shuffle::<8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31>(low, high);
+        let ([a, b], [c, d]) = (halves(first), halves(last));
+        [a, b, c, d]
+    }
+
+    /// The 16 integers of eight bits that words have, in their order.
+    #[inline(always)]
+    pub fn of_bytes(words: &[u32; 4]) -> [I16x8; 2] {
+        halves(read(words))
+    }
+
+    /// Sums of two neighbours' products each.
+    #[inline(always)]
+    pub fn dot(self, other: I16x8) -> I32x4 {
+        I32x4(w::i32x4_dot_i16x8(self.0, other.0))
+    }
+
+    /// As floats.
+    #[inline(always)]
+    pub fn to_f32(self) -> [F32x4; 2] {
+        [w::i32x4_extend_low_i16x8(self.0), w::i32x4_extend_high_i16x8(self.0)].map(|four| I32x4(four).to_f32())
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+#[inline(always)]
+fn halves(bytes: w::v128) -> [I16x8; 2] {
+    [I16x8(w::u16x8_extend_low_u8x16(bytes)), I16x8(w::u16x8_extend_high_u8x16(bytes))]
+}
+
+#[cfg(target_arch = "wasm32")]
+impl I32x4 {
+    #[inline(always)]
+    pub fn splat(value: i32) -> I32x4 {
+        I32x4(w::i32x4_splat(value))
+    }
+
+    #[inline(always)]
+    pub fn load(values: &[i32; 4]) -> I32x4 {
+        I32x4(read(values))
+    }
+
+    #[inline(always)]
+    pub fn plus(self, other: I32x4) -> I32x4 {
+        I32x4(w::i32x4_add(self.0, other.0))
+    }
+
+    /// This less a·b.
+    #[inline(always)]
+    pub fn less_product(self, a: I32x4, b: I32x4) -> I32x4 {
+        I32x4(w::i32x4_sub(self.0, w::i32x4_mul(a.0, b.0)))
+    }
+
+    /// As floats.
+    #[inline(always)]
+    pub fn to_f32(self) -> F32x4 {
+        F32x4(w::f32x4_convert_i32x4(self.0))
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl I16x8 {
+    pub fn load(values: &[i16; 8]) -> I16x8 {
+        I16x8(*values)
+    }
+
+    /// The 32 integers of four bits that words have, in their order.
+    pub fn of_nibbles(words: &[u32; 4]) -> [I16x8; 4] {
+        words.map(|word| I16x8([0, 4, 8, 12, 16, 20, 24, 28].map(|at| (word >> at & 15) as i16)))
+    }
+
+    /// The 16 integers of eight bits that words have, in their order.
+    pub fn of_bytes(words: &[u32; 4]) -> [I16x8; 2] {
+        let [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]] =
+            words.map(|word| word.to_le_bytes().map(i16::from));
+        [I16x8([a, b, c, d, e, f, g, h]), I16x8([i, j, k, l, m, n, o, p])]
+    }
+
+    /// Sums of two neighbours' products each.
+    pub fn dot(self, other: I16x8) -> I32x4 {
+        let [a, b, c, d, e, f, g, h] = self.0.map(i32::from);
+        let [i, j, k, l, m, n, o, p] = other.0.map(i32::from);
+        I32x4([a * i + b * j, c * k + d * l, e * m + f * n, g * o + h * p])
+    }
+
+    /// As floats.
+    pub fn to_f32(self) -> [F32x4; 2] {
+        let [a, b, c, d, e, f, g, h] = self.0.map(f32::from);
+        [F32x4([a, b, c, d]), F32x4([e, f, g, h])]
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl I32x4 {
+    pub fn splat(value: i32) -> I32x4 {
+        I32x4([value; 4])
+    }
+
+    pub fn load(values: &[i32; 4]) -> I32x4 {
+        I32x4(*values)
+    }
+
+    pub fn plus(self, other: I32x4) -> I32x4 {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        I32x4([a + e, b + f, c + g, d + h])
+    }
+
+    /// This less a·b.
+    pub fn less_product(self, a: I32x4, b: I32x4) -> I32x4 {
+        let ([a, b, c, d], [e, f, g, h], [i, j, k, l]) = (self.0, a.0, b.0);
+        I32x4([a - e * i, b - f * j, c - g * k, d - h * l])
+    }
+
+    /// As floats.
+    pub fn to_f32(self) -> F32x4 {
+        F32x4(self.0.map(|value| value as f32))
+    }
+}
+
 /// Σ aᵢ·bᵢ of as many as both have.
 #[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {

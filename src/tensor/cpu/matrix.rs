@@ -6,8 +6,8 @@ use std::rc::Rc;
 use super::crew::{Crew, Rest};
 use super::decode::decode;
 use super::lanes::F32x4;
-use super::{CpuError, resize};
-use crate::tensor::Dtype;
+use super::{CpuError, grouped, resize};
+use crate::tensor::{Dtype, Grouped, Integers};
 
 /// How the elements of a matrix are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Storage {
     F16,
     /// bfloat16
     Bf16,
+    /// Integers with scales
+    Grouped(Grouped),
 }
 
 impl Storage {
@@ -27,14 +29,17 @@ impl Storage {
             Storage::F32 => "float32 (CPU)",
             Storage::F16 => "float16 (CPU)",
             Storage::Bf16 => "bfloat16 (CPU)",
+            Storage::Grouped(Grouped { integers: Integers::Int4, .. }) => "int4 (CPU)",
+            Storage::Grouped(Grouped { integers: Integers::Int8, .. }) => "int8 (CPU)",
         }
     }
 
-    /// Bytes an element.
-    pub fn size(self) -> usize {
+    /// Bytes from one row of `cols` elements to the next.
+    fn line_bytes(self, cols: usize) -> usize {
         match self {
-            Storage::F32 => 4,
-            Storage::F16 | Storage::Bf16 => 2,
+            Storage::F32 => cols.next_multiple_of(Matrix::LINE) * 4,
+            Storage::F16 | Storage::Bf16 => cols.next_multiple_of(Matrix::LINE) * 2,
+            Storage::Grouped(grouped) => grouped.line() * 4,
         }
     }
 }
@@ -44,6 +49,8 @@ pub(super) enum Elements {
     F32(Vec<f32>),
     F16(Vec<u16>),
     Bf16(Vec<u16>),
+    /// Lines of words.
+    Grouped(Grouped, Vec<u32>),
 }
 
 /// A matrix, or a vector as a matrix of one row.
@@ -66,7 +73,7 @@ pub struct Matrix {
 pub struct Incoming {
     /// Of these rows.
     pub rows: Range<usize>,
-    /// And these columns.
+    /// And these columns: of integers with scales, words of a line.
     pub cols: Range<usize>,
     /// Whether they lie column by column.
     pub transposed: bool,
@@ -87,8 +94,12 @@ impl Matrix {
 
     /// Bytes from one row to the next.
     pub fn line_bytes(&self) -> usize {
-        let size = if let Elements::F32(_) = self.elements { 4 } else { 2 };
-        self.stride * size
+        self.step() * if let Elements::F32(_) | Elements::Grouped(..) = self.elements { 4 } else { 2 }
+    }
+
+    /// Elements from one row to the next in memory; of integers with scales, words.
+    fn step(&self) -> usize {
+        if let Elements::Grouped(grouped, _) = &self.elements { grouped.line() } else { self.stride }
     }
 
     /// Gives `each` some of the rows at a time, from which on and as they lie in memory: little-endian, padding included.
@@ -112,6 +123,8 @@ impl Matrix {
             Elements::F32(own) => unsafe { own.align_to().1 },
             // SAFETY: the same.
             Elements::F16(own) | Elements::Bf16(own) => unsafe { own.align_to().1 },
+            // SAFETY: the same.
+            Elements::Grouped(_, own) => unsafe { own.align_to().1 },
         };
         let line = self.line_bytes();
         all.get(rows.start * line..rows.end * line).unwrap_or_default()
@@ -119,7 +132,7 @@ impl Matrix {
 
     /// Bytes that such a matrix takes.
     pub fn bytes_of(rows: usize, cols: usize, storage: Storage) -> u64 {
-        (rows as u64).saturating_mul(cols.next_multiple_of(Matrix::LINE) as u64).saturating_mul(storage.size() as u64)
+        (rows as u64).saturating_mul(storage.line_bytes(cols) as u64)
     }
 
     /// Zeros, a part of which a crew may have.
@@ -146,17 +159,17 @@ impl Matrix {
     pub fn new(what: &str, rows: usize, cols: usize, storage: Storage) -> Result<Matrix, CpuError> {
         let bytes = Matrix::bytes_of(rows, cols, storage);
         let stride = cols.next_multiple_of(Matrix::LINE);
-        let len = usize::try_from(bytes).map(|bytes| bytes / storage.size());
-        let len = len.map_err(|_| CpuError::OutOfMemory { what: what.to_owned(), bytes })?;
-        fn zeros<T: Copy + Default>(len: usize, what: &str) -> Result<Vec<T>, CpuError> {
+        let len = usize::try_from(bytes).map_err(|_| CpuError::OutOfMemory { what: what.to_owned(), bytes })?;
+        fn zeros<T: Copy + Default>(bytes: usize, what: &str) -> Result<Vec<T>, CpuError> {
             let mut values = Vec::new();
-            resize(&mut values, len, what)?;
+            resize(&mut values, bytes / size_of::<T>(), what)?;
             Ok(values)
         }
         let elements = match storage {
             Storage::F32 => Elements::F32(zeros(len, what)?),
             Storage::F16 => Elements::F16(zeros(len, what)?),
             Storage::Bf16 => Elements::Bf16(zeros(len, what)?),
+            Storage::Grouped(grouped) => Elements::Grouped(grouped, zeros(len, what)?),
         };
         Ok(Matrix { rows, cols, stride, elements, own: rows, first: 0, rest: None })
     }
@@ -195,22 +208,29 @@ impl Matrix {
                     let from = rows.start.max(first);
                     let here = from - rows.start..rows.end.min(end).max(from) - rows.start;
                     let values = scratch.get(here).unwrap_or_default();
-                    self.put((from - first) * self.stride + at, self.stride, values);
+                    self.put((from - first) * self.step() + at, self.step(), values);
                 }
-                false => self.put(at * self.stride + cols.start, 1, scratch),
+                false => self.put(at * self.step() + cols.start, 1, scratch),
             }
         }
     }
 
-    /// Copies halves that are what is stored. `false`: they aren't.
+    /// Copies halves, or words, that are what is stored. `false`: they aren't.
     fn copy(&mut self, dtype: Dtype, row: usize, col: usize, bytes: &[u8]) -> bool {
-        let ((Elements::F16(own), Dtype::F16) | (Elements::Bf16(own), Dtype::BF16)) = (&mut self.elements, dtype)
-        else {
-            return false;
-        };
-        let own = own.get_mut(row * self.stride + col..).unwrap_or_default();
-        own.iter_mut().zip(bytes.as_chunks::<2>().0).for_each(|(own, bits)| *own = u16::from_le_bytes(*bits));
-        true
+        let from = row * self.step() + col;
+        match (&mut self.elements, dtype) {
+            (Elements::F16(own), Dtype::F16) | (Elements::Bf16(own), Dtype::BF16) => {
+                let own = own.get_mut(from..).unwrap_or_default();
+                own.iter_mut().zip(bytes.as_chunks::<2>().0).for_each(|(own, bits)| *own = u16::from_le_bytes(*bits));
+                true
+            }
+            (Elements::Grouped(_, own), Dtype::F32) => {
+                let own = own.get_mut(from..).unwrap_or_default();
+                own.iter_mut().zip(bytes.as_chunks::<4>().0).for_each(|(own, bits)| *own = u32::from_le_bytes(*bits));
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Stores floats from element `first` on, `step` apart.
@@ -223,6 +243,7 @@ impl Matrix {
             Elements::F32(own) => each(own, first, step, values, |value| value),
             Elements::F16(own) => each(own, first, step, values, |value| half::f16::from_f32(value).to_bits()),
             Elements::Bf16(own) => each(own, first, step, values, |value| half::bf16::from_f32(value).to_bits()),
+            Elements::Grouped(_, own) => each(own, first, step, values, f32::to_bits),
         }
     }
 
@@ -243,6 +264,11 @@ impl Matrix {
                 }
                 Elements::F16(_) => each_half(bytes, out, |bits| half::f16::from_bits(bits).to_f32()),
                 Elements::Bf16(_) => each_half(bytes, out, |bits| half::bf16::from_bits(bits).to_f32()),
+                Elements::Grouped(grouped, _) => {
+                    let line: Vec<u32> =
+                        bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+                    grouped::widen(*grouped, &line, out);
+                }
             }
             Ok(())
         })
@@ -250,7 +276,7 @@ impl Matrix {
 
     /// The same of a row that is here.
     pub(super) fn widen_own(&self, row: usize, out: &mut [f32]) {
-        let range = row * self.stride..(row + 1) * self.stride;
+        let range = row * self.step()..(row + 1) * self.step();
         match &self.elements {
             Elements::F32(own) => {
                 let row = own.get(range).unwrap_or_default();
@@ -258,6 +284,7 @@ impl Matrix {
             }
             Elements::F16(own) => widen(own.get(range).unwrap_or_default(), out, F32x4::from_f16),
             Elements::Bf16(own) => widen(own.get(range).unwrap_or_default(), out, F32x4::from_bf16),
+            Elements::Grouped(grouped, own) => grouped::widen(*grouped, own.get(range).unwrap_or_default(), out),
         }
     }
 

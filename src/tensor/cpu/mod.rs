@@ -12,6 +12,7 @@ mod decode;
 mod executor;
 #[cfg(target_arch = "wasm32")]
 mod fused;
+mod grouped;
 mod lanes;
 mod loops;
 mod matrix;

@@ -3,6 +3,7 @@
 
 #[cfg(target_arch = "wasm32")]
 use super::fused as loops;
+use super::grouped::{self, Fixed};
 #[cfg(not(target_arch = "wasm32"))]
 use super::loops;
 use super::loops::{ROWS, SCALE, TOKEN_BLOCK};
@@ -23,6 +24,8 @@ pub struct Outcome<'a> {
 pub struct Scratch {
     /// A row of x in the order in which halves are unpacked, or rows of the weight as floats.
     floats: Vec<f32>,
+    /// A row of x as integers.
+    fixed: Fixed,
     /// Sums of others.
     sums: Vec<f32>,
 }
@@ -122,6 +125,10 @@ fn vector_product(
         Elements::Bf16(elements) => {
             let x = in_pairs(x, 1.0, &mut scratch.floats)?;
             loops::bf16_rows(elements, w.stride, x, &mut write);
+        }
+        Elements::Grouped(grouped, lines) => {
+            scratch.fixed.set(x)?;
+            grouped::rows(*grouped, lines, &scratch.fixed, &mut write);
         }
     }
     Ok(())

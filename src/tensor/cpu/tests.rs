@@ -1,5 +1,6 @@
 //! Every op against a float64 reference, on shapes that fit no tile, in every storage, natively and in browsers.
 
+mod grouped;
 mod routed;
 
 use half::{bf16, f16};
@@ -39,6 +40,7 @@ fn kept(value: f32, storage: Storage) -> f32 {
         Storage::F32 => value,
         Storage::F16 => f16::from_f32(value).to_f32(),
         Storage::Bf16 => bf16::from_f32(value).to_f32(),
+        Storage::Grouped(_) => unreachable!("in tests/grouped.rs"),
     }
 }
 

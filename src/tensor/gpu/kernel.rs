@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::device::Capabilities;
+use crate::tensor::Integers;
 
 /// How a weight's elements lie in device memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,13 +16,26 @@ pub enum Storage {
     F16Packed,
     /// bfloat16, two to a word
     Bf16,
+    /// Four-bit integers in lines of words ([`Grouped`](crate::tensor::Grouped))
+    Int4,
+    /// The same of eight bits
+    Int8,
+}
+
+impl From<Integers> for Storage {
+    fn from(integers: Integers) -> Storage {
+        match integers {
+            Integers::Int4 => Storage::Int4,
+            Integers::Int8 => Storage::Int8,
+        }
+    }
 }
 
 impl Storage {
-    /// Bytes one element takes.
+    /// Bytes one element takes; of integers, a word of theirs.
     pub const fn size(self) -> usize {
         match self {
-            Storage::F32 => 4,
+            Storage::F32 | Storage::Int4 | Storage::Int8 => 4,
             Storage::F16 | Storage::F16Packed | Storage::Bf16 => 2,
         }
     }
@@ -33,7 +47,14 @@ impl Storage {
             Storage::F16 => "float16 (shader-f16)",
             Storage::F16Packed => "float16 (packed)",
             Storage::Bf16 => "bfloat16 (packed)",
+            Storage::Int4 => "int4",
+            Storage::Int8 => "int8",
         }
+    }
+
+    /// Whether they are integers, which share scales.
+    pub const fn is_grouped(self) -> bool {
+        matches!(self, Storage::Int4 | Storage::Int8)
     }
 
     const fn prelude(self) -> &'static str {
@@ -42,6 +63,8 @@ impl Storage {
             Storage::F16 => include_str!("../../../shaders/weights_f16.wgsl"),
             Storage::F16Packed => include_str!("../../../shaders/weights_f16_packed.wgsl"),
             Storage::Bf16 => include_str!("../../../shaders/weights_bf16.wgsl"),
+            Storage::Int4 => include_str!("../../../shaders/weights_int4.wgsl"),
+            Storage::Int8 => include_str!("../../../shaders/weights_int8.wgsl"),
         }
     }
 }
@@ -171,8 +194,8 @@ impl Source {
         matches!(self, Source::AttentionAppend | Source::AttentionSplit | Source::AttentionMerge)
     }
 
-    /// What this form has of its own before the body that it shares with others.
-    const fn form(self) -> &'static [&'static str] {
+    /// What this form has of its own before the body that it shares with others, where weights are integers or aren't.
+    const fn form(self, grouped: bool) -> &'static [&'static str] {
         match self {
             Source::Attention => &[
                 include_str!("../../../shaders/cache_read.wgsl"),
@@ -200,9 +223,25 @@ impl Source {
             Source::AttentionWeightsRelative => {
                 &[include_str!("../../../shaders/cache_read.wgsl"), include_str!("../../../shaders/bias_relative.wgsl")]
             }
-            Source::LinearMat | Source::LinearMatDirect => &[include_str!("../../../shaders/linear_mat_io.wgsl")],
+            Source::LinearMat | Source::LinearMatDirect if grouped => &[
+                include_str!("../../../shaders/linear_mat_io.wgsl"),
+                include_str!("../../../shaders/group.wgsl"),
+                include_str!("../../../shaders/quads_grouped.wgsl"),
+            ],
+            Source::LinearMat | Source::LinearMatDirect => &[
+                include_str!("../../../shaders/linear_mat_io.wgsl"),
+                include_str!("../../../shaders/quads_float.wgsl"),
+            ],
             Source::LinearVec => &[include_str!("../../../shaders/pieces_quad.wgsl")],
-            Source::LinearVecOctets => &[include_str!("../../../shaders/pieces_octet.wgsl")],
+            Source::LinearVecOctets if grouped => &[
+                include_str!("../../../shaders/values_octet.wgsl"),
+                include_str!("../../../shaders/group.wgsl"),
+                include_str!("../../../shaders/pieces_grouped.wgsl"),
+            ],
+            Source::LinearVecOctets => &[
+                include_str!("../../../shaders/values_octet.wgsl"),
+                include_str!("../../../shaders/pieces_octet.wgsl"),
+            ],
             _ => &[],
         }
     }
@@ -274,7 +313,8 @@ impl Kernel {
         if self.source.rotates() {
             text.push_str(include_str!("../../../shaders/rotate.wgsl"));
         }
-        self.source.form().iter().for_each(|prelude| text.push_str(prelude));
+        let grouped = self.storage.is_some_and(Storage::is_grouped);
+        self.source.form(grouped).iter().for_each(|prelude| text.push_str(prelude));
         text.push_str(self.source.body());
         text
     }

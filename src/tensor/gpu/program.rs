@@ -44,13 +44,16 @@ impl Pipelines {
     }
 }
 
+/// Bytes that a dispatch's parameters take at most.
+const PARAMS_BYTES: u64 = 48;
+
 /// Bytes of the parameters of so many dispatches, each of which has its own place.
 pub fn params_bytes(gpu: &Gpu, dispatches: usize) -> u64 {
     slot_bytes(gpu) * dispatches as u64
 }
 
 fn slot_bytes(gpu: &Gpu) -> u64 {
-    u64::from(gpu.capabilities().uniform_alignment.max(32))
+    PARAMS_BYTES.next_multiple_of(u64::from(gpu.capabilities().uniform_alignment.max(16)))
 }
 
 struct Linked {
@@ -90,7 +93,7 @@ impl Program {
             let pipeline = pipelines.get(&dispatch.kernel)?.clone();
             let buffers: Vec<Rc<Buffer>> =
                 dispatch.buffers.iter().map(|name| resolve(*name)).collect::<Result<_, _>>()?;
-            let mut bindings = vec![Binding::Part { buffer: &params, offset: index * slot, size: 32 }];
+            let mut bindings = vec![Binding::Part { buffer: &params, offset: index * slot, size: PARAMS_BYTES }];
             bindings.extend(buffers.iter().map(|buffer| Binding::Whole(buffer)));
             let bind_group = gpu.bind(&pipeline, &bindings);
             Ok(Linked { pipeline, bind_group, grid: dispatch.grid })

@@ -91,6 +91,39 @@ enum Change {
     Activate(Activation),
 }
 
+/// A row of a weight as the products know it.
+struct Row {
+    /// Pieces of it.
+    pieces: u32,
+    /// From one to the next.
+    line: u32,
+    /// Of integers: words of those, pieces that share a scale, and scales.
+    words: u32,
+    group: u32,
+    groups: u32,
+    zeros: bool,
+}
+
+impl Row {
+    /// In pieces of so many elements.
+    fn of(layout: &Layout, piece: usize) -> Row {
+        match layout.grouped {
+            Some(grouped) => Row {
+                pieces: (grouped.cols / piece) as u32,
+                line: layout.stride as u32,
+                words: grouped.integer_words() as u32,
+                group: (grouped.group / piece) as u32,
+                groups: grouped.groups() as u32,
+                zeros: grouped.zeros,
+            },
+            None => {
+                let pieces = (layout.stride / piece) as u32;
+                Row { pieces, line: pieces, words: 0, group: 1, groups: 0, zeros: false }
+            }
+        }
+    }
+}
+
 /// Which of its forms attention takes.
 struct Form<'a> {
     source: Source,
@@ -247,6 +280,11 @@ impl<'a> Recorder<'a> {
     /// Rows of a table by the tokens' ids are written to x, or those by other numbers of theirs are added to it.
     fn rows_of(&mut self, table: WeightId, x: Tensor, scale: f32, add: Option<Number>) -> Result<()> {
         let layout = self.layout(table)?;
+        if layout.grouped.is_some() {
+            let what = "looking up rows of a quantised table";
+            let message = "only linear layers may be quantised".to_owned();
+            return Err(GpuError::Refused { what, message }.into());
+        }
         let quads = (layout.stride / 4) as u32;
         let (ids, first) = match add {
             None => (BufferName::Ids, 0),
@@ -386,8 +424,10 @@ impl<'a> Recorder<'a> {
                 (Source::LinearVecOctets, Storage::F16Packed, 8)
             }
             Storage::Bf16 if octets && layout.stride.is_multiple_of(8) => (Source::LinearVecOctets, Storage::Bf16, 8),
+            Storage::Int4 | Storage::Int8 => (Source::LinearVecOctets, layout.storage, 8),
             storage => (Source::LinearVec, storage, 4),
         };
+        let row = Row::of(layout, piece);
         let outputs_together = if args.gate.is_some() { together / 2 } else { together };
         for (index, part) in layout.parts.iter().enumerate() {
             let rows = if args.gate.is_some() { outputs } else { part.rows };
@@ -409,6 +449,7 @@ impl<'a> Recorder<'a> {
                     Constant::U32("ACTIVATION", args.gate.or(args.activate).map_or(0, activation_number)),
                     Constant::Bool("BIAS", linear.bias.is_some()),
                     Constant::Bool("ADD", args.add_to.is_some()),
+                    Constant::Bool("ZEROS", row.zeros),
                 ],
             };
             let unused = BufferName::Activation(x.id);
@@ -416,10 +457,14 @@ impl<'a> Recorder<'a> {
                 kernel,
                 vec![
                     rows as u32,
-                    (layout.stride / piece) as u32,
+                    row.pieces,
                     part.first as u32,
                     linear.inputs as u32,
                     args.norm.map_or(0, |n| n.eps.to_bits()),
+                    row.line,
+                    row.words,
+                    row.group,
+                    row.groups,
                 ],
                 vec![
                     BufferName::Weight(linear.weight, index),
@@ -436,6 +481,7 @@ impl<'a> Recorder<'a> {
 
     fn matrix_product(&mut self, x: Tensor, linear: &Linear, add_to: Option<Tensor>) -> Result<Tensor> {
         let layout = self.layout(linear.weight)?;
+        let row = Row::of(layout, 4);
         let y = match add_to {
             Some(y) => y,
             None => self.allocate(linear.outputs, x.rows),
@@ -463,9 +509,19 @@ impl<'a> Recorder<'a> {
                 };
             constants.push(Constant::Bool("BIAS", linear.bias.is_some()));
             constants.push(Constant::Bool("ADD", add_to.is_some()));
+            constants.push(Constant::Bool("ZEROS", row.zeros));
             self.push(
                 Kernel { source, storage: Some(layout.storage), reduction: None, constants },
-                vec![rows, (layout.stride / 4) as u32, part.first as u32, stride(y.width) as u32],
+                vec![
+                    rows,
+                    row.pieces,
+                    part.first as u32,
+                    stride(y.width) as u32,
+                    row.line,
+                    row.words,
+                    row.group,
+                    row.groups,
+                ],
                 vec![
                     BufferName::Weight(linear.weight, index),
                     BufferName::Activation(x.id),

@@ -2,6 +2,7 @@
 //!
 //! The same tests run natively (`cargo test`) and in browsers (`wasm-pack test --headless`).
 
+mod grouped;
 mod routed;
 
 use std::cell::RefCell;
@@ -20,7 +21,7 @@ use crate::tensor::ops::{
     WeightId,
 };
 use crate::weights::init::Init;
-use crate::weights::layout::Layout;
+use crate::weights::layout::{Kept, Layout};
 use crate::weights::spec::{WeightSpec, WeightSpecs};
 
 #[cfg(target_arch = "wasm32")]
@@ -66,12 +67,14 @@ fn kept(value: f32, storage: Storage) -> f32 {
         Storage::F32 => value,
         Storage::F16 | Storage::F16Packed => f16::from_f32(value).to_f32(),
         Storage::Bf16 => bf16::from_f32(value).to_f32(),
+        Storage::Int4 | Storage::Int8 => unreachable!("in tests/grouped.rs"),
     }
 }
 
 fn encode(values: &[f32], storage: Storage) -> Vec<u8> {
     let bytes = |value: &f32| match storage {
-        Storage::F32 => value.to_le_bytes().to_vec(),
+        // Lines of words are told by their bits.
+        Storage::F32 | Storage::Int4 | Storage::Int8 => value.to_le_bytes().to_vec(),
         Storage::F16 | Storage::F16Packed => f16::from_f32(*value).to_le_bytes().to_vec(),
         Storage::Bf16 => bf16::from_f32(*value).to_le_bytes().to_vec(),
     };
@@ -117,7 +120,7 @@ impl Case {
         let mut specs = WeightSpecs::default();
         let id = specs.matrix("test", vec![("test".to_owned(), rows)], cols, Init::Zeros);
         let spec: &WeightSpec = specs.get(id).unwrap();
-        let layout = Layout::new(spec, storage, self.gpu.capabilities()).unwrap();
+        let layout = Layout::new(spec, Kept::Floats(storage), self.gpu.capabilities()).unwrap();
         let values = random.values(rows * cols).into_iter().map(|v| kept(v, storage)).collect();
         self.weights.push(Weight { layout, values });
         WeightId(self.weights.len() - 1)

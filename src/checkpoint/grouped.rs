@@ -1,0 +1,159 @@
+//! Layers whose weights are integers: what compressed-tensors calls `weight_packed`, `weight_scale`, `weight_zero_point` and
+//! `weight_shape` is one tensor, `weight`, to whoever reads a catalog.
+//! <https://github.com/vllm-project/compressed-tensors>, `compressors/pack_quantized`
+
+use std::collections::BTreeMap;
+
+use super::{Catalog, CheckpointError, Order, TensorInfo};
+use crate::config::Quantization;
+use crate::tensor::{Dtype, Grouped, Integers};
+
+/// The tensors of which a quantised one is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupedTensors {
+    /// How a row lies once it is loaded.
+    pub grouped: Grouped,
+    /// `[rows, words]` int32: the integers of each row, the first in a word's lowest bits.
+    pub integers: TensorInfo,
+    /// `[rows, groups]` of a floating type.
+    pub scales: TensorInfo,
+    /// `[words, groups]` int32: the integers that mean zero, of so many rows one below the other in a word as a word has integers.
+    pub zeros: Option<TensorInfo>,
+}
+
+impl Catalog {
+    /// Takes the tensors of each quantised layer together.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Grouped`] where they don't fit together.
+    pub fn group(mut self, repo: &str, quantization: Quantization) -> Result<Catalog, CheckpointError> {
+        let packed = self.tensors.keys().filter_map(|name| name.strip_suffix(".weight_packed"));
+        let modules: Vec<String> = packed.map(str::to_owned).collect();
+        for module in modules {
+            let weight = take(&mut self.tensors, &module, quantization);
+            let fail = |fault| CheckpointError::Grouped { repo: repo.to_owned(), module: module.clone(), fault };
+            self.tensors.insert(format!("{module}.weight"), weight.map_err(fail)?);
+        }
+        Ok(self)
+    }
+}
+
+/// Takes a module's tensors out, and makes one of them.
+fn take(
+    tensors: &mut BTreeMap<String, TensorInfo>,
+    module: &str,
+    Quantization { bits, group, symmetric }: Quantization,
+) -> Result<TensorInfo, String> {
+    let mut take = |name: &str| tensors.remove(&format!("{module}.{name}"));
+    let lacks = |name: &str| format!("it has no {name}");
+    let integers = take("weight_packed").ok_or_else(|| lacks("weight_packed"))?;
+    let scales = take("weight_scale").ok_or_else(|| lacks("weight_scale"))?;
+    let zeros = take("weight_zero_point").filter(|_| !symmetric);
+    // What it says, the others' shapes say.
+    take("weight_shape");
+    if take("weight_g_idx").is_some() {
+        return Err("its columns have groups of their own (weight_g_idx), which is not supported".to_owned());
+    }
+    if !symmetric && zeros.is_none() {
+        return Err(lacks("weight_zero_point"));
+    }
+    let kind = Integers::of_bits(bits).ok_or_else(|| format!("integers of {bits} bits are not supported"))?;
+    let wrong = |name, info: &TensorInfo| format!("its {name} is {} {:?}", info.dtype, info.shape);
+    let [rows, words] = *integers.shape else { return Err(wrong("weight_packed", &integers)) };
+    let cols = words.checked_mul(kind.a_word()).ok_or_else(|| wrong("weight_packed", &integers))?;
+    let grouped = Grouped { integers: kind, cols, group: group.unwrap_or(cols), zeros: !symmetric };
+    if !grouped.is_whole() {
+        let Grouped { group, .. } = grouped;
+        return Err(format!(
+            "groups of {group} in rows of {cols} are not supported, but multiples of 32 that divide them"
+        ));
+    }
+    let is_int = |info: &TensorInfo, shape: [usize; 2]| info.dtype == Dtype::I32 && has_rows(info, shape);
+    if !is_int(&integers, [rows, words]) {
+        return Err(wrong("weight_packed", &integers));
+    }
+    let is_float = matches!(scales.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32);
+    if !is_float || !has_rows(&scales, [rows, grouped.groups()]) {
+        return Err(wrong("weight_scale", &scales));
+    }
+    if let Some(zeros) = zeros.as_ref().filter(|zeros| !is_int(zeros, [rows.div_ceil(kind.a_word()), grouped.groups()]))
+    {
+        return Err(wrong("weight_zero_point", zeros));
+    }
+    Ok(TensorInfo {
+        dtype: scales.dtype,
+        shape: vec![rows, cols],
+        order: Order::RowMajor,
+        file: integers.file,
+        range: integers.range.clone(),
+        grouped: Some(Box::new(GroupedTensors { grouped, integers, scales, zeros })),
+    })
+}
+
+fn has_rows(info: &TensorInfo, shape: [usize; 2]) -> bool {
+    info.shape == shape && info.order == Order::RowMajor
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INT4: Quantization = Quantization { bits: 4, group: Some(32), symmetric: true };
+
+    fn group(tensors: &[(&str, Dtype, &[usize])], quantization: Quantization) -> Result<Catalog, String> {
+        let info = |dtype, shape: &[usize]| TensorInfo::row_major(dtype, shape.to_vec(), 0, 0).unwrap();
+        let tensors = tensors.iter().map(|(name, dtype, shape)| (format!("a.{name}"), info(*dtype, shape)));
+        let catalog = Catalog { tensors: tensors.collect(), ..Catalog::default() };
+        catalog.group("a/b", quantization).map_err(|error| {
+            assert_eq!(error.code(), "CHECKPOINT_QUANTIZED");
+            error.to_string()
+        })
+    }
+
+    const PACKED: (&str, Dtype, &[usize]) = ("weight_packed", Dtype::I32, &[10, 8]);
+    const SCALE: (&str, Dtype, &[usize]) = ("weight_scale", Dtype::BF16, &[10, 2]);
+    const ZEROS: (&str, Dtype, &[usize]) = ("weight_zero_point", Dtype::I32, &[2, 2]);
+
+    #[test]
+    fn the_tensors_of_a_layer_are_one() {
+        let bias: (&str, Dtype, &[usize]) = ("bias", Dtype::BF16, &[10]);
+        let catalog = group(&[PACKED, SCALE, ("weight_shape", Dtype::I64, &[2]), bias], INT4).unwrap();
+        assert_eq!(catalog.tensors.keys().collect::<Vec<_>>(), ["a.bias", "a.weight"]);
+        let weight = &catalog.tensors["a.weight"];
+        assert_eq!((weight.dtype, &weight.shape[..]), (Dtype::BF16, &[10, 64][..]));
+        let grouped = weight.grouped.as_ref().unwrap().grouped;
+        assert_eq!((grouped.integer_words(), grouped.groups(), grouped.words(), grouped.line()), (8, 2, 10, 12));
+
+        let asymmetric = Quantization { symmetric: false, ..INT4 };
+        let catalog = group(&[PACKED, SCALE, ZEROS], asymmetric).unwrap();
+        assert_eq!(catalog.tensors["a.weight"].grouped.as_ref().unwrap().grouped.words(), 12);
+        // A row's own scale; what isn't quantised stays as it is.
+        let int8 = Quantization { bits: 8, group: None, symmetric: true };
+        let dense: (&str, Dtype, &[usize]) = ("weight", Dtype::BF16, &[10, 64]);
+        assert!(group(&[dense], int8).unwrap().tensors["a.weight"].grouped.is_none());
+        let catalog = group(&[PACKED, ("weight_scale", Dtype::F16, &[10, 1])], int8).unwrap();
+        assert_eq!(catalog.tensors["a.weight"].shape, [10, 32]);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_said() {
+        let asymmetric = Quantization { symmetric: false, ..INT4 };
+        let wide = Quantization { group: Some(48), ..INT4 };
+        for (tensors, quantization, says) in [
+            (&[PACKED][..], INT4, "no weight_scale"),
+            (&[PACKED, SCALE], asymmetric, "no weight_zero_point"),
+            (&[PACKED, SCALE, ("weight_zero_point", Dtype::I32, &[10, 2])], asymmetric, "its weight_zero_point is I32"),
+            (&[PACKED, SCALE], wide, "groups of 48 in rows of 64"),
+            (&[PACKED, ("weight_scale", Dtype::I8, &[10, 2])], INT4, "its weight_scale is I8"),
+            (&[PACKED, ("weight_scale", Dtype::BF16, &[10, 3])], INT4, "[10, 3]"),
+            (&[("weight_packed", Dtype::I64, &[10, 8]), SCALE], INT4, "its weight_packed is I64"),
+            (&[("weight_packed", Dtype::I32, &[10, 8, 1]), SCALE], INT4, "[10, 8, 1]"),
+            (&[("weight_packed", Dtype::I32, &[0, 0]), SCALE], INT4, "rows of 0"),
+            (&[PACKED, SCALE, ("weight_g_idx", Dtype::I32, &[64])], INT4, "weight_g_idx"),
+        ] {
+            let error = group(tensors, quantization).unwrap_err();
+            assert!(error.starts_with("a/b: a is not quantised as config.json says: "), "{error}");
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `quantization_config`: how a checkpoint's linear layers were made integers.
+//! <https://huggingface.co/docs/transformers/quantization/compressed_tensors>
+
+use super::ConfigError;
+use super::fields::Fields;
+use super::model::ModelConfig;
+
+/// The one format there is: integers of four or eight bits packed into int32, each group of a row with a scale.
+const SUPPORTED: &str =
+    "compressed-tensors in the format pack-quantized, with weights of 4 or 8 bits and nothing else quantised";
+
+/// How a checkpoint's linear layers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quantization {
+    /// Bits of an integer: 4 or 8.
+    pub bits: usize,
+    /// Elements of a row that share a scale; `None`: all.
+    pub group: Option<usize>,
+    /// Whether an integer's middle means zero, rather than what each group says.
+    pub symmetric: bool,
+}
+
+impl Quantization {
+    /// What a config says, if it says anything.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unsupported`] for other methods and formats than [`Quantization`] can say.
+    pub fn of(config: &ModelConfig) -> Result<Option<Quantization>, ConfigError> {
+        let whole = config.fields();
+        let Some(fields) = whole.object("quantization_config")? else { return Ok(None) };
+        let is = |fields: &Fields<'_>, key, supported: &str| match fields.text(key)? {
+            Some(text) if text != supported => Err(fields.unsupported(key, SUPPORTED)),
+            text => Ok(text.is_some()),
+        };
+        if !is(&fields, "quant_method", "compressed-tensors")? {
+            return Err(whole.unsupported("quantization_config", SUPPORTED));
+        }
+        is(&fields, "format", "pack-quantized")?;
+        is(&fields, "quantization_status", "compressed")?;
+        nothing(&fields, &["kv_cache_scheme"])?;
+        if let Some(sparsity) = fields.object("sparsity_config")? {
+            is(&sparsity, "format", "dense")?;
+        }
+        if fields.object("transform_config")?.is_some_and(|transform| transform.values().count() > 0) {
+            return Err(fields.unsupported("transform_config", "none"));
+        }
+        let groups = fields.require("config_groups", fields.object("config_groups")?)?;
+        let mut one = None;
+        for name in groups.keys() {
+            let Some(group) = groups.object(name)? else { continue };
+            is(&group, "format", "pack-quantized")?;
+            nothing(&group, &["input_activations", "output_activations"])?;
+            let weights = group.require("weights", group.object("weights")?)?;
+            let scheme = Quantization::of_weights(&weights)?;
+            if one.replace(scheme).is_some_and(|other| other != scheme) {
+                return Err(fields.unsupported("config_groups", "one way for all layers"));
+            }
+        }
+        fields.require("config_groups", one).map(Some)
+    }
+
+    fn of_weights(weights: &Fields<'_>) -> Result<Quantization, ConfigError> {
+        let bits = weights.require("num_bits", weights.count("num_bits")?)?;
+        if !matches!(bits, 4 | 8) {
+            return Err(weights.unsupported("num_bits", "4, 8"));
+        }
+        if !matches!(weights.text("type")?, None | Some("int")) {
+            return Err(weights.unsupported("type", "int"));
+        }
+        // By "group" columns are in another order than the tensor says.
+        if weights.text("actorder")? == Some("group") {
+            return Err(weights.unsupported("actorder", "null, weight"));
+        }
+        let size = weights.get("group_size").and_then(serde_json::Value::as_i64).filter(|size| *size != -1);
+        let strategy = weights.text("strategy")?.unwrap_or(if size.is_some() { "group" } else { "channel" });
+        let group = match strategy {
+            "channel" => None,
+            "group" => Some(weights.require("group_size", weights.count("group_size")?)?),
+            _ => return Err(weights.unsupported("strategy", "channel, group")),
+        };
+        Ok(Quantization { bits, group, symmetric: weights.flag("symmetric")?.unwrap_or(true) })
+    }
+}
+
+/// Fails where one of these keys says anything.
+fn nothing(fields: &Fields<'_>, keys: &[&str]) -> Result<(), ConfigError> {
+    let said = keys.iter().find(|key| fields.get(key).is_some());
+    said.map_or(Ok(()), |key| Err(fields.unsupported(key, "null")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn of(config: Value) -> Result<Option<Quantization>, ConfigError> {
+        let text = json!({"quantization_config": config}).to_string();
+        Quantization::of(&ModelConfig::from_json("a/b: config.json", text.as_bytes()).unwrap())
+    }
+
+    fn with(weights: Value) -> Value {
+        json!({"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": weights}}})
+    }
+
+    #[test]
+    fn groups_and_channels() {
+        assert_eq!(of(Value::Null), Ok(None));
+        for (weights, bits, group, symmetric) in [
+            (json!({"num_bits": 4, "group_size": 128, "strategy": "group"}), 4, Some(128), true),
+            (json!({"num_bits": 4, "group_size": 128, "symmetric": false}), 4, Some(128), false),
+            (json!({"num_bits": 8, "strategy": "channel", "type": "int", "actorder": "weight"}), 8, None, true),
+            (json!({"num_bits": 8, "group_size": -1}), 8, None, true),
+        ] {
+            assert_eq!(of(with(weights)), Ok(Some(Quantization { bits, group, symmetric })));
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_with_what_is() {
+        let int4 = json!({"num_bits": 4, "group_size": 32});
+        let but = |key: &str, value: Value| {
+            let mut config = with(int4.clone());
+            config[key] = value;
+            config
+        };
+        let group = |group: Value| but("config_groups", json!({"group_0": group}));
+        for (config, key) in [
+            (json!({}), "quantization_config"),
+            (but("quant_method", json!("gptq")), "quantization_config.quant_method"),
+            (but("format", json!("float-quantized")), "quantization_config.format"),
+            (but("kv_cache_scheme", json!({})), "quantization_config.kv_cache_scheme"),
+            (but("sparsity_config", json!({"format": "sparse-24"})), "quantization_config.sparsity_config.format"),
+            (but("transform_config", json!({"a": 1})), "quantization_config.transform_config"),
+            (
+                group(json!({"weights": int4, "input_activations": {"num_bits": 8}})),
+                "quantization_config.config_groups.group_0.input_activations",
+            ),
+            (with(json!({"num_bits": 3})), "quantization_config.config_groups.group_0.weights.num_bits"),
+            (with(json!({"num_bits": 8, "type": "float"})), "quantization_config.config_groups.group_0.weights.type"),
+            (
+                with(json!({"num_bits": 4, "actorder": "group"})),
+                "quantization_config.config_groups.group_0.weights.actorder",
+            ),
+            (
+                with(json!({"num_bits": 8, "strategy": "tensor"})),
+                "quantization_config.config_groups.group_0.weights.strategy",
+            ),
+            (
+                but("config_groups", json!({"a": {"weights": int4}, "b": {"weights": {"num_bits": 8}}})),
+                "quantization_config.config_groups",
+            ),
+        ] {
+            let error = of(config).unwrap_err();
+            assert_eq!(error.code(), "UNSUPPORTED_CONFIG", "{error}");
+            assert!(error.to_string().starts_with(&format!("a/b: config.json: `{key}` is ")), "{error}");
+        }
+        for config in [but("config_groups", json!({})), but("config_groups", Value::Null), group(json!({}))] {
+            assert_eq!(of(config).unwrap_err().code(), "CONFIG_INVALID");
+        }
+    }
+}
