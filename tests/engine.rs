@@ -20,7 +20,7 @@ use native::{TOLERANCE, golden, greedy, ids, load, run};
 use serde_json::{Value, json};
 
 /// Every one that there is.
-const TINY: [&str; 36] = [
+const TINY: [&str; 37] = [
     "gemma",
     "gemma2",
     "gemma3",
@@ -36,6 +36,7 @@ const TINY: [&str; 36] = [
     "llama-f16",
     "llama-f32",
     "llama-int4",
+    "llama-wide",
     "llama-yarn",
     "mistral",
     "mixtral",

@@ -20,6 +20,7 @@ use crate::tensor::gpu::device::{Gpu, GpuError, GpuOptions};
 use crate::weights::init;
 use crate::weights::loader::{Progress, Spawn, WeightFile};
 use crate::weights::resolve::{self, Resolved};
+use crate::weights::round::Rounding;
 
 /// Where a model's weights are.
 #[derive(Debug, Clone)]
@@ -46,6 +47,8 @@ pub struct LoadOptions {
     pub seed: u64,
     /// Precision of matrices on the device; vectors are always float32.
     pub dtype: WeightDtype,
+    /// Round the matrices of linear layers to integers as they come.
+    pub rounding: Option<Rounding>,
     /// Stream all weights in at once, in the background, rather than each layer when an input first reaches it. Experts come
     /// when a token is first routed to them all the same.
     pub prefetch: bool,
@@ -75,6 +78,10 @@ impl Engine {
         options: LoadOptions,
     ) -> Result<Engine> {
         let quantization = Quantization::of(config)?;
+        if quantization.is_some() && options.rounding.is_some() {
+            let supported = "the checkpoint's own; leave out what would round it again";
+            return Err(config.fields().unsupported("quantization_config", supported).into());
+        }
         let (model, resolved) = resolve(&*repo, config, quantization, &options).await?;
         let model: Rc<dyn Model> = model.into();
         let Resolved { catalog, new, info } = resolved;
@@ -87,12 +94,12 @@ impl Engine {
         files.push(WeightFile { repo: Rc::new(new), path: init::FILE.to_owned() });
 
         let class = Architecture::of(config, &options.registered)?.class_name(config, options.task)?.to_owned();
-        let LoadOptions { spawn, hire, progress, abort, prefetch, gpu: device, placement, .. } = options;
+        let LoadOptions { spawn, hire, progress, abort, prefetch, gpu: device, placement, rounding, .. } = options;
         // In place of one that is lost any will do.
         let device = GpuOptions { without_software: false, ..device };
         let background = Background { spawn, hire, crew: RefCell::default(), progress, abort, prefetch };
         let (sources, timings) = (Sources { files, catalog }, Rc::new(Timings::default()));
-        let wishes = Wishes { dtype, placement, room: Room::first(&*model) };
+        let wishes = Wishes { dtype, rounding, placement, room: Room::first(&*model) };
         let setting = Setting { wishes: &wishes, sources: &sources, background: &background };
         let runner = Runner::new(gpu, model.clone(), timings.clone(), setting).await?;
         Ok(Engine {

@@ -58,7 +58,7 @@ impl Runner {
         timings: Rc<Timings>,
         setting: Setting<'_>,
     ) -> Result<Runner> {
-        let layouts = lay_out(&*model, &setting.sources.catalog, gpu.as_ref(), setting.wishes.dtype)?;
+        let layouts = lay_out(&*model, &setting.sources.catalog, gpu.as_ref(), setting.wishes)?;
         let rates = Rc::new(Rates::new(gpu.as_ref().is_none_or(|gpu| gpu.capabilities().is_software())));
         Runner::make(
             Parts { gpu: on(gpu, &*model, &layouts)?, model, layouts: Rc::new(layouts), timings, rates },
@@ -78,7 +78,7 @@ impl Runner {
         let (gpu, layouts, rates) = match other {
             None => (self.gpu.clone(), self.layouts.clone(), self.rates.clone()),
             Some(gpu) => {
-                let layouts = lay_out(&*model, &setting.sources.catalog, Some(&gpu), setting.wishes.dtype)?;
+                let layouts = lay_out(&*model, &setting.sources.catalog, Some(&gpu), setting.wishes)?;
                 let rates = Rc::new(Rates::new(gpu.capabilities().is_software()));
                 (on(Some(gpu), &*model, &layouts)?, Rc::new(layouts), rates)
             }

@@ -9,6 +9,7 @@ use crate::tensor::Dtype;
 use crate::tensor::gpu::device::Gpu;
 use crate::tensor::gpu::kernel::Storage;
 use crate::weights::layout::{Kept, Layout};
+use crate::weights::round::Rounding;
 
 /// The precision in which weights are kept on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,18 +84,16 @@ impl Placement {
 #[derive(Clone)]
 pub(super) struct Wishes {
     pub dtype: WeightDtype,
+    /// Which matrices are rounded to integers.
+    pub rounding: Option<Rounding>,
     pub placement: Placement,
     /// What room is kept for on the GPU beside weights.
     pub room: Room,
 }
 
 /// Chooses each weight's storage: matrices as asked, vectors in float32.
-pub(super) fn lay_out(
-    model: &dyn Model,
-    catalog: &Catalog,
-    gpu: Option<&Gpu>,
-    asked: WeightDtype,
-) -> Result<Vec<Layout>> {
+pub(super) fn lay_out(model: &dyn Model, catalog: &Catalog, gpu: Option<&Gpu>, wishes: &Wishes) -> Result<Vec<Layout>> {
+    let (asked, rounding) = (wishes.dtype, wishes.rounding.as_ref());
     let capabilities = gpu.map(Gpu::capabilities);
     let f16 = if capabilities.is_some_and(|gpu| gpu.shader_f16) { Storage::F16 } else { Storage::F16Packed };
     let of = |dtype: Option<Dtype>| match (asked, dtype) {
@@ -109,7 +108,10 @@ pub(super) fn lay_out(
         let grouped = spec.pieces.first().and_then(|piece| catalog.tensors.get(&piece.tensor)?.grouped.as_deref());
         let storage = match grouped {
             Some(tensors) => Kept::Grouped(tensors.grouped),
-            None => Kept::Floats(if spec.is_vector() { Storage::F32 } else { of(dtype) }),
+            None => match rounding.and_then(|rounding| rounding.of(spec, catalog)) {
+                Some(grouped) => Kept::Rounded(grouped),
+                None => Kept::Floats(if spec.is_vector() { Storage::F32 } else { of(dtype) }),
+            },
         };
         match capabilities {
             Some(capabilities) => Ok(Layout::new(spec, storage, capabilities)?),

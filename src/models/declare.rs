@@ -95,6 +95,13 @@ impl Declare {
         table
     }
 
+    /// A projection whose outputs decide: those of a head, or of a router. It is never rounded to integers.
+    pub fn deciding(&mut self, modules: Modules<'_>) -> Linear {
+        let linear = self.linear(modules);
+        self.specs.may_round(linear.weight, false);
+        linear
+    }
+
     /// A projection by all of the modules.
     pub fn linear(&mut self, modules: Modules<'_>) -> Linear {
         let Modules { parent, names, rows, arrangement, inputs, bias, without_bias, std } = modules;
@@ -106,6 +113,7 @@ impl Declare {
         let name = format!("{parent}{}", names.join("+"));
         let weight = self.specs.matrix(&name, pieces("weight"), inputs, Init::Normal { std, zero_row: None });
         self.block.push(weight);
+        self.specs.may_round(weight, true);
         let bias = bias.then(|| self.vector(&format!("{name}.bias"), pieces("bias"), Init::Zeros));
         if let (Some(bias), Some(without)) = (bias, without_bias) {
             self.specs.make_up(bias, without);

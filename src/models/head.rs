@@ -152,7 +152,7 @@ impl Head {
                     let (names, rows) = (&[module], &[outputs]);
                     let (inputs, bias, without_bias) = (hidden, false, None);
                     let modules = Modules { parent: "", names, rows, arrangement, inputs, bias, without_bias, std };
-                    declare.linear(modules).weight
+                    declare.deciding(modules).weight
                 }
             };
             let bias = logits.bias.map(|bias| {

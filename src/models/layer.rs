@@ -155,7 +155,7 @@ impl Layer {
                     down: declare.linear(output(down_names, wide, *mlp_bias)),
                 }),
                 Some(Mixture { experts, names, .. }) => Feed::Experts {
-                    router: declare.linear(Modules { names: &[names.router], rows: &[*experts], ..plain }),
+                    router: declare.deciding(Modules { names: &[names.router], rows: &[*experts], ..plain }),
                     experts: Vec::new(),
                 },
             },

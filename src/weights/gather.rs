@@ -1,15 +1,29 @@
 //! From the network's chunks to a matrix in CPU memory, some whole lines at a time.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
+use super::made::{Made, rounded};
 use super::plan::Extent;
 use super::store::Store;
 use super::upload::Chunks;
 use crate::Result;
+use crate::tensor::Dtype;
 use crate::tensor::cpu::Incoming;
 
 /// Bytes that are gathered before they are cast: lines of the file, at least one.
 const BATCH: usize = 256 << 10;
+
+/// Rows of an extent that are gathered together, and their bytes in the file.
+pub(super) fn batches(extent: &Extent) -> impl Iterator<Item = (Range<usize>, usize)> {
+    let Range { start, end } = extent.rows;
+    let line = (extent.range.end - extent.range.start) as usize / extent.rows.len().max(1);
+    let batch = (BATCH / line.max(1)).max(1);
+    (start..end).step_by(batch).map(move |from| {
+        let to = end.min(from + batch);
+        (from..to, (to - from) * line)
+    })
+}
 
 /// One open stream's way to CPU memory.
 #[derive(Default)]
@@ -33,15 +47,28 @@ impl Gatherer {
             None => return Ok(()),
         };
         let size = extent.dtype.size().unwrap_or(1) as usize;
-        if let Some(stacked) = extent.stacked {
-            let (rows, cols) = (extent.rows.clone(), extent.cols.clone());
-            self.read(stream, (extent.range.end - extent.range.start) as usize, heard).await?;
-            let bytes = stacked.unstack(&self.bytes, rows.len(), cols.len());
-            let incoming = Incoming { rows, cols, transposed: false, dtype: extent.dtype, plus_one };
-            if let Some(matrix) = store.borrow_mut().matrix_mut(extent.weight) {
-                matrix.take(&incoming, &bytes, &mut self.floats)?;
+        let taken = |rows, cols| Incoming { rows, cols, transposed: false, dtype: Dtype::F32, plus_one: false };
+        match extent.made {
+            Some(Made::Unstacked(stacked)) => {
+                let (rows, cols) = (extent.rows.clone(), extent.cols.clone());
+                self.read(stream, (extent.range.end - extent.range.start) as usize, heard).await?;
+                let bytes = stacked.unstack(&self.bytes, rows.len(), cols.len());
+                if let Some(matrix) = store.borrow_mut().matrix_mut(extent.weight) {
+                    matrix.take(&taken(rows, cols), &bytes, &mut self.floats)?;
+                }
+                return Ok(());
             }
-            return Ok(());
+            Some(Made::Rounded(grouped)) => {
+                for (rows, length) in batches(extent) {
+                    self.read(stream, length, heard).await?;
+                    let lines = rounded(grouped, extent.dtype, &self.bytes, &mut self.floats);
+                    if let Some(matrix) = store.borrow_mut().matrix_mut(extent.weight) {
+                        matrix.take(&taken(rows, 0..grouped.line()), &lines, &mut self.floats)?;
+                    }
+                }
+                return Ok(());
+            }
+            None => {}
         }
         // A line is what lies side by side in the file: a row, or a column; a vector is a row.
         let (rows, cols, transposed) = match is_vector {

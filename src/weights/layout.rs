@@ -22,6 +22,8 @@ pub enum Kept {
     Floats(Storage),
     /// Integers, as the checkpoint has them.
     Grouped(Grouped),
+    /// Integers to which floats of the checkpoint's are rounded.
+    Rounded(Grouped),
 }
 
 /// How a weight lies in device memory.
@@ -37,6 +39,8 @@ pub struct Layout {
     pub storage: Storage,
     /// How a row of integers lies, where it is one.
     pub grouped: Option<Grouped>,
+    /// Whether the checkpoint has floats in their place.
+    pub rounds: bool,
     /// Whether each element is one more than in the checkpoint.
     pub plus_one: bool,
     /// One part a buffer, in order.
@@ -48,8 +52,8 @@ impl Layout {
     ///
     /// # Errors
     /// [`GpuError::Limit`] where a single row exceeds a binding.
-    pub fn new(spec: &WeightSpec, storage: Kept, capabilities: &Capabilities) -> Result<Layout, GpuError> {
-        let whole = Layout::on_cpu(spec, storage);
+    pub fn new(spec: &WeightSpec, kept: Kept, capabilities: &Capabilities) -> Result<Layout, GpuError> {
+        let whole = Layout::on_cpu(spec, kept);
         let (rows, cols) = (whole.rows, whole.cols);
         let row_bytes = (whole.stride * whole.storage.size()) as u64;
         let allowed = capabilities.max_storage_buffer_binding_size.min(capabilities.max_buffer_size);
@@ -67,16 +71,17 @@ impl Layout {
     }
 
     /// Lays out `spec` where there is no GPU: in one part.
-    pub fn on_cpu(spec: &WeightSpec, storage: Kept) -> Layout {
+    pub fn on_cpu(spec: &WeightSpec, kept: Kept) -> Layout {
         let (rows, plus_one, parts) = (spec.rows(), spec.plus_one, vec![Part { first: 0, rows: spec.rows() }]);
-        match storage {
+        match kept {
             Kept::Floats(storage) => {
                 let (cols, stride) = (spec.cols, stride(spec.cols));
-                Layout { rows, cols, stride, storage, grouped: None, plus_one, parts }
+                Layout { rows, cols, stride, storage, grouped: None, rounds: false, plus_one, parts }
             }
-            Kept::Grouped(grouped) => {
+            Kept::Grouped(grouped) | Kept::Rounded(grouped) => {
                 let (cols, stride, storage) = (grouped.words(), grouped.line(), grouped.integers.into());
-                Layout { rows, cols, stride, storage, grouped: Some(grouped), plus_one, parts }
+                let rounds = matches!(kept, Kept::Rounded(_));
+                Layout { rows, cols, stride, storage, grouped: Some(grouped), rounds, plus_one, parts }
             }
         }
     }

@@ -5,10 +5,11 @@ use std::ops::Range;
 use super::WeightsError;
 use super::cast::castable;
 use super::layout::Layout;
+use super::made::{Made, Stacked};
 use super::spec::{Arrangement, BlockSpec, Piece, WeightSpecs};
 use crate::checkpoint::{Catalog, GroupedTensors, Order, TensorInfo};
+use crate::tensor::Dtype;
 use crate::tensor::ops::WeightId;
-use crate::tensor::{Dtype, Integers};
 
 /// The most that one range request asks for, in bytes. Small enough that several run at a time and that little is lost
 /// when one fails; large enough that a request's latency doesn't matter.
@@ -28,33 +29,10 @@ pub struct Extent {
     pub dtype: Dtype,
     /// Whether the file has them column by column.
     pub transposed: bool,
-    /// Where the file has integers of several rows in a word: those. They become float32.
-    pub stacked: Option<Stacked>,
+    /// What is made of whole lines of the file, where that is more than a cast. Then `dtype` is the file's all the same.
+    pub made: Option<Made>,
     /// Their bytes in the file.
     pub range: Range<u64>,
-}
-
-/// How the file has integers of several rows in a word, one below the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stacked {
-    /// The integers.
-    pub integers: Integers,
-    /// How many rows of the first word come before the extent's.
-    pub skip: usize,
-}
-
-impl Stacked {
-    /// The integers of `bytes`, words of `cols` columns, as float32: `rows` rows of so many.
-    pub fn unstack(self, bytes: &[u8], rows: usize, cols: usize) -> Vec<u8> {
-        let (bits, a_word) = (self.integers.bits(), self.integers.a_word());
-        let (words, mask) = (bytes.as_chunks::<4>().0, self.integers.middle() * 2 - 1);
-        let integer = |row: usize, col: usize| {
-            let word = words.get(row / a_word * cols + col).map_or(0, |word| u32::from_le_bytes(*word));
-            word >> (row % a_word * bits) & mask
-        };
-        let rows = self.skip..self.skip + rows;
-        rows.flat_map(|row| (0..cols).flat_map(move |col| (integer(row, col) as f32).to_le_bytes())).collect()
-    }
 }
 
 impl Extent {
@@ -118,15 +96,28 @@ pub fn plan(
                         return Err(WeightsError::Order { repo: repo.to_owned(), tensor: name, shape, found });
                     };
                     let grouped = tensor.grouped.as_deref();
-                    if grouped.map(|tensors| tensors.grouped) != layout.grouped || (grouped.is_some() && transposed) {
+                    let fits = match layout.grouped {
+                        Some(_) if layout.rounds => grouped.is_none() && !transposed,
+                        Some(wanted) => grouped.is_some_and(|found| found.grouped == wanted) && !transposed,
+                        None => grouped.is_none(),
+                    };
+                    if !fits {
                         let (tensor, module) = (piece.tensor.clone(), spec.name.clone());
                         return Err(WeightsError::Grouped { repo: repo.to_owned(), tensor, module });
                     }
                     for (from, to, rows) in piece.arrangement.runs(piece.rows) {
                         let run = Run { rows: first + to..first + to + rows, from, transposed };
-                        match grouped {
-                            Some(tensors) => grouped_extents(*weight, layout, run, tensors, &mut extents),
-                            None => {
+                        match (grouped, layout.grouped) {
+                            (Some(tensors), _) => grouped_extents(*weight, layout, run, tensors, &mut extents),
+                            (None, Some(grouped)) => {
+                                let (columns, made) =
+                                    (Columns::all(tensor, grouped.cols), Some(Made::Rounded(grouped)));
+                                split(*weight, layout, run, columns, |extent| {
+                                    let extent = Extent { cols: 0..layout.cols, made, ..extent };
+                                    extents.push((tensor.file, extent));
+                                });
+                            }
+                            (None, None) => {
                                 let columns = Columns::all(tensor, layout.cols);
                                 split(*weight, layout, run, columns, |extent| extents.push((tensor.file, extent)));
                             }
@@ -209,7 +200,10 @@ fn grouped_extents(
             cols: words + groups..words + 2 * groups,
             dtype: Dtype::F32,
             transposed: false,
-            stacked: Some(Stacked { integers: grouped.integers, skip: run.from.saturating_sub(from * a_word) }),
+            made: Some(Made::Unstacked(Stacked {
+                integers: grouped.integers,
+                skip: run.from.saturating_sub(from * a_word),
+            })),
             range: start + (from * line) as u64..start + (to * line) as u64,
         };
         extents.push((zeros.file, extent));
@@ -232,7 +226,7 @@ fn split(weight: WeightId, layout: &Layout, run: Run, columns: Columns<'_>, mut 
         for from in all.clone().step_by(most) {
             let cols = from..all.end.min(from + most);
             let range = part_of(from - all.start, cols.len(), rows.len());
-            push(Extent { weight, rows: rows.clone(), cols, dtype, transposed, stacked: None, range });
+            push(Extent { weight, rows: rows.clone(), cols, dtype, transposed, made: None, range });
         }
         return;
     }
@@ -243,7 +237,7 @@ fn split(weight: WeightId, layout: &Layout, run: Run, columns: Columns<'_>, mut 
         while from < end {
             let n = most.min(end - from);
             let range = part_of(first + from - rows.start, n, all.len());
-            push(Extent { weight, rows: from..from + n, cols: all.clone(), dtype, transposed, stacked: None, range });
+            push(Extent { weight, rows: from..from + n, cols: all.clone(), dtype, transposed, made: None, range });
             from += n;
         }
     }

@@ -64,6 +64,8 @@ pub struct WeightSpec {
     pub cols: usize,
     /// Whether the checkpoint has the elements less one: those of norms that count from one.
     pub plus_one: bool,
+    /// Whether its elements may be rounded to integers, if that is wished: those of linear layers between others.
+    pub may_round: bool,
 }
 
 impl WeightSpec {
@@ -119,7 +121,7 @@ impl WeightSpecs {
         let piece =
             |(tensor, rows)| Piece { tensor, rows, arrangement: Arrangement::Rows, made_up: false, dims: None, init };
         let pieces = pieces.into_iter().map(piece).collect();
-        self.add(WeightSpec { name: name.to_owned(), pieces, cols, plus_one: false })
+        self.add(WeightSpec { name: name.to_owned(), pieces, cols, plus_one: false, may_round: false })
     }
 
     /// A vector of one or more tensors, one after the other.
@@ -134,6 +136,13 @@ impl WeightSpecs {
             spec.plus_one = true;
         }
         id
+    }
+
+    /// Says whether a weight's elements may be rounded to integers.
+    pub fn may_round(&mut self, id: WeightId, may: bool) {
+        if let Some(spec) = self.weights.get_mut(id.0) {
+            spec.may_round = may;
+        }
     }
 
     /// Says how a weight's pieces lie in their tensors, where that isn't row by row.

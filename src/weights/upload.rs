@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::cast::number;
+use super::gather::batches;
 use super::layout::Layout;
+use super::made::{Made, rounded};
 use super::plan::Extent;
 use crate::hub::{ByteStream, Chunk};
 use crate::tensor::Dtype;
@@ -24,6 +26,9 @@ const WORKGROUP: u32 = 64;
 
 /// The kernel that brings an extent into its weight, or none where the bytes are right as they come.
 pub fn cast_kernel(extent: &Extent, layout: &Layout) -> Option<Kernel> {
+    if let Some(Made::Rounded(_)) = extent.made {
+        return None;
+    }
     let to = layout.storage;
     let same = matches!(
         (extent.dtype, to),
@@ -71,8 +76,8 @@ impl<'a> Lines<'a> {
             false => (&extent.rows, extent.cols.len()),
         };
         let least = if extent.transposed { 4 / layout.storage.size() } else { 1 };
-        // What comes stacked waits as the float32 that it becomes, all at once.
-        let least = if extent.stacked.is_some() { lines.len() } else { least };
+        // What is made on the CPU waits as that, all at once.
+        let least = if extent.made.is_some() { lines.len() } else { least };
         Lines { lines, line, bytes: line as u64 * extent.dtype.size().unwrap_or(1), least }
     }
 }
@@ -82,7 +87,7 @@ fn waiting_bytes(extent: &Extent, layout: &Layout) -> u64 {
     let Lines { bytes, least, .. } = Lines::of(extent, layout);
     let all = extent.range.end - extent.range.start;
     let least = bytes * least as u64;
-    if extent.stacked.is_some() { least } else { least.max(all.min(STAGING)) }
+    if extent.made.is_some() { least } else { least.max(all.min(STAGING)) }
 }
 
 /// Bytes of what a stream stages of these at most.
@@ -131,6 +136,20 @@ impl Uploader {
     ) -> Result<()> {
         let parts = layout.parts.iter().zip(targets).map(|(part, target)| (part.first..part.first + part.rows, target));
         let parts = parts.filter(|(rows, _)| !overlap(rows, &extent.rows).is_empty());
+        if let Some(Made::Rounded(grouped)) = extent.made {
+            // Each extent's rows are of one part.
+            let parts: Vec<_> = parts.collect();
+            let mut floats = Vec::new();
+            for (rows, length) in batches(extent) {
+                let bytes = read(stream, length as u64, heard).await?;
+                let lines = rounded(grouped, extent.dtype, &bytes, &mut floats);
+                for (part, target) in &parts {
+                    let offset = rows.start.saturating_sub(part.start) * grouped.line() * 4;
+                    self.gpu.write(target, offset as u64, &lines)?;
+                }
+            }
+            return Ok(());
+        }
         let Some(kernel) = cast_kernel(extent, layout) else {
             let length = extent.range.end - extent.range.start;
             for (rows, target) in parts {
@@ -157,9 +176,12 @@ impl Uploader {
         let mut from = lines.start;
         while from < lines.end {
             let end = lines.end.min(from.saturating_add(batch));
-            match extent.stacked {
-                None => copy(&self.gpu, stream, (end - from) as u64 * line_bytes, staging, 0, heard).await?,
-                Some(stacked) => {
+            match extent.made {
+                // Whole lines are written as they are made.
+                None | Some(Made::Rounded(_)) => {
+                    copy(&self.gpu, stream, (end - from) as u64 * line_bytes, staging, 0, heard).await?
+                }
+                Some(Made::Unstacked(stacked)) => {
                     let bytes = read(stream, extent.range.end - extent.range.start, heard).await?;
                     self.gpu.write(staging, 0, &stacked.unstack(&bytes, extent.rows.len(), line))?;
                 }

@@ -55,7 +55,7 @@ impl Case {
         let part = |first: usize| Part { first, rows: self.part.min(rows - first) };
         let parts = (0..rows).step_by(self.part).map(part).collect();
         let (storage, plus_one) = (self.storage, self.plus_one);
-        Layout { rows, cols, stride: cols.next_multiple_of(4), storage, grouped: None, plus_one, parts }
+        Layout { rows, cols, stride: cols.next_multiple_of(4), storage, grouped: None, rounds: false, plus_one, parts }
     }
 
     /// Plans, uploads as the loader does, and gives the device's words, part after part.
@@ -358,6 +358,7 @@ fn what_lies_by_head_is_not_taken_column_by_column() {
         stride: 4,
         storage: Storage::F32,
         grouped: None,
+        rounds: false,
         plus_one: false,
         parts: vec![part],
     };

@@ -40,6 +40,7 @@ pub fn options(spawn: Spawn) -> LoadOptions {
         ignore_mismatched_sizes: false,
         seed: 0,
         dtype: WeightDtype::Half,
+        rounding: None,
         prefetch: true,
         placement: Placement::default(),
         gpu: GpuOptions::default(),

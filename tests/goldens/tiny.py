@@ -68,6 +68,15 @@ VARIANTS = {
         rope=dict(rope_type="dynamic", rope_theta=10_000.0, factor=2.0),
         dtype=torch.bfloat16,
     ),
+    # Rows long enough that quanto cuts them into groups, where it rounds them.
+    "llama-wide": dict(
+        config=dict(
+            vocab_size=100, hidden_size=64, intermediate_size=192, num_hidden_layers=1, num_attention_heads=4,
+            num_key_value_heads=2, tie_word_embeddings=True,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.bfloat16,
+    ),
     # Biases on q, k and v alone; GQA 6/2; shards.
     "qwen2": dict(
         model_type="qwen2",

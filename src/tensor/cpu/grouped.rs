@@ -79,17 +79,20 @@ fn each<const WORDS: usize>(
     unit: impl Fn(&[u32; WORDS], &[i16; UNIT]) -> I32x4,
     mut write: impl FnMut(usize, f32),
 ) {
-    let together = grouped.group / UNIT;
+    let (together, middle) = (grouped.group / UNIT, I32x4::splat(grouped.integers.middle() as i32));
     for (row, line) in lines.chunks_exact(grouped.line().max(1)).enumerate() {
         let Line { integers, scales, zeros } = Line::of(grouped, line);
         let mut units = integers.as_chunks::<WORDS>().0.iter().zip(x.integers.as_chunks::<UNIT>().0).zip(&x.units);
         let mut sum = F32x4::splat(0.0);
         for (group, scale) in scales.iter().enumerate() {
-            let zero = I32x4::splat(zero_of(grouped, zeros, group) as i32);
             let mut of_group = F32x4::splat(0.0);
             for ((words, integers), x) in units.by_ref().take(together) {
-                let products = unit(words, integers).less_product(zero, I32x4::load(&x.sums));
-                of_group = of_group + products.to_f32() * F32x4::splat(x.scale);
+                let (products, sums) = (unit(words, integers), I32x4::load(&x.sums));
+                let products = match zeros.get(group) {
+                    None => products.less_product(middle, sums).to_f32(),
+                    Some(zero) => products.to_f32() - F32x4::splat(f32::from_bits(*zero)) * sums.to_f32(),
+                };
+                of_group = of_group + products * F32x4::splat(x.scale);
             }
             sum = sum + of_group * F32x4::splat(f32::from_bits(*scale));
         }
@@ -130,16 +133,8 @@ impl Line<'_> {
     fn of(grouped: Grouped, line: &[u32]) -> Line<'_> {
         let (integers, rest) = line.split_at_checked(grouped.integer_words()).unwrap_or_default();
         let (scales, zeros) = rest.split_at_checked(grouped.groups()).unwrap_or_default();
+        let zeros = if grouped.zeros { zeros } else { &[] };
         Line { integers, scales, zeros }
-    }
-}
-
-/// The integer that means zero in a group.
-#[inline(always)]
-fn zero_of(grouped: Grouped, zeros: &[u32], group: usize) -> f32 {
-    match zeros.get(group).filter(|_| grouped.zeros) {
-        Some(zero) => f32::from_bits(*zero),
-        None => grouped.integers.middle() as f32,
     }
 }
 
@@ -150,7 +145,8 @@ pub fn widen(grouped: Grouped, line: &[u32], out: &mut [f32]) {
     let groups = integers.chunks_exact(words).zip(out.chunks_exact_mut(grouped.group.max(1)));
     for (group, ((words, out), scale)) in groups.zip(scales).enumerate() {
         let scale = F32x4::splat(f32::from_bits(*scale));
-        let zero = F32x4::splat(zero_of(grouped, zeros, group));
+        let zero = zeros.get(group).map_or(grouped.integers.middle() as f32, |zero| f32::from_bits(*zero));
+        let zero = F32x4::splat(zero);
         let write = |out: &mut [[f32; 4]], eight: I16x8| {
             for (out, four) in out.iter_mut().zip(eight.to_f32()) {
                 *out = ((four - zero) * scale).to_array();
@@ -163,4 +159,38 @@ pub fn widen(grouped: Grouped, line: &[u32], out: &mut [f32]) {
             Integers::Int8 => words.flat_map(I16x8::of_bytes).zip(eights).for_each(|(eight, out)| write(out, eight)),
         }
     }
+}
+
+/// The line of the integers that are nearest to a row's elements, without its padding, as quanto makes it: where groups have zeros of
+/// their own, a group's least element is 0 and its greatest the largest integer; else the middle is zero, and the greatest magnitude is
+/// as far from it as an integer can be on both sides.
+/// <https://github.com/huggingface/optimum-quanto>, `tensor/optimizers`, `library/quantize.py`
+pub fn round(grouped: Grouped, row: &[f32]) -> Vec<u32> {
+    let Grouped { integers, group, zeros, .. } = grouped;
+    let (bits, middle) = (integers.bits(), integers.middle() as f32);
+    let most = 2.0 * middle - 1.0;
+    let mut line = Vec::with_capacity(grouped.line());
+    let (mut scales, mut zeros_of) = (Vec::new(), Vec::new());
+    for elements in row.chunks_exact(group.max(1)) {
+        let (scale, shift, offset) = match zeros {
+            true => {
+                let least = elements.iter().copied().fold(f32::INFINITY, f32::min);
+                let span = elements.iter().copied().fold(f32::NEG_INFINITY, f32::max) - least;
+                // Where all are the same, they are one step from zero.
+                (if span == 0.0 { least.abs() } else { span / most }, -least, 0.0)
+            }
+            false => (elements.iter().fold(0.0f32, |most, x| most.max(x.abs())) / (middle - 1.0), 0.0, middle),
+        };
+        let steps = |x: f32| if scale == 0.0 { 0.0 } else { x / scale };
+        let integer = |x: &f32| (steps(x + shift).round_ties_even() + offset).clamp(0.0, most) as u32;
+        let words = elements.chunks_exact(integers.a_word());
+        line.extend(words.map(|word| word.iter().rev().fold(0, |word, x| word << bits | integer(x))));
+        scales.push(scale.to_bits());
+        zeros_of.push(steps(shift).to_bits());
+    }
+    line.extend(scales);
+    if zeros {
+        line.extend(zeros_of);
+    }
+    line
 }

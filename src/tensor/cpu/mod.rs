@@ -30,6 +30,7 @@ pub use decode::decode;
 pub use executor::{Executor, Running};
 #[cfg(target_arch = "wasm32")]
 pub use fused::{Fused, is_fused, use_fused};
+pub use grouped::round;
 pub use matrix::{Incoming, Matrix, Storage};
 pub use memory::Memory;
 

@@ -1,0 +1,49 @@
+//! What is made of a checkpoint's elements on the CPU, a few lines of a file at a time: more than a cast.
+
+use crate::tensor::cpu::{decode, round};
+use crate::tensor::{Dtype, Grouped, Integers};
+
+/// What is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// float32 of integers, of which the file has several rows' in a word.
+    Unstacked(Stacked),
+    /// Lines of integers with scales, of floats.
+    Rounded(Grouped),
+}
+
+/// How the file has integers of several rows in a word, one below the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stacked {
+    /// The integers.
+    pub integers: Integers,
+    /// How many rows of the first word come before those that are wanted.
+    pub skip: usize,
+}
+
+impl Stacked {
+    /// The integers of `bytes`, words of `cols` columns, as float32: `rows` rows of so many.
+    pub fn unstack(self, bytes: &[u8], rows: usize, cols: usize) -> Vec<u8> {
+        let (bits, a_word) = (self.integers.bits(), self.integers.a_word());
+        let (words, mask) = (bytes.as_chunks::<4>().0, self.integers.middle() * 2 - 1);
+        let integer = |row: usize, col: usize| {
+            let word = words.get(row / a_word * cols + col).map_or(0, |word| u32::from_le_bytes(*word));
+            word >> (row % a_word * bits) & mask
+        };
+        let rows = self.skip..self.skip + rows;
+        rows.flat_map(|row| (0..cols).flat_map(move |col| (integer(row, col) as f32).to_le_bytes())).collect()
+    }
+}
+
+/// Whole rows of a file's floats as lines of integers, padding included.
+pub fn rounded(grouped: Grouped, dtype: Dtype, bytes: &[u8], floats: &mut Vec<f32>) -> Vec<u8> {
+    floats.clear();
+    decode(dtype, bytes, floats);
+    let mut lines = Vec::with_capacity(floats.len() / grouped.cols.max(1) * grouped.line() * 4);
+    for row in floats.chunks_exact(grouped.cols.max(1)) {
+        let line = round(grouped, row);
+        let padding = std::iter::repeat_n(0, grouped.line().saturating_sub(line.len()));
+        lines.extend(line.into_iter().chain(padding).flat_map(u32::to_le_bytes));
+    }
+    lines
+}

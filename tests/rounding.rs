@@ -1,0 +1,169 @@
+//! Weights that are rounded to integers as they come, against what quanto makes of the same checkpoints.
+#![cfg(not(target_arch = "wasm32"))]
+
+#[allow(dead_code)]
+#[path = "common/native.rs"]
+mod native;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use layerline::engine::{BlockState, Engine, LoadOptions};
+use layerline::hub::{Abort, DirectoryRepo};
+use layerline::placement::{Device, DeviceMap, MaxMemory};
+use layerline::tensor::Integers;
+use layerline::weights::round::Rounding;
+use native::{golden, ids, load, run};
+use serde_json::Value;
+
+/// An engine may be off by so many times what torch's own f16 is.
+const TOLERANCE: f64 = 2.0;
+
+fn integers(name: &str) -> Integers {
+    if name == "int4" { Integers::Int4 } else { Integers::Int8 }
+}
+
+fn rounding(integers: Integers) -> Option<Rounding> {
+    Some(Rounding { integers, modules_to_not_convert: Vec::new() })
+}
+
+async fn open(name: &str, options: LoadOptions) -> Engine {
+    let folder = format!("{}/tests/goldens/tiny/{name}", env!("CARGO_MANIFEST_DIR"));
+    load(Rc::new(DirectoryRepo::new(folder)), options).await.unwrap()
+}
+
+/// The last token's logits are quanto's, within the tolerance.
+async fn equals_quanto(case: &Value, options: LoadOptions) {
+    let (name, input) = (case["model"].as_str().unwrap(), &case["input"]);
+    let dense = golden(&format!("tiny/{name}/golden.json"));
+    let given = dense["inputs"].as_array().unwrap().iter().find(|given| given["name"] == *input).unwrap();
+    let limit = TOLERANCE * given["f16_error"]["max_abs"].as_f64().unwrap();
+    assert!(case["rounding"].as_f64().unwrap() > 2.0 * limit, "{name}: rounding would not show");
+    let engine = open(name, options).await;
+    let logits = native::forward(&engine, &ids(&given["input_ids"]), &Abort::new()).await.unwrap();
+    let vocab = engine.shape().vocab_size;
+    let expected = case["logits"].as_array().unwrap();
+    assert_eq!(expected.len(), vocab);
+    for (found, expected) in logits[logits.len() - vocab..].iter().zip(expected) {
+        let off = (f64::from(*found) - expected.as_f64().unwrap()).abs();
+        assert!(off <= limit, "{name} {} {input}: a logit is {off} off; {limit} is allowed", case["weights"]);
+    }
+}
+
+/// Does it with each case of the goldens, the weights rounded as quanto rounds them.
+fn each(with: impl Fn(&mut LoadOptions)) {
+    for case in golden("rounded.json")["tiny"].as_array().unwrap() {
+        run(|mut options| {
+            options.rounding = rounding(integers(case["weights"].as_str().unwrap()));
+            with(&mut options);
+            async move { equals_quanto(case, options).await }
+        });
+    }
+}
+
+#[test]
+fn on_the_gpu_they_equal_quantos() {
+    each(|_| {});
+}
+
+#[test]
+fn split_over_bindings_they_equal_quantos() {
+    each(native::in_small_bindings);
+}
+
+#[test]
+fn on_the_cpu_they_equal_quantos() {
+    each(|options| options.placement.device_map = Some(DeviceMap::all(Device::Cpu)));
+}
+
+#[test]
+fn on_disk_they_equal_quantos() {
+    each(|options| options.placement.device_map = Some(DeviceMap::all(Device::Disk)));
+}
+
+/// What a tiny checkpoint takes that is loaded so, once all of it is there.
+struct Taken {
+    blocks: Vec<BlockState>,
+    all: u64,
+}
+
+impl Taken {
+    fn of(name: &str, with: impl Fn(&mut LoadOptions)) -> Taken {
+        let taken = RefCell::new(None);
+        run(|mut options| {
+            with(&mut options);
+            async {
+                let engine = open(name, options).await;
+                engine.ready().await.unwrap();
+                let all = engine.weight_bytes() + engine.kept_bytes();
+                taken.replace(Some(Taken { blocks: engine.blocks(), all }));
+            }
+        });
+        taken.into_inner().unwrap()
+    }
+
+    fn block(&self, name: &str) -> &BlockState {
+        self.blocks.iter().find(|block| block.name == name).unwrap()
+    }
+}
+
+#[test]
+fn they_take_the_bytes_of_integers_wherever_they_are() {
+    for device in [Device::Gpu, Device::Cpu] {
+        let map = DeviceMap::all(device);
+        let of = |wanted: Option<Rounding>| {
+            Taken::of("llama-bf16-bias", |options| {
+                options.rounding = wanted.clone();
+                options.placement.device_map = Some(map.clone());
+            })
+        };
+        let dense = of(None).block("model.layers.0").bytes;
+        for (integers, most) in [(Integers::Int8, 0.65), (Integers::Int4, 0.45)] {
+            let taken = of(rounding(integers));
+            let layer = taken.block("model.layers.0");
+            assert!(layer.bytes as f64 <= dense as f64 * most, "{} of {dense}", layer.bytes);
+            assert_eq!(layer.resident_bytes, layer.bytes);
+        }
+    }
+}
+
+/// A share of the GPU that floats don't fit in has room for all of the integers.
+#[test]
+fn a_share_of_the_gpu_is_of_what_they_take() {
+    let share = Taken::of("llama-yarn", |options| options.rounding = rounding(Integers::Int4)).all;
+    let within = |wanted: Option<Rounding>| {
+        Taken::of("llama-yarn", |options| {
+            options.rounding = wanted.clone();
+            options.placement.max_memory = Some(MaxMemory { gpu: Some(share), cpu: Some(u64::MAX) });
+        })
+    };
+    assert!(within(rounding(Integers::Int4)).blocks.iter().all(|block| block.device == Device::Gpu));
+    assert!(within(None).blocks.iter().any(|block| block.device == Device::Cpu));
+}
+
+#[test]
+fn modules_that_are_named_stay_floats() {
+    let of = |named: &[&str]| {
+        let modules_to_not_convert: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
+        Taken::of("llama-bf16-bias", |options| {
+            let modules_to_not_convert = modules_to_not_convert.clone();
+            options.rounding = Some(Rounding { integers: Integers::Int8, modules_to_not_convert });
+        })
+    };
+    let (some, all) = (of(&["self_attn.o_proj", "layers.1"]), of(&[]));
+    let bytes = |taken: &Taken, layer: usize| taken.block(&format!("model.layers.{layer}")).bytes;
+    // One projection of 64 by 64 takes two bytes an element in the place of one and a scale.
+    assert_eq!(bytes(&some, 0) - bytes(&all, 0), 64 * (2 * 64 - (64 + 16)));
+    assert!(bytes(&some, 1) > bytes(&some, 0));
+}
+
+#[test]
+fn what_is_quantised_already_is_not_rounded_again() {
+    run(|mut options| async move {
+        options.rounding = rounding(Integers::Int8);
+        let folder = format!("{}/tests/goldens/tiny/llama-int4", env!("CARGO_MANIFEST_DIR"));
+        let error = load(Rc::new(DirectoryRepo::new(folder)), options).await.err().unwrap();
+        assert_eq!(error.code(), "UNSUPPORTED_CONFIG");
+        assert!(error.to_string().contains("leave out what would round it again"), "{error}");
+    });
+}
