@@ -275,7 +275,7 @@ fn two_calls_that_find_the_gpu_full_go_on_together() {
 #[test]
 fn threads_that_share_the_weights_give_the_same_tokens() {
     // Weights that lie row by row and column by column, tied tables whose rows are read too, experts that come one by one.
-    for name in ["llama-f32", "gpt2", "qwen3_moe"] {
+    for name in ["llama-f32", "gpt2", "qwen3_moe", "qwen3-int4-zeros"] {
         for (threads, share) in [(3, None), (2, Some((60, 30)))] {
             run(|mut options| async move {
                 let whole = load(repo(name), native::options(options.spawn.clone())).await.unwrap();

@@ -1,7 +1,7 @@
 //! Weights that are rounded to integers as they come, against what quanto makes of the same checkpoints.
-#![cfg(not(target_arch = "wasm32"))]
+#![cfg(all(feature = "engine", not(target_arch = "wasm32")))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[allow(dead_code)]
 #[path = "common/native.rs"]
 mod native;
 
@@ -12,12 +12,10 @@ use layerline::engine::{BlockState, Engine, LoadOptions};
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::placement::{Device, DeviceMap, MaxMemory};
 use layerline::tensor::Integers;
+use layerline::tensor::cpu::Crew;
 use layerline::weights::round::Rounding;
-use native::{golden, ids, load, run};
+use native::{TOLERANCE, golden, ids, load, run};
 use serde_json::Value;
-
-/// An engine may be off by so many times what torch's own f16 is.
-const TOLERANCE: f64 = 2.0;
 
 fn integers(name: &str) -> Integers {
     if name == "int4" { Integers::Int4 } else { Integers::Int8 }
@@ -74,6 +72,22 @@ fn split_over_bindings_they_equal_quantos() {
 #[test]
 fn on_the_cpu_they_equal_quantos() {
     each(|options| options.placement.device_map = Some(DeviceMap::all(Device::Cpu)));
+}
+
+#[test]
+fn over_threads_they_equal_quantos() {
+    each(|options| {
+        options.placement.device_map = Some(DeviceMap::all(Device::Cpu));
+        options.hire = Some(Rc::new(|| Box::pin(async { Some(Rc::new(Crew::of_threads(2, 0).unwrap())) })));
+    });
+}
+
+#[test]
+fn held_for_the_gpu_they_equal_quantos() {
+    each(|options| {
+        options.placement.device_map = Some(DeviceMap::all(Device::Cpu));
+        options.placement.execution_device = Some(Device::Gpu);
+    });
 }
 
 #[test]

@@ -125,6 +125,10 @@ export interface EngineLoadOptions extends HubOptions {
   ignore_mismatched_sizes?: boolean;
   seed?: number;
   dtype?: "auto" | "float16" | "bfloat16" | "float32";
+  /** The integers that linear layers' weights are rounded to. */
+  round_to?: "int8" | "int4";
+  /** A JSON array of the modules that are not. */
+  modules_to_not_convert?: string;
   /** A JSON object of modules and devices. */
   device_map?: string;
   /** A JSON object of devices and sizes. */

@@ -129,6 +129,7 @@ export type {
   ZeroShotImageClassificationSingle,
 } from "./pipelines/zero_shot_image_classification.js";
 export { AutoProcessor, type Processor } from "./processor.js";
+export { type QuantizationConfig, type QuantizedWeights, QuantoConfig } from "./quantization.js";
 export { type EncodeOptions, SentenceTransformer } from "./sentence_transformer.js";
 export type { SpeechInputs } from "./seq2seq_inputs.js";
 export type { ModelSource, RepoFiles } from "./source.js";

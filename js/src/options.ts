@@ -5,11 +5,12 @@ import type { EngineLoadOptions, HubOptions, ProgressInfo } from "./engine.js";
 import { env } from "./env.js";
 import { LayerlineError } from "./errors.js";
 import { check_device_map, check_execution_device, check_max_memory } from "./placement.js";
+import { check_quantization, type QuantizationConfig, quantized_dtype } from "./quantization.js";
 import { refuse_option } from "./refuse.js";
 import { check_source, type ModelSource } from "./source.js";
 import { check_state_dict, type StateDict } from "./state_dict.js";
 
-/** transformers' names of data types, and transformers.js' short ones. */
+/** transformers' names of data types, and transformers.js' short ones. "q8" and "q4" are `quantization_config`s. */
 export type DType =
   | "auto"
   | "float16"
@@ -20,6 +21,10 @@ export type DType =
   | "fp16"
   | "bf16"
   | "fp32"
+  | "q8"
+  | "int8"
+  | "q4"
+  | "int4"
   | `torch.${"float16" | "half" | "bfloat16" | "float32" | "float"}`;
 
 /** Options of every `from_pretrained`, with transformers' meaning. */
@@ -48,6 +53,11 @@ export interface ModelOptions {
   dtype?: DType | null;
   /** @deprecated transformers' former name of `dtype` */
   torch_dtype?: DType | null;
+  /**
+   * Round the linear layers' weights to integers as they come, wherever they live: `new QuantoConfig({ weights: "int4" })`. Default: as
+   * the checkpoint has them.
+   */
+  quantization_config?: QuantizationConfig | null;
   /**
    * Where each module lives: 0 is the GPU; "cpu" is CPU memory, where it is computed too or from where it comes to the GPU;
    * "disk" is the cache, from which it comes for each pass. Default "auto": inferred from `max_memory`, as accelerate does;
@@ -119,6 +129,7 @@ const SHARED_KEYS: readonly string[] = [...TEXT_KEYS, ...CACHE_KEYS, "token", "s
 const MADE_KEYS = [
   "dtype",
   "torch_dtype",
+  "quantization_config",
   "device_map",
   "max_memory",
   "execution_device",
@@ -163,11 +174,10 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
   offload_state_dict: [false],
 };
 
-const QUANTISING = "Quantising at load is not supported; leave it out to use the checkpoint's own weights.";
+const QUANTISING = 'Give quantization_config: new QuantoConfig({ weights: "int8" }), or "int4".';
 
 /** Options of the reference libraries that are refused, and what to do instead. */
 const REFUSED: Record<string, string> = {
-  quantization_config: QUANTISING,
   load_in_4bit: QUANTISING,
   load_in_8bit: QUANTISING,
   offload_state_dict: "Weights never pass through memory as a whole; leave it out.",
@@ -277,12 +287,9 @@ function check_dtype({ dtype, torch_dtype }: ModelOptions): EngineLoadOptions["d
     refuse_option("torch_dtype", torch_dtype, `dtype says "${dtype}"; give one of the two.`);
   }
   const given: unknown = dtype ?? torch_dtype;
-  if (given == null) return undefined;
+  if (given == null || quantized_dtype(given) !== undefined) return undefined;
   const known = typeof given === "string" ? own(DTYPES, given.replace(/^torch\./, "")) : undefined;
-  return (
-    known ??
-    refuse_option("dtype", given, `Types: ${Object.keys(DTYPES).join(", ")}. Quantising at load is not supported.`)
-  );
+  return known ?? refuse_option("dtype", given, `Types: ${Object.keys(DTYPES).join(", ")}, q8, q4.`);
 }
 
 function check_made_options(
@@ -294,6 +301,7 @@ function check_made_options(
   const engine: CheckedModelOptions["engine"] = {};
   const dtype = check_dtype(options);
   if (dtype !== undefined) engine.dtype = dtype;
+  Object.assign(engine, check_quantization(options.quantization_config, options.dtype ?? options.torch_dtype));
   const { attn_implementation, seed } = options;
   if (attn_implementation != null && !["eager", "sdpa"].includes(attn_implementation)) {
     refuse_option(

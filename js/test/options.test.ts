@@ -9,6 +9,7 @@ import {
   check_sharded_options,
   type PretrainedModelOptions,
 } from "../src/options.js";
+import { QuantoConfig } from "../src/quantization.js";
 
 function refusal(run: () => unknown): LayerlineError {
   try {
@@ -128,8 +129,38 @@ describe("loading", () => {
     expect(load({ vocab_size: undefined }).engine).toEqual({ endpoint });
   });
 
+  test("weights are rounded by transformers' config, or by transformers.js' types", () => {
+    const int8 = { endpoint, round_to: "int8" };
+    for (const options of [
+      { quantization_config: new QuantoConfig() },
+      { quantization_config: {} },
+      { quantization_config: { quant_method: "quanto", weights: "int8", activations: null } },
+      { dtype: "q8" },
+      { dtype: "int8", quantization_config: { weights: "int8" } },
+    ] as const) {
+      expect(load(options).engine).toEqual(int8);
+    }
+    const modules_to_not_convert = ["layers.0"];
+    const quantization_config = new QuantoConfig({ weights: "int4", modules_to_not_convert });
+    expect(load({ quantization_config, dtype: "float32" }).engine).toEqual({
+      endpoint,
+      dtype: "float32",
+      round_to: "int4",
+      modules_to_not_convert: '["layers.0"]',
+    });
+    // As transformers writes it.
+    expect({ ...quantization_config }).toEqual({
+      quant_method: "quanto",
+      weights: "int4",
+      activations: null,
+      modules_to_not_convert,
+    });
+    expect(() => new QuantoConfig({ weights: "int2" as never })).toThrow("int4");
+  });
+
   test.each([
-    [{ dtype: "q4" }, "Quantising"],
+    [{ dtype: "q2" }, "q8, q4"],
+    [{ dtype: "q4", quantization_config: { weights: "int8" } }, "one of the two"],
     [{ dtype: "toString" }, "dtype"],
     [{ dtype: { model: "fp16" } }, "dtype"],
     [{ dtype: "fp16", torch_dtype: "float32" }, "one of the two"],
@@ -138,7 +169,12 @@ describe("loading", () => {
     [{ device: "wasm", max_memory: { 0: "1GB" } }, "max_memory"],
     [{ execution_device: "disk" }, "compute"],
     [{ execution_device: 1 }, "Devices"],
-    [{ quantization_config: {} }, "Quantising"],
+    [{ quantization_config: "int8" }, "QuantoConfig"],
+    [{ quantization_config: { quant_method: "gptq" } }, "says so itself"],
+    [{ quantization_config: { weights: "int2" } }, "int4"],
+    [{ quantization_config: { activations: "int8" } }, "stay floats"],
+    [{ quantization_config: { modules_to_not_convert: "lm_head" } }, "list of modules"],
+    [{ load_in_8bit: true }, "QuantoConfig"],
     [{ trust_remote_code: true }, "never run"],
     [{ weights_only: false }, "never loaded"],
     [{ low_cpu_mem_usage: false }, "leave it out"],

@@ -17,8 +17,9 @@ use crate::hub::cache::CacheStats;
 use crate::hub::{Abort, FilesRepo, Repo, Traffic};
 use crate::models::{Architecture, Task};
 use crate::placement::{Device, DeviceMap, MaxMemory, parse_size};
-use crate::tensor::Dtype;
 use crate::tensor::gpu::device::GpuOptions;
+use crate::tensor::{Dtype, Integers};
+use crate::weights::round::Rounding;
 
 /// What messages call a model that has no repo.
 const NO_REPO: &str = "(no repo)";
@@ -88,6 +89,7 @@ fn load_options(options: &Options<'_>, abort: &Abort) -> Result<LoadOptions, JsV
             Some("float32") => WeightDtype::Float32,
             Some(_) => return Err(options.wrong("dtype", "\"auto\", \"float16\", \"bfloat16\" or \"float32\"")),
         },
+        rounding: rounding(options)?,
         prefetch: options.flag("prefetch")?.unwrap_or(true),
         placement: placement(options)?,
         gpu: GpuOptions {
@@ -100,6 +102,19 @@ fn load_options(options: &Options<'_>, abort: &Abort) -> Result<LoadOptions, JsV
         progress: None,
         abort: abort.clone(),
     })
+}
+
+/// Which integers weights are rounded to, and which modules aren't.
+fn rounding(options: &Options<'_>) -> Result<Option<Rounding>, JsValue> {
+    let integers = match options.text("round_to")?.as_deref() {
+        None => return Ok(None),
+        Some("int8") => Integers::Int8,
+        Some("int4") => Integers::Int4,
+        Some(_) => return Err(options.wrong("round_to", "\"int8\" or \"int4\"")),
+    };
+    let wrong = |_| options.wrong("modules_to_not_convert", "a list of modules' names");
+    let named = options.text("modules_to_not_convert")?.map(|json| serde_json::from_str(&json).map_err(wrong));
+    Ok(Some(Rounding { integers, modules_to_not_convert: named.transpose()?.unwrap_or_default() }))
 }
 
 /// `device_map` and `max_memory`, as JSON texts.
