@@ -5,6 +5,7 @@ import { measureKernels } from "./kernel_table.mjs";
 import { measure, NEW_TOKENS, PROMPT_TOKENS } from "./layerline.mjs";
 import { measureLoading } from "./loading.mjs";
 import { measureCpuPeers, measurePeers } from "./peers.mjs";
+import { measureQuantised } from "./quantised.mjs";
 import { SHAPES } from "./synthetic.mjs";
 import { measureThreads } from "./threads.mjs";
 import { wasmSizes } from "./wasm_sizes.mjs";
@@ -15,6 +16,7 @@ const options = {
   kernels: { type: "boolean" },
   loading: { type: "boolean" },
   peers: { type: "boolean" },
+  quantised: { type: "boolean" },
   synthetic: { type: "string" },
   threads: { type: "boolean" },
 };
@@ -115,6 +117,19 @@ function printThreads({ threads, promptTokens, rounds }) {
   printTurns(rounds, promptTokens, { all: "", one: "one thread " });
 }
 
+function printQuantised({ name, device, loaded, promptTokens, rounds }) {
+  console.log(
+    `\n${name}${device === "cpu" ? " without WebGPU, one thread" : ""}: weights rounded to integers, in turns`,
+  );
+  for (const [kind, { ms, weight_bytes }] of Object.entries(loaded)) {
+    row(kind, `${mb(weight_bytes)} of weights, there after ${(ms / 1000).toFixed(2)} s`);
+  }
+  for (const kind of ["int8", "int4"]) {
+    console.log(`  ${kind}`);
+    printTurns(rounds, promptTokens, { [kind]: "", halves: "in half precision " });
+  }
+}
+
 /** Two that took turns: the first, and how many times as fast as the second it is. */
 function printTurns(rounds, promptTokens, names) {
   const [[first, label], [second, other]] = Object.entries(names);
@@ -213,6 +228,12 @@ if (values.loading) {
 }
 if (values.cpu) {
   printCpuPeers(await measureCpuPeers());
+  process.exit(0);
+}
+if (values.quantised) {
+  for (const name of environments) {
+    for (const device of ["cpu", "gpu"]) printQuantised(await measureQuantised(name, device));
+  }
   process.exit(0);
 }
 if (values.threads) {

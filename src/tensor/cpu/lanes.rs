@@ -262,12 +262,44 @@ impl I16x8 {
         I16x8(read(values))
     }
 
-    /// The 32 integers of four bits that words have, in their order.
+    /// The nearest integers, of floats within their range.
+    #[inline(always)]
+    pub fn nearest(first: F32x4, last: F32x4) -> I16x8 {
+        let [first, last] = [first, last].map(|four| w::i32x4_trunc_sat_f32x4(four.round().0));
+        I16x8(w::i16x8_narrow_i32x4(first, last))
+    }
+
+    #[inline(always)]
+    pub fn to_array(self) -> [i16; 8] {
+        let v = self.0;
+        [
+            w::i16x8_extract_lane::<0>(v),
+            w::i16x8_extract_lane::<1>(v),
+            w::i16x8_extract_lane::<2>(v),
+            w::i16x8_extract_lane::<3>(v),
+            w::i16x8_extract_lane::<4>(v),
+            w::i16x8_extract_lane::<5>(v),
+            w::i16x8_extract_lane::<6>(v),
+            w::i16x8_extract_lane::<7>(v),
+        ]
+    }
+
+    /// The 32 integers of four bits that words have: of each four the first ones, then the second ones, and so on.
     #[inline(always)]
     pub fn of_nibbles(words: &[u32; 4]) -> [I16x8; 4] {
+        // Bytes can't be shifted by an instruction of x86's.
+        let (fours, mask) = (read(words), w::u16x8_splat(15));
+        let second = w::v128_and(w::u16x8_shr(fours, 4), mask);
+        let third = w::v128_and(w::u16x8_shr(fours, 8), mask);
+        [w::v128_and(fours, mask), second, third, w::u16x8_shr(fours, 12)].map(I16x8)
+    }
+
+    /// The same in their order.
+    #[inline(always)]
+    pub fn of_nibbles_in_order(words: &[u32; 4]) -> [I16x8; 4] {
         let bytes = read(words);
         let low = w::v128_and(bytes, w::u8x16_splat(15));
-        let high = w::u8x16_shr(bytes, 4);
+        let high = w::v128_and(w::u16x8_shr(bytes, 4), w::u8x16_splat(15));
         let first = w::i8x16_shuffle::<0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23>(low, high);
         let last = w::i8x16_shuffle::<8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31>(low, high);
         let ([a, b], [c, d]) = (halves(first), halves(last));
@@ -307,19 +339,8 @@ impl I32x4 {
     }
 
     #[inline(always)]
-    pub fn load(values: &[i32; 4]) -> I32x4 {
-        I32x4(read(values))
-    }
-
-    #[inline(always)]
     pub fn plus(self, other: I32x4) -> I32x4 {
         I32x4(w::i32x4_add(self.0, other.0))
-    }
-
-    /// This less a·b.
-    #[inline(always)]
-    pub fn less_product(self, a: I32x4, b: I32x4) -> I32x4 {
-        I32x4(w::i32x4_sub(self.0, w::i32x4_mul(a.0, b.0)))
     }
 
     /// As floats.
@@ -335,8 +356,25 @@ impl I16x8 {
         I16x8(*values)
     }
 
-    /// The 32 integers of four bits that words have, in their order.
+    /// The nearest integers, of floats within their range.
+    pub fn nearest(first: F32x4, last: F32x4) -> I16x8 {
+        let ([a, b, c, d], [e, f, g, h]) = (first.round().0, last.round().0);
+        I16x8([a, b, c, d, e, f, g, h].map(|value| value as i16))
+    }
+
+    pub fn to_array(self) -> [i16; 8] {
+        self.0
+    }
+
+    /// The 32 integers of four bits that words have: of each four the first ones, then the second ones, and so on.
     pub fn of_nibbles(words: &[u32; 4]) -> [I16x8; 4] {
+        let [[a, b], [c, d], [e, f], [g, h]] = words.map(|word| [word as u16, (word >> 16) as u16]);
+        let fours = [a, b, c, d, e, f, g, h];
+        [0, 4, 8, 12].map(|at| I16x8(fours.map(|four| (four >> at & 15) as i16)))
+    }
+
+    /// The same in their order.
+    pub fn of_nibbles_in_order(words: &[u32; 4]) -> [I16x8; 4] {
         words.map(|word| I16x8([0, 4, 8, 12, 16, 20, 24, 28].map(|at| (word >> at & 15) as i16)))
     }
 
@@ -367,19 +405,9 @@ impl I32x4 {
         I32x4([value; 4])
     }
 
-    pub fn load(values: &[i32; 4]) -> I32x4 {
-        I32x4(*values)
-    }
-
     pub fn plus(self, other: I32x4) -> I32x4 {
         let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
         I32x4([a + e, b + f, c + g, d + h])
-    }
-
-    /// This less a·b.
-    pub fn less_product(self, a: I32x4, b: I32x4) -> I32x4 {
-        let ([a, b, c, d], [e, f, g, h], [i, j, k, l]) = (self.0, a.0, b.0);
-        I32x4([a - e * i, b - f * j, c - g * k, d - h * l])
     }
 
     /// As floats.

@@ -127,7 +127,7 @@ fn vector_product(
             loops::bf16_rows(elements, w.stride, x, &mut write);
         }
         Elements::Grouped(grouped, lines) => {
-            scratch.fixed.set(x)?;
+            scratch.fixed.set(*grouped, x)?;
             grouped::rows(*grouped, lines, &scratch.fixed, &mut write);
         }
     }

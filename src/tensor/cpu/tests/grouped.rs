@@ -39,8 +39,8 @@ fn grouped_linear_equals_float64() {
                 for (row, y) in elements.chunks(inputs).zip(y) {
                     let terms = || row.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x));
                     let magnitude: f64 = terms().map(f64::abs).sum();
-                    // One row of x is rounded to a 65534th of the largest of 32.
-                    let of_units = row.chunks(32).zip(x.chunks(32)).map(|(row, x)| {
+                    // One row of x is rounded to a 65534th of the largest of 96: the spans that the groups are cut into.
+                    let of_units = row.chunks(96).zip(x.chunks(96)).map(|(row, x)| {
                         let most = x.iter().fold(0.0f32, |most, x| most.max(x.abs()));
                         f64::from(most) / 65534.0 * row.iter().map(|w| f64::from(w.abs())).sum::<f64>()
                     });
