@@ -118,7 +118,7 @@ describe("in one page", () => {
   test("a gated repo", () => fails("GATED_REPO", "spoilt/gated", { id: "spoilt/gated" }));
   test("no hub there", () => fails("NETWORK", "127.0.0.1:9", { id: GOOD, endpoint: "http://127.0.0.1:9" }));
   test("not an id", () => fails("INVALID_REPO_ID", "../x", { id: "../x" }));
-  test("an option that isn't supported", () => fails("UNSUPPORTED_OPTION", "q4", { id: GOOD, dtype: "q4" }));
+  test("an option that isn't supported", () => fails("UNSUPPORTED_OPTION", "q2", { id: GOOD, dtype: "q2" }));
 
   test("a repo without a tokenizer", async () => {
     const call = ({ AutoTokenizer }, { id, endpoint }) => AutoTokenizer.from_pretrained(id, { endpoint });

@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: what Layerline costs, beside its bars and, with `--peers` or, on the CPU, `--cpu`, beside transformers.js;
-//! with `--threads`, what several threads do beside one.
+//! with `--threads`, what several threads do beside one; with `--quantised`, integers beside half precision.
 
 use anyhow::Result;
 
