@@ -20,7 +20,7 @@ use native::{TOLERANCE, golden, greedy, ids, load, run};
 use serde_json::{Value, json};
 
 /// Every one that there is.
-const TINY: [&str; 37] = [
+const TINY: [&str; 40] = [
     "gemma",
     "gemma2",
     "gemma3",
@@ -35,6 +35,7 @@ const TINY: [&str; 37] = [
     "llama-dynamic",
     "llama-f16",
     "llama-f32",
+    "llama-gptq4",
     "llama-int4",
     "llama-wide",
     "llama-yarn",
@@ -48,9 +49,11 @@ const TINY: [&str; 37] = [
     "phi3",
     "phi3-partial",
     "qwen2",
+    "qwen2-gptq4-zeros",
     "qwen2-int8",
     "qwen2-windows",
     "qwen3",
+    "qwen3-gptq8-zeros",
     "qwen3-int4-zeros",
     "qwen3_moe",
     "qwen3_moe-plain",

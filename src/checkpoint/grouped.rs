@@ -1,11 +1,12 @@
 //! Layers whose weights are integers: what compressed-tensors calls `weight_packed`, `weight_scale`, `weight_zero_point` and
-//! `weight_shape` is one tensor, `weight`, to whoever reads a catalog.
-//! <https://github.com/vllm-project/compressed-tensors>, `compressors/pack_quantized`
+//! `weight_shape`, and GPTQ `qweight`, `scales`, `qzeros` and `g_idx`, is one tensor, `weight`, to whoever reads a catalog.
+//! <https://github.com/vllm-project/compressed-tensors>, `compressors/pack_quantized`;
+//! <https://github.com/ModelCloud/GPTQModel>, `nn_modules/qlinear`
 
 use std::collections::BTreeMap;
 
 use super::{Catalog, CheckpointError, Order, TensorInfo};
-use crate::config::Quantization;
+use crate::config::{Method, Quantization};
 use crate::tensor::{Dtype, Grouped, Integers};
 
 /// The tensors of which a quantised one is made.
@@ -13,6 +14,10 @@ use crate::tensor::{Dtype, Grouped, Integers};
 pub struct GroupedTensors {
     /// How a row lies once it is loaded.
     pub grouped: Grouped,
+    /// Whether all three are transposed: what is said of rows below is of columns.
+    pub by_columns: bool,
+    /// Whether one is to be added to each of the zeros.
+    pub zeros_less_one: bool,
     /// `[rows, words]` int32: the integers of each row, the first in a word's lowest bits.
     pub integers: TensorInfo,
     /// `[rows, groups]` of a floating type.
@@ -21,13 +26,37 @@ pub struct GroupedTensors {
     pub zeros: Option<TensorInfo>,
 }
 
+/// What a method calls a layer's tensors.
+struct Names {
+    integers: &'static str,
+    scales: &'static str,
+    zeros: &'static str,
+    /// Those that say nothing more.
+    spare: &'static [&'static str],
+}
+
+impl Names {
+    fn of(method: Method) -> Names {
+        match method {
+            Method::CompressedTensors => Names {
+                integers: "weight_packed",
+                scales: "weight_scale",
+                zeros: "weight_zero_point",
+                spare: &["weight_shape"],
+            },
+            Method::Gptq { .. } => Names { integers: "qweight", scales: "scales", zeros: "qzeros", spare: &["g_idx"] },
+        }
+    }
+}
+
 impl Catalog {
     /// Takes the tensors of each quantised layer together.
     ///
     /// # Errors
     /// [`CheckpointError::Grouped`] where they don't fit together.
     pub fn group(mut self, repo: &str, quantization: Quantization) -> Result<Catalog, CheckpointError> {
-        let packed = self.tensors.keys().filter_map(|name| name.strip_suffix(".weight_packed"));
+        let ending = format!(".{}", Names::of(quantization.method).integers);
+        let packed = self.tensors.keys().filter_map(|name| name.strip_suffix(&ending));
         let modules: Vec<String> = packed.map(str::to_owned).collect();
         for module in modules {
             let weight = take(&mut self.tensors, &module, quantization);
@@ -42,25 +71,27 @@ impl Catalog {
 fn take(
     tensors: &mut BTreeMap<String, TensorInfo>,
     module: &str,
-    Quantization { bits, group, symmetric }: Quantization,
+    Quantization { method, bits, group, symmetric }: Quantization,
 ) -> Result<TensorInfo, String> {
+    let names = Names::of(method);
     let mut take = |name: &str| tensors.remove(&format!("{module}.{name}"));
-    let lacks = |name: &str| format!("it has no {name}");
-    let integers = take("weight_packed").ok_or_else(|| lacks("weight_packed"))?;
-    let scales = take("weight_scale").ok_or_else(|| lacks("weight_scale"))?;
-    let zeros = take("weight_zero_point").filter(|_| !symmetric);
-    // What it says, the others' shapes say.
-    take("weight_shape");
+    let mut need = |name: &str| take(name).ok_or_else(|| format!("it has no {name}"));
+    let (integers, scales) = (need(names.integers)?, need(names.scales)?);
+    let zeros = if symmetric { None } else { Some(need(names.zeros)?) };
+    take(names.zeros);
+    // What these say, the others' shapes say, and the config.
+    names.spare.iter().for_each(|name| drop(take(name)));
     if take("weight_g_idx").is_some() {
         return Err("its columns have groups of their own (weight_g_idx), which is not supported".to_owned());
     }
-    if !symmetric && zeros.is_none() {
-        return Err(lacks("weight_zero_point"));
-    }
     let kind = Integers::of_bits(bits).ok_or_else(|| format!("integers of {bits} bits are not supported"))?;
+    let by_columns = matches!(method, Method::Gptq { .. });
+    // A matrix's shape by its rows, as the file has it; and the other way round.
+    let lies = |[rows, cols]: [usize; 2]| if by_columns { [cols, rows] } else { [rows, cols] };
     let wrong = |name, info: &TensorInfo| format!("its {name} is {} {:?}", info.dtype, info.shape);
-    let [rows, words] = *integers.shape else { return Err(wrong("weight_packed", &integers)) };
-    let cols = words.checked_mul(kind.a_word()).ok_or_else(|| wrong("weight_packed", &integers))?;
+    let [first, second] = *integers.shape else { return Err(wrong(names.integers, &integers)) };
+    let [rows, words] = lies([first, second]);
+    let cols = words.checked_mul(kind.a_word()).ok_or_else(|| wrong(names.integers, &integers))?;
     let grouped = Grouped { integers: kind, cols, group: group.unwrap_or(cols), zeros: !symmetric };
     if !grouped.is_whole() {
         let Grouped { group, .. } = grouped;
@@ -68,17 +99,17 @@ fn take(
             "groups of {group} in rows of {cols} are not supported, but multiples of 32 that divide them"
         ));
     }
-    let is_int = |info: &TensorInfo, shape: [usize; 2]| info.dtype == Dtype::I32 && has_rows(info, shape);
+    let is_int = |info: &TensorInfo, shape| info.dtype == Dtype::I32 && has_shape(info, lies(shape));
     if !is_int(&integers, [rows, words]) {
-        return Err(wrong("weight_packed", &integers));
+        return Err(wrong(names.integers, &integers));
     }
     let is_float = matches!(scales.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32);
-    if !is_float || !has_rows(&scales, [rows, grouped.groups()]) {
-        return Err(wrong("weight_scale", &scales));
+    if !is_float || !has_shape(&scales, lies([rows, grouped.groups()])) {
+        return Err(wrong(names.scales, &scales));
     }
-    if let Some(zeros) = zeros.as_ref().filter(|zeros| !is_int(zeros, [rows.div_ceil(kind.a_word()), grouped.groups()]))
-    {
-        return Err(wrong("weight_zero_point", zeros));
+    let stacked = [rows.div_ceil(kind.a_word()), grouped.groups()];
+    if let Some(zeros) = zeros.as_ref().filter(|zeros| !is_int(zeros, stacked)) {
+        return Err(wrong(names.zeros, zeros));
     }
     Ok(TensorInfo {
         dtype: scales.dtype,
@@ -86,11 +117,18 @@ fn take(
         order: Order::RowMajor,
         file: integers.file,
         range: integers.range.clone(),
-        grouped: Some(Box::new(GroupedTensors { grouped, integers, scales, zeros })),
+        grouped: Some(Box::new(GroupedTensors {
+            grouped,
+            by_columns,
+            zeros_less_one: method == Method::Gptq { zeros_less_one: true },
+            integers,
+            scales,
+            zeros,
+        })),
     })
 }
 
-fn has_rows(info: &TensorInfo, shape: [usize; 2]) -> bool {
+fn has_shape(info: &TensorInfo, shape: [usize; 2]) -> bool {
     info.shape == shape && info.order == Order::RowMajor
 }
 
@@ -98,7 +136,8 @@ fn has_rows(info: &TensorInfo, shape: [usize; 2]) -> bool {
 mod tests {
     use super::*;
 
-    const INT4: Quantization = Quantization { bits: 4, group: Some(32), symmetric: true };
+    const INT4: Quantization =
+        Quantization { method: Method::CompressedTensors, bits: 4, group: Some(32), symmetric: true };
 
     fn group(tensors: &[(&str, Dtype, &[usize])], quantization: Quantization) -> Result<Catalog, String> {
         let info = |dtype, shape: &[usize]| TensorInfo::row_major(dtype, shape.to_vec(), 0, 0).unwrap();
@@ -128,11 +167,33 @@ mod tests {
         let catalog = group(&[PACKED, SCALE, ZEROS], asymmetric).unwrap();
         assert_eq!(catalog.tensors["a.weight"].grouped.as_ref().unwrap().grouped.words(), 12);
         // A row's own scale; what isn't quantised stays as it is.
-        let int8 = Quantization { bits: 8, group: None, symmetric: true };
+        let int8 = Quantization { bits: 8, group: None, ..INT4 };
         let dense: (&str, Dtype, &[usize]) = ("weight", Dtype::BF16, &[10, 64]);
         assert!(group(&[dense], int8).unwrap().tensors["a.weight"].grouped.is_none());
         let catalog = group(&[PACKED, ("weight_scale", Dtype::F16, &[10, 1])], int8).unwrap();
         assert_eq!(catalog.tensors["a.weight"].shape, [10, 32]);
+    }
+
+    #[test]
+    fn gptqs_are_too() {
+        let gptq = Quantization { method: Method::Gptq { zeros_less_one: true }, ..INT4 };
+        let tensors: [(&str, Dtype, &[usize]); 4] = [
+            ("qweight", Dtype::I32, &[8, 10]),
+            ("scales", Dtype::F16, &[2, 10]),
+            ("qzeros", Dtype::I32, &[2, 2]),
+            ("g_idx", Dtype::I32, &[64]),
+        ];
+        for symmetric in [true, false] {
+            let catalog = group(&tensors, Quantization { symmetric, ..gptq }).unwrap();
+            assert_eq!(catalog.tensors.keys().collect::<Vec<_>>(), ["a.weight"]);
+            let weight = &catalog.tensors["a.weight"];
+            assert_eq!(weight.shape, [10, 64]);
+            let tensors = weight.grouped.as_ref().unwrap();
+            assert!(tensors.by_columns && tensors.zeros_less_one);
+            assert_eq!(tensors.zeros.is_some(), !symmetric);
+        }
+        let error = group(&[tensors[0], ("scales", Dtype::F16, &[10, 2])], gptq).unwrap_err();
+        assert!(error.contains("its scales is F16 [10, 2]"), "{error}");
     }
 
     #[test]

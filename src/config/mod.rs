@@ -19,7 +19,7 @@ pub use feature_extractor::FeatureExtractorConfig;
 pub(crate) use fields::Fields;
 pub use generation::GenerationConfig;
 pub use model::{ModelConfig, SpecialTokenIds};
-pub use quantization::Quantization;
+pub use quantization::{Method, Quantization};
 pub use rope::{RopeConfig, RopeKeys, RopeScaling};
 #[cfg(feature = "engine")]
 pub(crate) use transformer::MAX_ELEMENTS;

@@ -1,17 +1,32 @@
 //! `quantization_config`: how a checkpoint's linear layers were made integers.
 //! <https://huggingface.co/docs/transformers/quantization/compressed_tensors>
+//! <https://huggingface.co/docs/transformers/quantization/gptq>
 
 use super::ConfigError;
 use super::fields::Fields;
 use super::model::ModelConfig;
 
-/// The one format there is: integers of four or eight bits packed into int32, each group of a row with a scale.
+/// The formats that there are: integers of four or eight bits packed into int32, each group of a row with a scale.
 const SUPPORTED: &str =
-    "compressed-tensors in the format pack-quantized, with weights of 4 or 8 bits and nothing else quantised";
+    "weights of 4 or 8 bits and nothing else quantised, by compressed-tensors (pack-quantized) or gptq (gptq, gptq_v2)";
+
+/// By whose names and in whose order a checkpoint has its integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// compressed-tensors': row by row.
+    CompressedTensors,
+    /// GPTQ's: column by column.
+    Gptq {
+        /// Whether zeros are stored less one.
+        zeros_less_one: bool,
+    },
+}
 
 /// How a checkpoint's linear layers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quantization {
+    /// Which tensors a layer is made of.
+    pub method: Method,
     /// Bits of an integer: 4 or 8.
     pub bits: usize,
     /// Elements of a row that share a scale; `None`: all.
@@ -32,8 +47,11 @@ impl Quantization {
             Some(text) if text != supported => Err(fields.unsupported(key, SUPPORTED)),
             text => Ok(text.is_some()),
         };
-        if !is(&fields, "quant_method", "compressed-tensors")? {
-            return Err(whole.unsupported("quantization_config", SUPPORTED));
+        match fields.text("quant_method")? {
+            Some("gptq") => return Quantization::of_gptq(&fields).map(Some),
+            Some("compressed-tensors") => {}
+            Some(_) => return Err(fields.unsupported("quant_method", SUPPORTED)),
+            None => return Err(whole.unsupported("quantization_config", SUPPORTED)),
         }
         is(&fields, "format", "pack-quantized")?;
         is(&fields, "quantization_status", "compressed")?;
@@ -59,11 +77,34 @@ impl Quantization {
         fields.require("config_groups", one).map(Some)
     }
 
-    fn of_weights(weights: &Fields<'_>) -> Result<Quantization, ConfigError> {
-        let bits = weights.require("num_bits", weights.count("num_bits")?)?;
-        if !matches!(bits, 4 | 8) {
-            return Err(weights.unsupported("num_bits", "4, 8"));
+    fn of_gptq(fields: &Fields<'_>) -> Result<Quantization, ConfigError> {
+        let bits = bits(fields, "bits")?;
+        let zeros_less_one = match fields.text("checkpoint_format")?.or(fields.text("format")?) {
+            None | Some("gptq") => true,
+            Some("gptq_v2") => false,
+            Some(_) => return Err(fields.unsupported("checkpoint_format", "gptq, gptq_v2")),
+        };
+        if !matches!(fields.text("pack_dtype")?, None | Some("int32")) {
+            return Err(fields.unsupported("pack_dtype", "int32"));
         }
+        // Layers that are quantised otherwise than the rest.
+        if fields.object("dynamic")?.is_some_and(|dynamic| dynamic.keys().count() > 0) {
+            return Err(fields.unsupported("dynamic", "one way for all layers"));
+        }
+        let group = match size(fields) {
+            None => None,
+            Some(_) => fields.count("group_size")?,
+        };
+        // By activation order, columns of a group aren't neighbours.
+        if group.is_some() && fields.flag("desc_act")?.unwrap_or(false) {
+            return Err(fields.unsupported("desc_act", "false"));
+        }
+        let symmetric = fields.flag("sym")?.unwrap_or(true);
+        Ok(Quantization { method: Method::Gptq { zeros_less_one }, bits, group, symmetric })
+    }
+
+    fn of_weights(weights: &Fields<'_>) -> Result<Quantization, ConfigError> {
+        let bits = bits(weights, "num_bits")?;
         if !matches!(weights.text("type")?, None | Some("int")) {
             return Err(weights.unsupported("type", "int"));
         }
@@ -71,15 +112,26 @@ impl Quantization {
         if weights.text("actorder")? == Some("group") {
             return Err(weights.unsupported("actorder", "null, weight"));
         }
-        let size = weights.get("group_size").and_then(serde_json::Value::as_i64).filter(|size| *size != -1);
+        let size = size(weights);
         let strategy = weights.text("strategy")?.unwrap_or(if size.is_some() { "group" } else { "channel" });
         let group = match strategy {
             "channel" => None,
             "group" => Some(weights.require("group_size", weights.count("group_size")?)?),
             _ => return Err(weights.unsupported("strategy", "channel, group")),
         };
-        Ok(Quantization { bits, group, symmetric: weights.flag("symmetric")?.unwrap_or(true) })
+        let symmetric = weights.flag("symmetric")?.unwrap_or(true);
+        Ok(Quantization { method: Method::CompressedTensors, bits, group, symmetric })
     }
+}
+
+fn bits(fields: &Fields<'_>, key: &str) -> Result<usize, ConfigError> {
+    let bits = fields.require(key, fields.count(key)?)?;
+    if matches!(bits, 4 | 8) { Ok(bits) } else { Err(fields.unsupported(key, "4, 8")) }
+}
+
+/// A group's size; -1 is none.
+fn size(fields: &Fields<'_>) -> Option<i64> {
+    fields.get("group_size").and_then(serde_json::Value::as_i64).filter(|size| *size != -1)
 }
 
 /// Fails where one of these keys says anything.
@@ -112,8 +164,40 @@ mod tests {
             (json!({"num_bits": 8, "strategy": "channel", "type": "int", "actorder": "weight"}), 8, None, true),
             (json!({"num_bits": 8, "group_size": -1}), 8, None, true),
         ] {
-            assert_eq!(of(with(weights)), Ok(Some(Quantization { bits, group, symmetric })));
+            let method = Method::CompressedTensors;
+            assert_eq!(of(with(weights)), Ok(Some(Quantization { method, bits, group, symmetric })));
         }
+    }
+
+    #[test]
+    fn gptq() {
+        let with = |more: Value| {
+            let mut config =
+                json!({"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": true, "desc_act": false});
+            config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            of(config)
+        };
+        let expected = |zeros_less_one, bits, group, symmetric| {
+            Ok(Some(Quantization { method: Method::Gptq { zeros_less_one }, bits, group, symmetric }))
+        };
+        assert_eq!(with(json!({})), expected(true, 4, Some(128), true));
+        assert_eq!(with(json!({"sym": false, "bits": 8})), expected(true, 8, Some(128), false));
+        assert_eq!(with(json!({"checkpoint_format": "gptq_v2"})), expected(false, 4, Some(128), true));
+        // Where a row is one group, its order doesn't matter.
+        assert_eq!(with(json!({"group_size": -1, "desc_act": true})), expected(true, 4, None, true));
+        for (more, key) in [
+            (json!({"bits": 3}), "bits"),
+            (json!({"desc_act": true}), "desc_act"),
+            (json!({"checkpoint_format": "marlin"}), "checkpoint_format"),
+            (json!({"pack_dtype": "int64"}), "pack_dtype"),
+            (json!({"dynamic": {"a": {"bits": 8}}}), "dynamic"),
+        ] {
+            let error = with(more).unwrap_err();
+            assert_eq!(error.code(), "UNSUPPORTED_CONFIG", "{error}");
+            assert!(error.to_string().contains(&format!("`quantization_config.{key}`")), "{error}");
+        }
+        assert_eq!(with(json!({"bits": "4"})).unwrap_err().code(), "CONFIG_INVALID");
+        assert_eq!(with(json!({"group_size": 0})).unwrap_err().code(), "CONFIG_INVALID");
     }
 
     #[test]
@@ -127,7 +211,7 @@ mod tests {
         let group = |group: Value| but("config_groups", json!({"group_0": group}));
         for (config, key) in [
             (json!({}), "quantization_config"),
-            (but("quant_method", json!("gptq")), "quantization_config.quant_method"),
+            (but("quant_method", json!("awq")), "quantization_config.quant_method"),
             (but("format", json!("float-quantized")), "quantization_config.format"),
             (but("kv_cache_scheme", json!({})), "quantization_config.kv_cache_scheme"),
             (but("sparsity_config", json!({"format": "sparse-24"})), "quantization_config.sparsity_config.format"),

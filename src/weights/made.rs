@@ -12,13 +12,17 @@ pub enum Made {
     Rounded(Grouped),
 }
 
-/// How the file has integers of several rows in a word, one below the other.
+/// How the file has integers of several rows in a word, the first one's in its lowest bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stacked {
     /// The integers.
     pub integers: Integers,
     /// How many rows of the first word come before those that are wanted.
     pub skip: usize,
+    /// Whether the words of a column follow one another in the file, rather than those of so many rows.
+    pub by_columns: bool,
+    /// Whether each is one less than it should be.
+    pub less_one: bool,
 }
 
 impl Stacked {
@@ -26,9 +30,12 @@ impl Stacked {
     pub fn unstack(self, bytes: &[u8], rows: usize, cols: usize) -> Vec<u8> {
         let (bits, a_word) = (self.integers.bits(), self.integers.a_word());
         let (words, mask) = (bytes.as_chunks::<4>().0, self.integers.middle() * 2 - 1);
+        let (row_step, col_step) = if self.by_columns { (1, rows.div_ceil(a_word)) } else { (cols, 1) };
+        // It was taken from whole words, and is given to whole words: where one was 0, its neighbours paid for it.
+        let one = if self.less_one { u32::MAX / mask } else { 0 };
         let integer = |row: usize, col: usize| {
-            let word = words.get(row / a_word * cols + col).map_or(0, |word| u32::from_le_bytes(*word));
-            word >> (row % a_word * bits) & mask
+            let word = words.get(row / a_word * row_step + col * col_step);
+            word.map_or(0, |word| u32::from_le_bytes(*word).wrapping_add(one) >> (row % a_word * bits) & mask)
         };
         let rows = self.skip..self.skip + rows;
         rows.flat_map(|row| (0..cols).flat_map(move |col| (integer(row, col) as f32).to_le_bytes())).collect()

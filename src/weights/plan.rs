@@ -98,7 +98,12 @@ pub fn plan(
                     let grouped = tensor.grouped.as_deref();
                     let fits = match layout.grouped {
                         Some(_) if layout.rounds => grouped.is_none() && !transposed,
-                        Some(wanted) => grouped.is_some_and(|found| found.grouped == wanted) && !transposed,
+                        Some(wanted) => {
+                            let by_head = matches!(piece.arrangement, Arrangement::ByHead { .. });
+                            let is_it =
+                                |found: &GroupedTensors| found.grouped == wanted && !(found.by_columns && by_head);
+                            grouped.is_some_and(is_it) && !transposed
+                        }
                         None => grouped.is_none(),
                     };
                     if !fits {
@@ -178,35 +183,34 @@ fn grouped_extents(
     tensors: &GroupedTensors,
     extents: &mut Vec<(usize, Extent)>,
 ) {
-    let GroupedTensors { grouped, integers, scales, zeros } = tensors;
-    let (words, groups) = (grouped.integer_words(), grouped.groups());
+    let GroupedTensors { grouped, by_columns, zeros_less_one, integers, scales, zeros } = tensors;
+    let (words, groups, rows, from) = (grouped.integer_words(), grouped.groups(), run.rows.clone(), run.from);
+    let run = Run { transposed: *by_columns, ..run };
     // Words are moved as they are, as float32 are.
     let columns = Columns { dtype: Dtype::F32, bytes: &integers.range, cols: 0..words };
     split(weight, layout, run.clone(), columns, |extent| extents.push((integers.file, extent)));
     let columns = Columns { dtype: scales.dtype, bytes: &scales.range, cols: words..words + groups };
-    split(weight, layout, run.clone(), columns, |extent| extents.push((scales.file, extent)));
+    split(weight, layout, run, columns, |extent| extents.push((scales.file, extent)));
     let Some(zeros) = zeros else { return };
-    let (a_word, line) = (grouped.integers.a_word(), groups * 4);
-    // Whole words, of whichever parts their rows are; what they become waits at once.
+    let a_word = grouped.integers.a_word();
+    // Whole lines of words, of whichever parts their rows are; what they become waits at once. By columns, those of a group.
+    let (line, lines) = match by_columns {
+        true => (rows.len().div_ceil(a_word) * 4, 0..groups),
+        false => (groups * 4, from / a_word..(from + rows.len()).div_ceil(a_word)),
+    };
     let most = (MAX_FETCH as usize / 4 / a_word / line.max(1)).max(1);
-    let (first, last) = (run.from / a_word, (run.from + run.rows.len()).div_ceil(a_word));
-    for from in (first..last).step_by(most) {
-        let to = last.min(from + most);
-        let row = |word: usize| run.rows.start + (word * a_word).clamp(run.from, run.from + run.rows.len()) - run.from;
-        let start = zeros.range.start;
-        let extent = Extent {
-            weight,
-            rows: row(from)..row(to),
-            cols: words + groups..words + 2 * groups,
-            dtype: Dtype::F32,
-            transposed: false,
-            made: Some(Made::Unstacked(Stacked {
-                integers: grouped.integers,
-                skip: run.from.saturating_sub(from * a_word),
-            })),
-            range: start + (from * line) as u64..start + (to * line) as u64,
+    let row = |word: usize| rows.start + (word * a_word).clamp(from, from + rows.len()) - from;
+    let first = words + groups;
+    for start in lines.clone().step_by(most) {
+        let end = lines.end.min(start + most);
+        let (rows, cols, skip) = match by_columns {
+            true => (rows.clone(), first + start..first + end, 0),
+            false => (row(start)..row(end), first..first + groups, from.saturating_sub(start * a_word)),
         };
-        extents.push((zeros.file, extent));
+        let (integers, by_columns, less_one) = (grouped.integers, *by_columns, *zeros_less_one);
+        let made = Some(Made::Unstacked(Stacked { integers, skip, by_columns, less_one }));
+        let range = zeros.range.start + (start * line) as u64..zeros.range.start + (end * line) as u64;
+        extents.push((zeros.file, Extent { weight, rows, cols, dtype: Dtype::F32, transposed: false, made, range }));
     }
 }
 

@@ -70,11 +70,15 @@ def write_variant(folder, variant):
     # transformers 5.23 doesn't load zeros as this library saves them.
     if variant["weights"]["symmetric"]:
         assert_same_logits(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), model, inputs)
+    write_golden(folder, "compressed-tensors", seed, inputs, cases)
+
+
+def write_golden(folder, by, seed, inputs, cases):
     write_json(
         folder / "golden.json",
         {
             "seed": seed,
-            "about": "torch float32 on these weights as compressed-tensors dequantises them: logits at `positions` of each input,"
+            "about": f"torch float32 on these weights as {by} dequantises them: logits at `positions` of each input,"
             " and its greedy new ids, none of them EOS. f16_error: the same logits in float16. min_margin: the least by"
             " which a greedy token beat the second best.",
             "inputs": [
