@@ -20,7 +20,7 @@ use native::{TOLERANCE, golden, greedy, ids, load, run};
 use serde_json::{Value, json};
 
 /// Every one that there is.
-const TINY: [&str; 40] = [
+const TINY: [&str; 41] = [
     "gemma",
     "gemma2",
     "gemma3",
@@ -49,6 +49,7 @@ const TINY: [&str; 40] = [
     "phi3",
     "phi3-partial",
     "qwen2",
+    "qwen2-awq",
     "qwen2-gptq4-zeros",
     "qwen2-int8",
     "qwen2-windows",

@@ -1,5 +1,5 @@
 //! Layers whose weights are integers: what compressed-tensors calls `weight_packed`, `weight_scale`, `weight_zero_point` and
-//! `weight_shape`, and GPTQ `qweight`, `scales`, `qzeros` and `g_idx`, is one tensor, `weight`, to whoever reads a catalog.
+//! `weight_shape`, and GPTQ and AWQ `qweight`, `scales`, `qzeros` and `g_idx`, is one tensor, `weight`, to whoever reads a catalog.
 //! <https://github.com/vllm-project/compressed-tensors>, `compressors/pack_quantized`;
 //! <https://github.com/ModelCloud/GPTQModel>, `nn_modules/qlinear`
 
@@ -14,15 +14,15 @@ use crate::tensor::{Dtype, Grouped, Integers};
 pub struct GroupedTensors {
     /// How a row lies once it is loaded.
     pub grouped: Grouped,
-    /// Whether all three are transposed: what is said of rows below is of columns.
-    pub by_columns: bool,
-    /// Whether one is to be added to each of the zeros.
-    pub zeros_less_one: bool,
-    /// `[rows, words]` int32: the integers of each row, the first in a word's lowest bits.
+    /// In which order the file has it.
+    pub method: Method,
+    /// int32, `[rows, words]`: the integers of each row, the first in a word's lowest bits. GPTQ: `[words, rows]`. AWQ: `[cols, words]`,
+    /// a word having those of eight rows.
     pub integers: TensorInfo,
-    /// `[rows, groups]` of a floating type.
+    /// Of a floating type, `[rows, groups]`. GPTQ and AWQ: `[groups, rows]`.
     pub scales: TensorInfo,
-    /// `[words, groups]` int32: the integers that mean zero, of so many rows one below the other in a word as a word has integers.
+    /// int32, `[words, groups]`: the integers that mean zero, of as many rows in a word as it has integers. GPTQ and AWQ: `[groups,
+    /// words]`.
     pub zeros: Option<TensorInfo>,
 }
 
@@ -44,7 +44,9 @@ impl Names {
                 zeros: "weight_zero_point",
                 spare: &["weight_shape"],
             },
-            Method::Gptq { .. } => Names { integers: "qweight", scales: "scales", zeros: "qzeros", spare: &["g_idx"] },
+            Method::Gptq { .. } | Method::Awq => {
+                Names { integers: "qweight", scales: "scales", zeros: "qzeros", spare: &["g_idx"] }
+            }
         }
     }
 }
@@ -85,13 +87,19 @@ fn take(
         return Err("its columns have groups of their own (weight_g_idx), which is not supported".to_owned());
     }
     let kind = Integers::of_bits(bits).ok_or_else(|| format!("integers of {bits} bits are not supported"))?;
-    let by_columns = matches!(method, Method::Gptq { .. });
     // A matrix's shape by its rows, as the file has it; and the other way round.
+    let by_columns = method != Method::CompressedTensors;
     let lies = |[rows, cols]: [usize; 2]| if by_columns { [cols, rows] } else { [rows, cols] };
     let wrong = |name, info: &TensorInfo| format!("its {name} is {} {:?}", info.dtype, info.shape);
     let [first, second] = *integers.shape else { return Err(wrong(names.integers, &integers)) };
-    let [rows, words] = lies([first, second]);
-    let cols = words.checked_mul(kind.a_word()).ok_or_else(|| wrong(names.integers, &integers))?;
+    let [rows, cols] = lies([first, second]);
+    // One of the two is in words.
+    let (whole_rows, whole_cols) = match method {
+        Method::Awq => (rows.checked_mul(kind.a_word()), Some(cols)),
+        Method::CompressedTensors | Method::Gptq { .. } => (Some(rows), cols.checked_mul(kind.a_word())),
+    };
+    let packed = [rows, cols];
+    let (Some(rows), Some(cols)) = (whole_rows, whole_cols) else { return Err(wrong(names.integers, &integers)) };
     let grouped = Grouped { integers: kind, cols, group: group.unwrap_or(cols), zeros: !symmetric };
     if !grouped.is_whole() {
         let Grouped { group, .. } = grouped;
@@ -100,7 +108,7 @@ fn take(
         ));
     }
     let is_int = |info: &TensorInfo, shape| info.dtype == Dtype::I32 && has_shape(info, lies(shape));
-    if !is_int(&integers, [rows, words]) {
+    if !is_int(&integers, packed) {
         return Err(wrong(names.integers, &integers));
     }
     let is_float = matches!(scales.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32);
@@ -117,14 +125,7 @@ fn take(
         order: Order::RowMajor,
         file: integers.file,
         range: integers.range.clone(),
-        grouped: Some(Box::new(GroupedTensors {
-            grouped,
-            by_columns,
-            zeros_less_one: method == Method::Gptq { zeros_less_one: true },
-            integers,
-            scales,
-            zeros,
-        })),
+        grouped: Some(Box::new(GroupedTensors { grouped, method, integers, scales, zeros })),
     })
 }
 
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn gptqs_are_too() {
+    fn gptqs_and_awqs_are_too() {
         let gptq = Quantization { method: Method::Gptq { zeros_less_one: true }, ..INT4 };
         let tensors: [(&str, Dtype, &[usize]); 4] = [
             ("qweight", Dtype::I32, &[8, 10]),
@@ -189,9 +190,13 @@ mod tests {
             let weight = &catalog.tensors["a.weight"];
             assert_eq!(weight.shape, [10, 64]);
             let tensors = weight.grouped.as_ref().unwrap();
-            assert!(tensors.by_columns && tensors.zeros_less_one);
             assert_eq!(tensors.zeros.is_some(), !symmetric);
         }
+        // AWQ's words have eight rows.
+        let awq = Quantization { method: Method::Awq, symmetric: false, ..INT4 };
+        let packed: (&str, Dtype, &[usize]) = ("qweight", Dtype::I32, &[64, 2]);
+        let scales: (&str, Dtype, &[usize]) = ("scales", Dtype::F16, &[2, 16]);
+        assert_eq!(group(&[packed, scales, tensors[2]], awq).unwrap().tensors["a.weight"].shape, [16, 64]);
         let error = group(&[tensors[0], ("scales", Dtype::F16, &[10, 2])], gptq).unwrap_err();
         assert!(error.contains("its scales is F16 [10, 2]"), "{error}");
     }

@@ -1,14 +1,15 @@
 //! `quantization_config`: how a checkpoint's linear layers were made integers.
 //! <https://huggingface.co/docs/transformers/quantization/compressed_tensors>
 //! <https://huggingface.co/docs/transformers/quantization/gptq>
+//! <https://huggingface.co/docs/transformers/quantization/awq>
 
 use super::ConfigError;
 use super::fields::Fields;
 use super::model::ModelConfig;
 
 /// The formats that there are: integers of four or eight bits packed into int32, each group of a row with a scale.
-const SUPPORTED: &str =
-    "weights of 4 or 8 bits and nothing else quantised, by compressed-tensors (pack-quantized) or gptq (gptq, gptq_v2)";
+const SUPPORTED: &str = "weights of 4 or 8 bits and nothing else quantised, by compressed-tensors (pack-quantized), \
+     gptq (gptq, gptq_v2) or awq (gemm)";
 
 /// By whose names and in whose order a checkpoint has its integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Method {
         /// Whether zeros are stored less one.
         zeros_less_one: bool,
     },
+    /// AWQ's: column by column, a word having those of eight rows.
+    Awq,
 }
 
 /// How a checkpoint's linear layers are stored.
@@ -49,6 +52,7 @@ impl Quantization {
         };
         match fields.text("quant_method")? {
             Some("gptq") => return Quantization::of_gptq(&fields).map(Some),
+            Some("awq") => return Quantization::of_awq(&fields).map(Some),
             Some("compressed-tensors") => {}
             Some(_) => return Err(fields.unsupported("quant_method", SUPPORTED)),
             None => return Err(whole.unsupported("quantization_config", SUPPORTED)),
@@ -101,6 +105,24 @@ impl Quantization {
         }
         let symmetric = fields.flag("sym")?.unwrap_or(true);
         Ok(Quantization { method: Method::Gptq { zeros_less_one }, bits, group, symmetric })
+    }
+
+    fn of_awq(fields: &Fields<'_>) -> Result<Quantization, ConfigError> {
+        if bits(fields, "bits")? != 4 {
+            return Err(fields.unsupported("bits", "4"));
+        }
+        let form = fields.text("version")?.or(fields.text("format")?).unwrap_or("gemm");
+        if !form.eq_ignore_ascii_case("gemm") {
+            return Err(fields.unsupported("version", "gemm"));
+        }
+        if !fields.flag("zero_point")?.unwrap_or(true) {
+            return Err(fields.unsupported("zero_point", "true"));
+        }
+        let group = match size(fields) {
+            None => None,
+            Some(_) => fields.count("group_size")?,
+        };
+        Ok(Quantization { method: Method::Awq, bits: 4, group, symmetric: false })
     }
 
     fn of_weights(weights: &Fields<'_>) -> Result<Quantization, ConfigError> {
@@ -201,6 +223,27 @@ mod tests {
     }
 
     #[test]
+    fn awq() {
+        let with = |more: Value| {
+            let mut config = json!({"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"});
+            config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            of(config)
+        };
+        let expected = |group| Ok(Some(Quantization { method: Method::Awq, bits: 4, group, symmetric: false }));
+        assert_eq!(with(json!({"zero_point": true, "modules_to_not_convert": null})), expected(Some(128)));
+        assert_eq!(with(json!({"version": "GEMM", "group_size": -1})), expected(None));
+        for (more, key) in [
+            (json!({"bits": 8}), "bits"),
+            (json!({"version": "gemv"}), "version"),
+            (json!({"zero_point": false}), "zero_point"),
+        ] {
+            let error = with(more).unwrap_err();
+            assert_eq!(error.code(), "UNSUPPORTED_CONFIG", "{error}");
+            assert!(error.to_string().contains(&format!("`quantization_config.{key}`")), "{error}");
+        }
+    }
+
+    #[test]
     fn what_is_not_there_is_said_with_what_is() {
         let int4 = json!({"num_bits": 4, "group_size": 32});
         let but = |key: &str, value: Value| {
@@ -211,7 +254,7 @@ mod tests {
         let group = |group: Value| but("config_groups", json!({"group_0": group}));
         for (config, key) in [
             (json!({}), "quantization_config"),
-            (but("quant_method", json!("awq")), "quantization_config.quant_method"),
+            (but("quant_method", json!("bitsandbytes")), "quantization_config.quant_method"),
             (but("format", json!("float-quantized")), "quantization_config.format"),
             (but("kv_cache_scheme", json!({})), "quantization_config.kv_cache_scheme"),
             (but("sparsity_config", json!({"format": "sparse-24"})), "quantization_config.sparsity_config.format"),

@@ -49,10 +49,10 @@ impl Gatherer {
         let size = extent.dtype.size().unwrap_or(1) as usize;
         let taken = |rows, cols| Incoming { rows, cols, transposed: false, dtype: Dtype::F32, plus_one: false };
         match extent.made {
-            Some(Made::Unstacked(stacked)) => {
+            Some(made @ (Made::Unstacked(_) | Made::Turned(_))) => {
                 let (rows, cols) = (extent.rows.clone(), extent.cols.clone());
                 self.read(stream, (extent.range.end - extent.range.start) as usize, heard).await?;
-                let bytes = stacked.unstack(&self.bytes, rows.len(), cols.len());
+                let bytes = made.words(&self.bytes, rows.len(), cols.len());
                 if let Some(matrix) = store.borrow_mut().matrix_mut(extent.weight) {
                     matrix.take(&taken(rows, cols), &bytes, &mut self.floats)?;
                 }

@@ -8,6 +8,8 @@ use crate::tensor::{Dtype, Grouped, Integers};
 pub enum Made {
     /// float32 of integers, of which the file has several rows' in a word.
     Unstacked(Stacked),
+    /// Words of a row's integers, of words that have those of several rows, column by column.
+    Turned(Stacked),
     /// Lines of integers with scales, of floats.
     Rounded(Grouped),
 }
@@ -23,22 +25,54 @@ pub struct Stacked {
     pub by_columns: bool,
     /// Whether each is one less than it should be.
     pub less_one: bool,
+    /// Whether a word has its even rows before its odd ones, as AWQ's kernels like it.
+    pub even_first: bool,
+}
+
+impl Made {
+    /// What becomes of `bytes`: `rows` rows of `cols` words. Nothing of what is rounded, which is made row by row.
+    pub fn words(self, bytes: &[u8], rows: usize, cols: usize) -> Vec<u8> {
+        match self {
+            Made::Unstacked(stacked) => stacked.unstack(bytes, rows, cols),
+            Made::Turned(stacked) => stacked.turn(bytes, rows, cols),
+            Made::Rounded(_) => Vec::new(),
+        }
+    }
 }
 
 impl Stacked {
-    /// The integers of `bytes`, words of `cols` columns, as float32: `rows` rows of so many.
-    pub fn unstack(self, bytes: &[u8], rows: usize, cols: usize) -> Vec<u8> {
+    /// The integer of a row and a column that `bytes` has, which are words of so many rows and columns.
+    fn of(self, bytes: &[u8], rows: usize, cols: usize) -> impl Fn(usize, usize) -> u32 {
         let (bits, a_word) = (self.integers.bits(), self.integers.a_word());
         let (words, mask) = (bytes.as_chunks::<4>().0, self.integers.middle() * 2 - 1);
         let (row_step, col_step) = if self.by_columns { (1, rows.div_ceil(a_word)) } else { (cols, 1) };
         // It was taken from whole words, and is given to whole words: where one was 0, its neighbours paid for it.
         let one = if self.less_one { u32::MAX / mask } else { 0 };
-        let integer = |row: usize, col: usize| {
-            let word = words.get(row / a_word * row_step + col * col_step);
-            word.map_or(0, |word| u32::from_le_bytes(*word).wrapping_add(one) >> (row % a_word * bits) & mask)
-        };
+        move |row, col| {
+            let (word, at) = (words.get(row / a_word * row_step + col * col_step), row % a_word);
+            let at = if self.even_first { at / 2 + at % 2 * (a_word / 2) } else { at };
+            word.map_or(0, |word| u32::from_le_bytes(*word).wrapping_add(one) >> (at * bits) & mask)
+        }
+    }
+
+    /// The integers of `bytes`, words of `cols` columns, as float32: `rows` rows of so many.
+    fn unstack(self, bytes: &[u8], rows: usize, cols: usize) -> Vec<u8> {
+        let integer = self.of(bytes, rows, cols);
         let rows = self.skip..self.skip + rows;
-        rows.flat_map(|row| (0..cols).flat_map(move |col| (integer(row, col) as f32).to_le_bytes())).collect()
+        let all = rows.flat_map(|row| (0..cols).map(move |col| (row, col)));
+        all.flat_map(|(row, col)| (integer(row, col) as f32).to_le_bytes()).collect()
+    }
+
+    /// The integers of `bytes` as words of a row's neighbours: `rows` rows of `words` words.
+    fn turn(self, bytes: &[u8], rows: usize, words: usize) -> Vec<u8> {
+        let (bits, a_word) = (self.integers.bits(), self.integers.a_word());
+        let integer = self.of(bytes, rows, words * a_word);
+        let all = (0..rows).flat_map(|row| (0..words).map(move |word| (row, word)));
+        all.flat_map(|(row, word)| {
+            let integers = (0..a_word).map(|at| integer(row, word * a_word + at) << (at * bits));
+            integers.fold(0, |bits, integer| bits | integer).to_le_bytes()
+        })
+        .collect()
     }
 }
 

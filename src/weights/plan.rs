@@ -8,12 +8,16 @@ use super::layout::Layout;
 use super::made::{Made, Stacked};
 use super::spec::{Arrangement, BlockSpec, Piece, WeightSpecs};
 use crate::checkpoint::{Catalog, GroupedTensors, Order, TensorInfo};
+use crate::config::Method;
 use crate::tensor::Dtype;
 use crate::tensor::ops::WeightId;
 
 /// The most that one range request asks for, in bytes. Small enough that several run at a time and that little is lost
 /// when one fails; large enough that a request's latency doesn't matter.
 pub const MAX_FETCH: u64 = 8 << 20;
+
+/// Bytes at most, roughly, of what is made at once on the CPU of an extent.
+const MADE: usize = 2 << 20;
 
 /// Elements of one tensor that lie side by side in the file: whole rows of it, or whole columns where it is transposed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +105,7 @@ pub fn plan(
                         Some(wanted) => {
                             let by_head = matches!(piece.arrangement, Arrangement::ByHead { .. });
                             let is_it =
-                                |found: &GroupedTensors| found.grouped == wanted && !(found.by_columns && by_head);
+                                |found: &GroupedTensors| found.grouped == wanted && (found.method == Method::CompressedTensors || !by_head);
                             grouped.is_some_and(is_it) && !transposed
                         }
                         None => grouped.is_none(),
@@ -183,35 +187,62 @@ fn grouped_extents(
     tensors: &GroupedTensors,
     extents: &mut Vec<(usize, Extent)>,
 ) {
-    let GroupedTensors { grouped, by_columns, zeros_less_one, integers, scales, zeros } = tensors;
+    let GroupedTensors { grouped, method, integers, scales, zeros } = tensors;
     let (words, groups, rows, from) = (grouped.integer_words(), grouped.groups(), run.rows.clone(), run.from);
-    let run = Run { transposed: *by_columns, ..run };
-    // Words are moved as they are, as float32 are.
-    let columns = Columns { dtype: Dtype::F32, bytes: &integers.range, cols: 0..words };
-    split(weight, layout, run.clone(), columns, |extent| extents.push((integers.file, extent)));
+    let by_columns = *method != Method::CompressedTensors;
+    let stacked = Stacked {
+        integers: grouped.integers,
+        skip: 0,
+        by_columns,
+        less_one: *method == Method::Gptq { zeros_less_one: true },
+        even_first: *method == Method::Awq,
+    };
+    let a_word = grouped.integers.a_word();
+    // A line has words of all rows.
+    let line = rows.len().div_ceil(a_word) * 4;
+    let mut push = |info: &TensorInfo, rows: Range<usize>, cols: Range<usize>, made: Made, bytes: [usize; 2]| {
+        let [start, end] = bytes.map(|at| info.range.start + at as u64);
+        let range = start..end;
+        let extent = Extent { weight, rows, cols, dtype: Dtype::F32, transposed: false, made: Some(made), range };
+        extents.push((info.file, extent));
+    };
+    if *method == Method::Awq {
+        // A word of a row is made of eight lines; some words at a time.
+        let most = (MADE / (line * a_word).max(1)).max(1);
+        for start in (0..words).step_by(most) {
+            let end = words.min(start + most);
+            let bytes = [start, end].map(|word| word * a_word * line);
+            push(integers, rows.clone(), start..end, Made::Turned(stacked), bytes);
+        }
+    }
+    if let Some(zeros) = zeros.as_ref().filter(|_| by_columns) {
+        let most = (MADE / (line * a_word).max(1)).max(1);
+        for start in (0..groups).step_by(most) {
+            let end = groups.min(start + most);
+            let cols = words + groups + start..words + groups + end;
+            push(zeros, rows.clone(), cols, Made::Unstacked(stacked), [start * line, end * line]);
+        }
+    } else if let Some(zeros) = zeros {
+        // A line has so many rows of all groups; those of a run may begin within one.
+        let line = groups * 4;
+        let most = (MADE / (line * a_word).max(1)).max(1);
+        let lines = from / a_word..(from + rows.len()).div_ceil(a_word);
+        let row = |word: usize| rows.start + (word * a_word).clamp(from, from + rows.len()) - from;
+        for start in lines.clone().step_by(most) {
+            let end = lines.end.min(start + most);
+            let stacked = Stacked { skip: from.saturating_sub(start * a_word), ..stacked };
+            let cols = words + groups..words + 2 * groups;
+            push(zeros, row(start)..row(end), cols, Made::Unstacked(stacked), [start * line, end * line]);
+        }
+    }
+    let run = Run { transposed: by_columns, ..run };
+    if *method != Method::Awq {
+        // Words are moved as they are, as float32 are.
+        let columns = Columns { dtype: Dtype::F32, bytes: &integers.range, cols: 0..words };
+        split(weight, layout, run.clone(), columns, |extent| extents.push((integers.file, extent)));
+    }
     let columns = Columns { dtype: scales.dtype, bytes: &scales.range, cols: words..words + groups };
     split(weight, layout, run, columns, |extent| extents.push((scales.file, extent)));
-    let Some(zeros) = zeros else { return };
-    let a_word = grouped.integers.a_word();
-    // Whole lines of words, of whichever parts their rows are; what they become waits at once. By columns, those of a group.
-    let (line, lines) = match by_columns {
-        true => (rows.len().div_ceil(a_word) * 4, 0..groups),
-        false => (groups * 4, from / a_word..(from + rows.len()).div_ceil(a_word)),
-    };
-    let most = (MAX_FETCH as usize / 4 / a_word / line.max(1)).max(1);
-    let row = |word: usize| rows.start + (word * a_word).clamp(from, from + rows.len()) - from;
-    let first = words + groups;
-    for start in lines.clone().step_by(most) {
-        let end = lines.end.min(start + most);
-        let (rows, cols, skip) = match by_columns {
-            true => (rows.clone(), first + start..first + end, 0),
-            false => (row(start)..row(end), first..first + groups, from.saturating_sub(start * a_word)),
-        };
-        let (integers, by_columns, less_one) = (grouped.integers, *by_columns, *zeros_less_one);
-        let made = Some(Made::Unstacked(Stacked { integers, skip, by_columns, less_one }));
-        let range = zeros.range.start + (start * line) as u64..zeros.range.start + (end * line) as u64;
-        extents.push((zeros.file, Extent { weight, rows, cols, dtype: Dtype::F32, transposed: false, made, range }));
-    }
 }
 
 /// Cuts a run where the weight's parts end and where a request would grow too large.

@@ -181,9 +181,9 @@ impl Uploader {
                 None | Some(Made::Rounded(_)) => {
                     copy(&self.gpu, stream, (end - from) as u64 * line_bytes, staging, 0, heard).await?
                 }
-                Some(Made::Unstacked(stacked)) => {
+                Some(made @ (Made::Unstacked(_) | Made::Turned(_))) => {
                     let bytes = read(stream, extent.range.end - extent.range.start, heard).await?;
-                    self.gpu.write(staging, 0, &stacked.unstack(&bytes, extent.rows.len(), line))?;
+                    self.gpu.write(staging, 0, &made.words(&bytes, extent.rows.len(), line))?;
                 }
             }
             for (part, bind_group) in &parts {

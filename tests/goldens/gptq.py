@@ -9,7 +9,9 @@ from pathlib import Path
 
 import torch
 from gptqmodel.nn_modules.qlinear.torch import TorchLinear
+from gptqmodel.nn_modules.qlinear.torch_awq import AwqTorchLinear
 from gptqmodel.quantization import FORMAT, QuantizeConfig
+from gptqmodel.quantization.awq.utils.packing_utils import dequantize_gemm
 from gptqmodel.utils.model import convert_gptq_v2_to_v1_format_module
 from safetensors.torch import save_file
 from transformers import AutoConfig
@@ -45,6 +47,15 @@ VARIANTS = {
         ),
         quantize=dict(bits=8, group_size=-1, sym=False, desc_act=False, format=FORMAT.GPTQ_V2),
     ),
+    # AWQ: words of eight rows in an order of their own; biases.
+    "qwen2-awq": dict(
+        model_type="qwen2",
+        config=dict(
+            vocab_size=131, hidden_size=96, intermediate_size=192, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, tie_word_embeddings=True,
+        ),
+        awq=dict(bits=4, group_size=32, zero_point=True, version="gemm"),
+    ),
 }
 
 
@@ -55,11 +66,11 @@ def generate(folder, names=None):
 
 def write_variant(folder, variant):
     config = AutoConfig.for_model(variant["model_type"], **(COMMON | variant["config"]))
-    quantize = QuantizeConfig(**variant["quantize"])
+    quantize = QuantizeConfig(**variant["quantize"]) if "quantize" in variant else None
     inputs = {"short": random_ids(5, config.vocab_size, 5), "long": random_ids(70, config.vocab_size, 70)}
     for seed in range(1000):
         stored = random_model(config, seed).half()
-        tensors = packed(stored, quantize)
+        tensors = packed(stored, lambda module: gptq(module, quantize) if quantize else awq(module, variant["awq"]))
         model, half = fresh(stored.float()), fresh(random_model(config, seed).half())
         half.load_state_dict(model.state_dict())
         cases = {name: measure(model, half, ids) for name, ids in inputs.items()}
@@ -71,49 +82,73 @@ def write_variant(folder, variant):
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     config.dtype = torch.float16
     config.architectures = [type(stored).__name__]
-    # Without what is of the machine that packed it.
-    said = {key: value for key, value in quantize.to_dict().items() if key != "meta"}
-    config.quantization_config = said | {"quant_method": "gptq"}
+    if quantize:
+        # Without what is of the machine that packed it.
+        said = {key: value for key, value in quantize.to_dict().items() if key != "meta"}
+        config.quantization_config = said | {"quant_method": "gptq"}
+    else:
+        config.quantization_config = variant["awq"] | {"quant_method": "awq"}
     config.save_pretrained(folder)
     write_golden(folder, "GPTQModel", seed, inputs, cases)
 
 
-def packed(model, quantize):
+def packed(model, pack):
     """The tensors of the model with its layers' linear modules packed; the model gets the weights that come out of them."""
     tensors = {}
     for name, module in model.named_modules():
         if not isinstance(module, torch.nn.Linear) or ".layers." not in name:
             continue
-        linear = TorchLinear(
-            bits=quantize.bits, group_size=quantize.group_size, sym=quantize.sym, desc_act=False,
-            in_features=module.in_features, out_features=module.out_features, bias=module.bias is not None,
-        )
-        size = quantize.group_size if quantize.group_size > 0 else module.in_features
-        groups = module.weight.float().unflatten(1, (-1, size))
-        most = 2**quantize.bits - 1
-        if quantize.sym:
-            scales = groups.abs().amax(-1) * 2 / most
-            zeros = torch.full_like(scales, (most + 1) // 2)
-        else:
-            low, high = groups.amin(-1).clamp(max=0), groups.amax(-1).clamp(min=0)
-            scales = (high - low) / most
-            zeros = torch.round(-low / scales)
-        scales = scales.half().float()
-        linear.pack_original(module.float(), scales, zeros, linear.g_idx)
-        linear.post_init()
-        stored_scales, linear.scales = linear.scales, linear.scales.float()
-        module.weight.data = linear.dequantize_weight().T.float().contiguous()
-        linear.scales = stored_scales
-        if quantize.format == FORMAT.GPTQ:
-            convert_gptq_v2_to_v1_format_module(linear, quantize)
-        for part in ("qweight", "qzeros", "scales", "g_idx"):
-            tensors[f"{name}.{part}"] = getattr(linear, part).contiguous()
+        parts, weight = pack(module)
+        tensors |= {f"{name}.{part}": tensor.contiguous() for part, tensor in parts.items()}
+        module.weight.data = weight.float().contiguous()
     for name, tensor in model.state_dict().items():
         is_packed = name.endswith(".weight") and f"{name.removesuffix('.weight')}.qweight" in tensors
         is_tied = name == "lm_head.weight" and model.config.tie_word_embeddings
         if not is_packed and not is_tied:
             tensors[name] = tensor.half().contiguous()
     return tensors
+
+
+def scales_and_zeros(module, bits, group_size, sym):
+    size = group_size if group_size > 0 else module.in_features
+    groups = module.weight.float().unflatten(1, (-1, size))
+    most = 2**bits - 1
+    if sym:
+        scales = groups.abs().amax(-1) * 2 / most
+        return scales.half().float(), torch.full_like(scales, (most + 1) // 2)
+    low, high = groups.amin(-1).clamp(max=0), groups.amax(-1).clamp(min=0)
+    scales = ((high - low) / most).half().float()
+    return scales, torch.round(-low / scales)
+
+
+def gptq(module, quantize):
+    """The tensors that GPTQModel packs a module into, and the weight that it unpacks, in float32."""
+    linear = TorchLinear(
+        bits=quantize.bits, group_size=quantize.group_size, sym=quantize.sym, desc_act=False,
+        in_features=module.in_features, out_features=module.out_features, bias=module.bias is not None,
+    )
+    scales, zeros = scales_and_zeros(module, quantize.bits, quantize.group_size, quantize.sym)
+    linear.pack_original(module.float(), scales, zeros, linear.g_idx)
+    linear.post_init()
+    stored_scales, linear.scales = linear.scales, linear.scales.float()
+    weight = linear.dequantize_weight().T
+    linear.scales = stored_scales
+    if quantize.format == FORMAT.GPTQ:
+        convert_gptq_v2_to_v1_format_module(linear, quantize)
+    return {part: getattr(linear, part) for part in ("qweight", "qzeros", "scales", "g_idx")}, weight
+
+
+def awq(module, config):
+    """The same of AWQ."""
+    bits, group_size = config["bits"], config["group_size"]
+    linear = AwqTorchLinear(
+        bits=bits, group_size=group_size, sym=False, desc_act=False,
+        in_features=module.in_features, out_features=module.out_features, bias=module.bias is not None,
+    )
+    scales, zeros = scales_and_zeros(module, bits, group_size, False)
+    linear.pack(module.float(), scales, zeros)
+    weight = dequantize_gemm(linear.qweight, linear.qzeros, linear.scales.float(), bits, group_size).T
+    return {part: getattr(linear, part) for part in ("qweight", "qzeros", "scales")}, weight
 
 
 if __name__ == "__main__":
