@@ -7,8 +7,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
 
-use layerline::checkpoint::{Catalog, CatalogOptions, Order, TensorInfo};
-use layerline::config::{GenerationConfig, ModelConfig};
+use layerline::checkpoint::{Catalog, CatalogOptions, GroupedTensors, Order, TensorInfo};
+use layerline::config::{GenerationConfig, ModelConfig, Quantization};
 use layerline::hub::{MemoryRepo, Repo};
 use layerline::models::Family;
 use layerline::text::{Tokenizer, TokenizerFiles};
@@ -277,12 +277,34 @@ proptest! {
         opens(&files, &CatalogOptions::default());
     }
 
+    /// What a layer's tensors are taken for fits them.
+    #[test]
+    fn changed_quantised_checkpoints(changes in changes(), name in prop::sample::select(&QUANTISED[..])) {
+        let config = ModelConfig::from_json("config.json", &genuine(&format!("tiny/{name}/config.json"))).unwrap();
+        let quantization = Quantization::of(&config).unwrap().unwrap();
+        let file = changed(genuine(&format!("tiny/{name}/model.safetensors")), &changes);
+        let Some((_, catalog)) = opens(&[("model.safetensors", file)], &CatalogOptions::default()) else { return Ok(()) };
+        match catalog.group("a/b", quantization) {
+            Err(error) => prop_assert_eq!(error.code(), "CHECKPOINT_QUANTIZED"),
+            Ok(catalog) => {
+                for info in catalog.tensors.values().filter(|info| info.grouped.is_some()) {
+                    let GroupedTensors { grouped, integers, scales, .. } = info.grouped.as_deref().unwrap();
+                    let [rows, cols] = info.shape[..] else { panic!("{:?}", info.shape) };
+                    prop_assert_eq!(cols, grouped.cols);
+                    prop_assert_eq!(integers.bytes(), (rows * grouped.integer_words() * 4) as u64);
+                    prop_assert_eq!(scales.shape.iter().product::<usize>(), rows * grouped.groups());
+                }
+            }
+        }
+    }
+
     #[test]
     fn changed_configs(changes in changes(), name in prop::sample::select(&CONFIGS[..])) {
         let json = changed(genuine(&format!("tiny/{name}/config.json")), &changes);
         if let Ok(config) = ModelConfig::from_json("config.json", &json) {
             let _ = Family::of(&config).and_then(|family| (family.describe)(&config));
             let _ = GenerationConfig::from_model_config(&config);
+            let _ = Quantization::of(&config);
         }
         let _ = GenerationConfig::from_json("generation_config.json", &json);
     }
@@ -313,7 +335,7 @@ proptest! {
 }
 
 /// Tiny checkpoints whose configs have different keys.
-const CONFIGS: [&str; 13] = [
+const CONFIGS: [&str; 17] = [
     "gemma2",
     "gemma3",
     "gpt2",
@@ -327,7 +349,14 @@ const CONFIGS: [&str; 13] = [
     "qwen3",
     "qwen3_moe",
     "smollm3",
+    "llama-int4",
+    "qwen3-int4-zeros",
+    "qwen2-gptq4-zeros",
+    "qwen2-awq",
 ];
+
+/// Tiny checkpoints that are quantised, by each method.
+const QUANTISED: [&str; 4] = ["llama-int4", "qwen3-int4-zeros", "qwen2-gptq4-zeros", "qwen2-awq"];
 
 /// What pickles are made of.
 const PIECES: [&[u8]; 36] = [

@@ -1,6 +1,7 @@
 //! What the targets share: opening a checkpoint, and asserting that what was read of it can be true.
 
 use layerline::checkpoint::{Catalog, CatalogOptions, Order};
+use layerline::config::{Method, Quantization};
 use layerline::hub::MemoryRepo;
 use pollster::block_on;
 
@@ -23,6 +24,12 @@ pub fn open(files: &[(&str, &[u8])], options: &CatalogOptions) {
         if matches!(info.order, Order::RowMajor | Order::ColumnMajor) {
             let bits = info.shape.iter().map(|dim| *dim as u64).product::<u64>() * info.dtype.bits();
             assert_eq!(info.bytes() * 8, bits, "{name}: {info:?}");
+        }
+    }
+    for method in [Method::CompressedTensors, Method::Gptq { zeros_less_one: true }, Method::Awq] {
+        for symmetric in [true, false] {
+            let quantization = Quantization { method, bits: 4, group: Some(32), symmetric };
+            let _ = catalog.clone().group("fuzz", quantization);
         }
     }
 }

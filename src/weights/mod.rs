@@ -2,6 +2,7 @@
 
 mod cast;
 mod gather;
+mod grouped;
 pub mod held;
 pub mod init;
 pub mod keys;

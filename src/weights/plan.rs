@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::WeightsError;
 use super::cast::castable;
+use super::grouped;
 use super::layout::Layout;
-use super::made::{Made, Stacked};
+use super::made::Made;
 use super::spec::{Arrangement, BlockSpec, Piece, WeightSpecs};
 use crate::checkpoint::{Catalog, GroupedTensors, Order, TensorInfo};
 use crate::config::Method;
@@ -15,9 +16,6 @@ use crate::tensor::ops::WeightId;
 /// The most that one range request asks for, in bytes. Small enough that several run at a time and that little is lost
 /// when one fails; large enough that a request's latency doesn't matter.
 pub const MAX_FETCH: u64 = 8 << 20;
-
-/// Bytes at most, roughly, of what is made at once on the CPU of an extent.
-const MADE: usize = 2 << 20;
 
 /// Elements of one tensor that lie side by side in the file: whole rows of it, or whole columns where it is transposed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,8 +102,9 @@ pub fn plan(
                         Some(_) if layout.rounds => grouped.is_none() && !transposed,
                         Some(wanted) => {
                             let by_head = matches!(piece.arrangement, Arrangement::ByHead { .. });
-                            let is_it =
-                                |found: &GroupedTensors| found.grouped == wanted && (found.method == Method::CompressedTensors || !by_head);
+                            let is_it = |found: &GroupedTensors| {
+                                found.grouped == wanted && (found.method == Method::CompressedTensors || !by_head)
+                            };
                             grouped.is_some_and(is_it) && !transposed
                         }
                         None => grouped.is_none(),
@@ -117,7 +116,7 @@ pub fn plan(
                     for (from, to, rows) in piece.arrangement.runs(piece.rows) {
                         let run = Run { rows: first + to..first + to + rows, from, transposed };
                         match (grouped, layout.grouped) {
-                            (Some(tensors), _) => grouped_extents(*weight, layout, run, tensors, &mut extents),
+                            (Some(tensors), _) => grouped::plan(*weight, layout, run, tensors, &mut extents),
                             (None, Some(grouped)) => {
                                 let (columns, made) =
                                     (Columns::all(tensor, grouped.cols), Some(Made::Rounded(grouped)));
@@ -154,23 +153,23 @@ fn transposed(piece: &Piece, is_vector: bool, order: &Order) -> Option<bool> {
 
 /// Rows of a tensor that are rows of a weight, in the same order.
 #[derive(Clone)]
-struct Run {
+pub(super) struct Run {
     /// The weight's rows.
-    rows: Range<usize>,
+    pub rows: Range<usize>,
     /// The first one's place among the tensor's.
-    from: usize,
+    pub from: usize,
     /// Whether the file has them column by column; then they are all of the tensor's.
-    transposed: bool,
+    pub transposed: bool,
 }
 
 /// Columns of a weight that are one tensor.
-struct Columns<'a> {
+pub(super) struct Columns<'a> {
     /// Their elements.
-    dtype: Dtype,
+    pub dtype: Dtype,
     /// Their bytes in the file.
-    bytes: &'a Range<u64>,
+    pub bytes: &'a Range<u64>,
     /// Which columns.
-    cols: Range<usize>,
+    pub cols: Range<usize>,
 }
 
 impl Columns<'_> {
@@ -179,81 +178,17 @@ impl Columns<'_> {
     }
 }
 
-/// The same of rows of integers: those, their scales, and their zeros, each to columns of its own.
-fn grouped_extents(
-    weight: WeightId,
-    layout: &Layout,
-    run: Run,
-    tensors: &GroupedTensors,
-    extents: &mut Vec<(usize, Extent)>,
-) {
-    let GroupedTensors { grouped, method, integers, scales, zeros } = tensors;
-    let (words, groups, rows, from) = (grouped.integer_words(), grouped.groups(), run.rows.clone(), run.from);
-    let by_columns = *method != Method::CompressedTensors;
-    let stacked = Stacked {
-        integers: grouped.integers,
-        skip: 0,
-        by_columns,
-        less_one: *method == Method::Gptq { zeros_less_one: true },
-        even_first: *method == Method::Awq,
-    };
-    let a_word = grouped.integers.a_word();
-    // A line has words of all rows.
-    let line = rows.len().div_ceil(a_word) * 4;
-    let mut push = |info: &TensorInfo, rows: Range<usize>, cols: Range<usize>, made: Made, bytes: [usize; 2]| {
-        let [start, end] = bytes.map(|at| info.range.start + at as u64);
-        let range = start..end;
-        let extent = Extent { weight, rows, cols, dtype: Dtype::F32, transposed: false, made: Some(made), range };
-        extents.push((info.file, extent));
-    };
-    if *method == Method::Awq {
-        // A word of a row is made of eight lines; some words at a time.
-        let most = (MADE / (line * a_word).max(1)).max(1);
-        for start in (0..words).step_by(most) {
-            let end = words.min(start + most);
-            let bytes = [start, end].map(|word| word * a_word * line);
-            push(integers, rows.clone(), start..end, Made::Turned(stacked), bytes);
-        }
-    }
-    if let Some(zeros) = zeros.as_ref().filter(|_| by_columns) {
-        let most = (MADE / (line * a_word).max(1)).max(1);
-        for start in (0..groups).step_by(most) {
-            let end = groups.min(start + most);
-            let cols = words + groups + start..words + groups + end;
-            push(zeros, rows.clone(), cols, Made::Unstacked(stacked), [start * line, end * line]);
-        }
-    } else if let Some(zeros) = zeros {
-        // A line has so many rows of all groups; those of a run may begin within one.
-        let line = groups * 4;
-        let most = (MADE / (line * a_word).max(1)).max(1);
-        let lines = from / a_word..(from + rows.len()).div_ceil(a_word);
-        let row = |word: usize| rows.start + (word * a_word).clamp(from, from + rows.len()) - from;
-        for start in lines.clone().step_by(most) {
-            let end = lines.end.min(start + most);
-            let stacked = Stacked { skip: from.saturating_sub(start * a_word), ..stacked };
-            let cols = words + groups..words + 2 * groups;
-            push(zeros, row(start)..row(end), cols, Made::Unstacked(stacked), [start * line, end * line]);
-        }
-    }
-    let run = Run { transposed: by_columns, ..run };
-    if *method != Method::Awq {
-        // Words are moved as they are, as float32 are.
-        let columns = Columns { dtype: Dtype::F32, bytes: &integers.range, cols: 0..words };
-        split(weight, layout, run.clone(), columns, |extent| extents.push((integers.file, extent)));
-    }
-    let columns = Columns { dtype: scales.dtype, bytes: &scales.range, cols: words..words + groups };
-    split(weight, layout, run, columns, |extent| extents.push((scales.file, extent)));
-}
-
 /// Cuts a run where the weight's parts end and where a request would grow too large.
-fn split(weight: WeightId, layout: &Layout, run: Run, columns: Columns<'_>, mut push: impl FnMut(Extent)) {
+pub(super) fn split(weight: WeightId, layout: &Layout, run: Run, columns: Columns<'_>, mut push: impl FnMut(Extent)) {
     let Columns { dtype, bytes, cols: all } = columns;
     let Run { rows, from: first, transposed } = run;
     let size = dtype.size().unwrap_or(0) as usize;
     let most = |line: usize| usize::try_from(MAX_FETCH / (line * size).max(1) as u64).unwrap_or(usize::MAX);
     let part_of = |start: usize, lines: usize, line: usize| {
-        let start = bytes.start + (start * line * size) as u64;
-        start..start + (lines * line * size) as u64
+        // A tensor may have more bytes than wasm can count.
+        let of = |lines: usize| (line * size) as u64 * lines as u64;
+        let start = bytes.start + of(start);
+        start..start + of(lines)
     };
     if transposed {
         // A word of the target may hold two columns; both must come from one request.
