@@ -24,6 +24,7 @@ export type DType =
   | "q8"
   | "int8"
   | "q4"
+  | "q4f16"
   | "int4"
   | `torch.${"float16" | "half" | "bfloat16" | "float32" | "float"}`;
 

@@ -31,7 +31,13 @@ export class QuantoConfig implements QuantizationConfig {
 }
 
 /** transformers.js' names for what a `dtype` says of this. */
-const DTYPES: Record<string, QuantizedWeights> = { q8: "int8", int8: "int8", q4: "int4", int4: "int4" };
+const DTYPES: Record<string, QuantizedWeights> = {
+  q8: "int8",
+  int8: "int8",
+  q4: "int4",
+  q4f16: "int4",
+  int4: "int4",
+};
 
 /** The integers that a `dtype` asks for, if it does. */
 export function quantized_dtype(dtype: unknown): QuantizedWeights | undefined {

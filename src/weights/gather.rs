@@ -1,9 +1,7 @@
 //! From the network's chunks to a matrix in CPU memory, some whole lines at a time.
 
 use std::cell::RefCell;
-use std::ops::Range;
 
-use super::made::{Made, rounded};
 use super::plan::Extent;
 use super::store::Store;
 use super::upload::Chunks;
@@ -13,17 +11,6 @@ use crate::tensor::cpu::Incoming;
 
 /// Bytes that are gathered before they are cast: lines of the file, at least one.
 const BATCH: usize = 256 << 10;
-
-/// Rows of an extent that are gathered together, and their bytes in the file.
-pub(super) fn batches(extent: &Extent) -> impl Iterator<Item = (Range<usize>, usize)> {
-    let Range { start, end } = extent.rows;
-    let line = (extent.range.end - extent.range.start) as usize / extent.rows.len().max(1);
-    let batch = (BATCH / line.max(1)).max(1);
-    (start..end).step_by(batch).map(move |from| {
-        let to = end.min(from + batch);
-        (from..to, (to - from) * line)
-    })
-}
 
 /// One open stream's way to CPU memory.
 #[derive(Default)]
@@ -47,28 +34,19 @@ impl Gatherer {
             None => return Ok(()),
         };
         let size = extent.dtype.size().unwrap_or(1) as usize;
-        let taken = |rows, cols| Incoming { rows, cols, transposed: false, dtype: Dtype::F32, plus_one: false };
-        match extent.made {
-            Some(made @ (Made::Unstacked(_) | Made::Turned(_))) => {
-                let (rows, cols) = (extent.rows.clone(), extent.cols.clone());
-                self.read(stream, (extent.range.end - extent.range.start) as usize, heard).await?;
-                let bytes = made.words(&self.bytes, rows.len(), cols.len());
+        if let Some(made) = extent.made {
+            let cols = made.cols(extent);
+            for (rows, length) in made.batches(extent) {
+                self.read(stream, length, heard).await?;
+                let shape = [rows.len(), cols.len()];
+                let words = made.words(extent.dtype, &self.bytes, shape, &mut self.floats);
+                let dtype = Dtype::F32;
+                let incoming = Incoming { rows, cols: cols.clone(), transposed: false, dtype, plus_one: false };
                 if let Some(matrix) = store.borrow_mut().matrix_mut(extent.weight) {
-                    matrix.take(&taken(rows, cols), &bytes, &mut self.floats)?;
+                    matrix.take(&incoming, &words, &mut self.floats)?;
                 }
-                return Ok(());
             }
-            Some(Made::Rounded(grouped)) => {
-                for (rows, length) in batches(extent) {
-                    self.read(stream, length, heard).await?;
-                    let lines = rounded(grouped, extent.dtype, &self.bytes, &mut self.floats);
-                    if let Some(matrix) = store.borrow_mut().matrix_mut(extent.weight) {
-                        matrix.take(&taken(rows, 0..grouped.line()), &lines, &mut self.floats)?;
-                    }
-                }
-                return Ok(());
-            }
-            None => {}
+            return Ok(());
         }
         // A line is what lies side by side in the file: a row, or a column; a vector is a row.
         let (rows, cols, transposed) = match is_vector {

@@ -1,5 +1,8 @@
 //! What is made of a checkpoint's elements on the CPU, a few lines of a file at a time: more than a cast.
 
+use std::ops::Range;
+
+use super::plan::Extent;
 use crate::tensor::cpu::{decode, round};
 use crate::tensor::{Dtype, Grouped, Integers};
 
@@ -29,13 +32,32 @@ pub struct Stacked {
     pub even_first: bool,
 }
 
+/// Bytes of a file that are made something of together, where that is row by row.
+const BATCH: usize = 256 << 10;
+
 impl Made {
-    /// What becomes of `bytes`: `rows` rows of `cols` words. Nothing of what is rounded, which is made row by row.
-    pub fn words(self, bytes: &[u8], rows: usize, cols: usize) -> Vec<u8> {
+    /// Rows of an extent that are made together, and their bytes in the file: all, where a word has several rows'.
+    pub fn batches(self, extent: &Extent) -> impl Iterator<Item = (Range<usize>, usize)> {
+        let (Range { start, end }, bytes) = (extent.rows.clone(), (extent.range.end - extent.range.start) as usize);
+        let line = bytes / (end - start).max(1);
+        let batch = if let Made::Rounded(_) = self { (BATCH / line.max(1)).max(1) } else { (end - start).max(1) };
+        (start..end).step_by(batch).map(move |from| {
+            let to = end.min(from + batch);
+            (from..to, if to - from == end - start { bytes } else { (to - from) * line })
+        })
+    }
+
+    /// The weight's columns that are made of an extent: whole lines with their padding, or its own.
+    pub fn cols(self, extent: &Extent) -> Range<usize> {
+        if let Made::Rounded(grouped) = self { 0..grouped.line() } else { extent.cols.clone() }
+    }
+
+    /// What becomes of `bytes`, of a file's elements of `dtype`: `rows` rows of `cols` words.
+    pub fn words(self, dtype: Dtype, bytes: &[u8], [rows, cols]: [usize; 2], floats: &mut Vec<f32>) -> Vec<u8> {
         match self {
             Made::Unstacked(stacked) => stacked.unstack(bytes, rows, cols),
             Made::Turned(stacked) => stacked.turn(bytes, rows, cols),
-            Made::Rounded(_) => Vec::new(),
+            Made::Rounded(grouped) => rounded(grouped, dtype, bytes, floats),
         }
     }
 }
@@ -77,7 +99,7 @@ impl Stacked {
 }
 
 /// Whole rows of a file's floats as lines of integers, padding included.
-pub fn rounded(grouped: Grouped, dtype: Dtype, bytes: &[u8], floats: &mut Vec<f32>) -> Vec<u8> {
+fn rounded(grouped: Grouped, dtype: Dtype, bytes: &[u8], floats: &mut Vec<f32>) -> Vec<u8> {
     floats.clear();
     decode(dtype, bytes, floats);
     let mut lines = Vec::with_capacity(floats.len() / grouped.cols.max(1) * grouped.line() * 4);

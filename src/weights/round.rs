@@ -15,13 +15,14 @@ pub struct Rounding {
 }
 
 impl Rounding {
-    /// How a weight's rows come to lie; `None`: its elements stay floats. Those are tables, routers, heads, vectors, rows that
-    /// aren't a multiple of 32 long, and what a file has column by column.
+    /// How a weight's rows come to lie; `None`: its elements stay floats. Those are tables, routers, heads, vectors, convolutions, rows
+    /// that aren't a multiple of 32 long, and what a file has column by column.
     pub fn of(&self, spec: &WeightSpec, catalog: &Catalog) -> Option<Grouped> {
         let by_rows = spec.pieces.iter().all(|piece| {
             let tensor = catalog.tensors.get(&piece.tensor);
             let is_row_major = tensor.is_some_and(|tensor| tensor.order == Order::RowMajor);
-            is_row_major && piece.arrangement != Arrangement::Columns && !self.leaves(&piece.tensor)
+            let is_matrix = piece.dims.is_none() && piece.arrangement != Arrangement::Columns;
+            is_row_major && is_matrix && !self.leaves(&piece.tensor)
         });
         let cols = spec.cols;
         let grouped = match self.integers {
@@ -79,6 +80,14 @@ mod tests {
         assert!(!of(false, 64, Order::RowMajor, "lm_head"), "a table");
         assert!(!of(true, 72, Order::RowMajor, "lm_head"), "rows that are no whole units");
         assert!(!of(true, 64, Order::ColumnMajor, "lm_head"), "by columns");
+        let mut specs = WeightSpecs::default();
+        let id = specs.matrix("w", vec![("conv.weight".to_owned(), 4)], 64, Init::Zeros);
+        specs.may_round(id, true);
+        let rounding = Rounding { integers: Integers::Int8, modules_to_not_convert: Vec::new() };
+        let found = catalog(&["conv.weight"], 64, Order::RowMajor);
+        assert!(rounding.of(specs.get(id).unwrap(), &found).is_some());
+        specs.shape(id, vec![4, 4, 4, 4]);
+        assert!(rounding.of(specs.get(id).unwrap(), &found).is_none(), "a convolution");
         // What is computed with one that is left is left too.
         for left in ["k", "layers.0.q", "model.layers.0", "model"] {
             assert!(!of(true, 64, Order::RowMajor, left), "{left}");

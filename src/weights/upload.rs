@@ -5,9 +5,8 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::cast::number;
-use super::gather::batches;
 use super::layout::Layout;
-use super::made::{Made, rounded};
+use super::made::Made;
 use super::plan::Extent;
 use crate::hub::{ByteStream, Chunk};
 use crate::tensor::Dtype;
@@ -136,25 +135,22 @@ impl Uploader {
     ) -> Result<()> {
         let parts = layout.parts.iter().zip(targets).map(|(part, target)| (part.first..part.first + part.rows, target));
         let parts = parts.filter(|(rows, _)| !overlap(rows, &extent.rows).is_empty());
-        if let Some(Made::Rounded(grouped)) = extent.made {
-            // Each extent's rows are of one part.
-            let parts: Vec<_> = parts.collect();
-            let mut floats = Vec::new();
-            for (rows, length) in batches(extent) {
-                let bytes = read(stream, length as u64, heard).await?;
-                let lines = rounded(grouped, extent.dtype, &bytes, &mut floats);
-                for (part, target) in &parts {
-                    let offset = rows.start.saturating_sub(part.start) * grouped.line() * 4;
-                    self.gpu.write(target, offset as u64, &lines)?;
-                }
-            }
-            return Ok(());
-        }
+        let mut floats = Vec::new();
         let Some(kernel) = cast_kernel(extent, layout) else {
             let length = extent.range.end - extent.range.start;
-            for (rows, target) in parts {
-                let offset = ((extent.rows.start - rows.start) * layout.stride * layout.storage.size()) as u64;
-                copy(&self.gpu, stream, length, target, offset, heard).await?;
+            // Rows that are right as they come, or as they are made, are of one part.
+            for (part, target) in parts {
+                let offset = |row: usize| ((row - part.start) * layout.stride * layout.storage.size()) as u64;
+                let Some(made) = extent.made else {
+                    copy(&self.gpu, stream, length, target, offset(extent.rows.start), heard).await?;
+                    continue;
+                };
+                for (rows, length) in made.batches(extent) {
+                    let bytes = read(stream, length as u64, heard).await?;
+                    let shape = [rows.len(), made.cols(extent).len()];
+                    let words = made.words(extent.dtype, &bytes, shape, &mut floats);
+                    self.gpu.write(target, offset(rows.start), &words)?;
+                }
             }
             return Ok(());
         };
@@ -177,13 +173,11 @@ impl Uploader {
         while from < lines.end {
             let end = lines.end.min(from.saturating_add(batch));
             match extent.made {
-                // Whole lines are written as they are made.
-                None | Some(Made::Rounded(_)) => {
-                    copy(&self.gpu, stream, (end - from) as u64 * line_bytes, staging, 0, heard).await?
-                }
-                Some(made @ (Made::Unstacked(_) | Made::Turned(_))) => {
+                None => copy(&self.gpu, stream, (end - from) as u64 * line_bytes, staging, 0, heard).await?,
+                Some(made) => {
                     let bytes = read(stream, extent.range.end - extent.range.start, heard).await?;
-                    self.gpu.write(staging, 0, &made.words(&bytes, extent.rows.len(), line))?;
+                    let shape = [extent.rows.len(), line];
+                    self.gpu.write(staging, 0, &made.words(extent.dtype, &bytes, shape, &mut floats))?;
                 }
             }
             for (part, bind_group) in &parts {

@@ -1,4 +1,5 @@
-//! Weights that are rounded to integers as they come, against what quanto makes of the same checkpoints.
+//! Weights that are integers: those that are rounded as they come, against what quanto makes of the same checkpoints, and those of
+//! checkpoints that are quantised (`tests/engine.rs` has their tokens).
 #![cfg(all(feature = "engine", not(target_arch = "wasm32")))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -8,13 +9,17 @@ mod native;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use layerline::checkpoint::{Catalog, CatalogOptions};
 use layerline::engine::{BlockState, Engine, LoadOptions};
-use layerline::hub::{Abort, DirectoryRepo};
+use layerline::hub::{Abort, DirectoryRepo, MemoryRepo, Repo};
 use layerline::placement::{Device, DeviceMap, MaxMemory};
 use layerline::tensor::Integers;
 use layerline::tensor::cpu::Crew;
+use layerline::weights::keys::LoadingInfo;
 use layerline::weights::round::Rounding;
 use native::{TOLERANCE, golden, ids, load, run};
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 use serde_json::Value;
 
 fn integers(name: &str) -> Integers {
@@ -179,5 +184,58 @@ fn what_is_quantised_already_is_not_rounded_again() {
         let error = load(Rc::new(DirectoryRepo::new(folder)), options).await.err().unwrap();
         assert_eq!(error.code(), "UNSUPPORTED_CONFIG");
         assert!(error.to_string().contains("leave out what would round it again"), "{error}");
+    });
+}
+
+fn quantised(name: &str) -> Rc<dyn Repo> {
+    Rc::new(DirectoryRepo::new(format!("{}/tests/goldens/tiny/{name}", env!("CARGO_MANIFEST_DIR"))))
+}
+
+/// A layer's tensors are one weight, which the model has.
+#[test]
+fn checkpoints_that_are_quantised_lack_nothing_and_have_nothing_too_many() {
+    for name in ["llama-int4", "qwen2-int8", "qwen3-int4-zeros", "llama-gptq4", "qwen2-gptq4-zeros", "qwen2-awq"] {
+        run(|options| async move {
+            let engine = load(quantised(name), options).await.unwrap();
+            assert_eq!(engine.loading_info(), &LoadingInfo::default(), "{name}");
+        });
+    }
+}
+
+#[test]
+fn they_can_be_given_to_a_model_that_is_there() {
+    run(|options| async move {
+        let repo = quantised("llama-int4");
+        let engine = load(repo.clone(), options).await.unwrap();
+        let before = native::forward(&engine, &[5, 6, 7], &Abort::new()).await.unwrap();
+        let catalog = Catalog::open(&*repo, &CatalogOptions::default()).await.unwrap();
+        let found = engine.load_weights(repo.clone(), catalog, true).await.unwrap_err();
+        // The head is tied, and so not in it; all else is.
+        assert_eq!(found.code(), "INCOMPATIBLE_KEYS");
+        assert!(found.to_string().ends_with("missing key(s): lm_head.weight"), "{found}");
+        let catalog = Catalog::open(&*repo, &CatalogOptions::default()).await.unwrap();
+        engine.load_weights(repo, catalog, false).await.unwrap();
+        assert_eq!(native::forward(&engine, &[5, 6, 7], &Abort::new()).await.unwrap(), before);
+    });
+}
+
+/// A checkpoint of which one projection is not as those that it is computed with.
+#[test]
+fn projections_that_are_computed_together_must_be_quantised_alike() {
+    let folder = format!("{}/tests/goldens/tiny/llama-int4", env!("CARGO_MANIFEST_DIR"));
+    let file = std::fs::read(format!("{folder}/model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let zeros = vec![0; 32 * 96 * 2];
+    let k_proj = "model.layers.0.self_attn.k_proj";
+    let mut views = tensors.tensors();
+    views.retain(|(name, _)| !name.starts_with(k_proj));
+    views.push((format!("{k_proj}.weight"), TensorView::new(safetensors::Dtype::BF16, vec![32, 96], &zeros).unwrap()));
+    let mut repo = MemoryRepo::new("a/b");
+    repo.insert("model.safetensors", safetensors::serialize(views, None).unwrap());
+    repo.insert("config.json", std::fs::read(format!("{folder}/config.json")).unwrap());
+    run(|options| async move {
+        let error = load(Rc::new(repo), options).await.err().unwrap();
+        assert_eq!(error.code(), "UNSUPPORTED_QUANTIZATION");
+        assert!(error.to_string().contains(&format!("{k_proj}.weight is not quantised as")), "{error}");
     });
 }
