@@ -187,4 +187,23 @@ test("where WebGPU is a program on the CPU, the CPU computes, unless WebGPU is a
   assert.ok(await page.getByTestId("no-webgpu").isHidden());
   assert.ok(await page.getByTestId("budget").isVisible());
   assert.ok((await layersShown(page)).every(({ device }) => device === "0"));
+
+  // And the CPU alone, with fewer bits a weight.
+  const dense = (await layersShown(page))[1].bytes;
+  for (const [field, value] of [
+    ["device", "cpu"],
+    ["dtype", "q4"],
+  ]) {
+    await page.getByTestId(field).evaluate((select, value) => {
+      select.value = value;
+    }, value);
+  }
+  await page.getByTestId("load").click();
+  await page.waitForFunction(() => document.body.dataset.phase !== "resident");
+  await untilOpen(page);
+  assert.ok(await page.getByTestId("budget").isHidden());
+  assert.match((await ask(page, "What is the capital of France?", { maxNewTokens: 8 })).text, /Paris/);
+  const layers = await layersShown(page);
+  assert.ok(layers.every(({ device }) => device === "cpu"));
+  assert.ok(layers[1].bytes < dense / 3, `${layers[1].bytes} of ${dense}`);
 });

@@ -177,7 +177,8 @@ async function open(mine: Session): Promise<{ model: PreTrainedModel; tokenizer:
     mine.tokenizer ?? AutoTokenizer.from_pretrained(source, { ...hub, signal }),
     AutoModelForCausalLM.from_pretrained(source, {
       ...hub,
-      ...budget.placement,
+      // The CPU has all of it.
+      ...(device !== "cpu" && budget.placement),
       dtype,
       device,
       prefetch,
