@@ -30,9 +30,16 @@ fn rounding(integers: Integers) -> Option<Rounding> {
     Some(Rounding { integers, modules_to_not_convert: Vec::new() })
 }
 
+fn folder(name: &str) -> String {
+    format!("{}/tests/goldens/tiny/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn repo(name: &str) -> Rc<dyn Repo> {
+    Rc::new(DirectoryRepo::new(folder(name)))
+}
+
 async fn open(name: &str, options: LoadOptions) -> Engine {
-    let folder = format!("{}/tests/goldens/tiny/{name}", env!("CARGO_MANIFEST_DIR"));
-    load(Rc::new(DirectoryRepo::new(folder)), options).await.unwrap()
+    load(repo(name), options).await.unwrap()
 }
 
 /// The last token's logits are quanto's, within the tolerance.
@@ -180,15 +187,10 @@ fn modules_that_are_named_stay_floats() {
 fn what_is_quantised_already_is_not_rounded_again() {
     run(|mut options| async move {
         options.rounding = rounding(Integers::Int8);
-        let folder = format!("{}/tests/goldens/tiny/llama-int4", env!("CARGO_MANIFEST_DIR"));
-        let error = load(Rc::new(DirectoryRepo::new(folder)), options).await.err().unwrap();
+        let error = load(repo("llama-int4"), options).await.err().unwrap();
         assert_eq!(error.code(), "UNSUPPORTED_CONFIG");
         assert!(error.to_string().contains("leave out what would round it again"), "{error}");
     });
-}
-
-fn quantised(name: &str) -> Rc<dyn Repo> {
-    Rc::new(DirectoryRepo::new(format!("{}/tests/goldens/tiny/{name}", env!("CARGO_MANIFEST_DIR"))))
 }
 
 /// A layer's tensors are one weight, which the model has.
@@ -196,7 +198,7 @@ fn quantised(name: &str) -> Rc<dyn Repo> {
 fn checkpoints_that_are_quantised_lack_nothing_and_have_nothing_too_many() {
     for name in ["llama-int4", "qwen2-int8", "qwen3-int4-zeros", "llama-gptq4", "qwen2-gptq4-zeros", "qwen2-awq"] {
         run(|options| async move {
-            let engine = load(quantised(name), options).await.unwrap();
+            let engine = open(name, options).await;
             assert_eq!(engine.loading_info(), &LoadingInfo::default(), "{name}");
         });
     }
@@ -205,7 +207,7 @@ fn checkpoints_that_are_quantised_lack_nothing_and_have_nothing_too_many() {
 #[test]
 fn they_can_be_given_to_a_model_that_is_there() {
     run(|options| async move {
-        let repo = quantised("llama-int4");
+        let repo = repo("llama-int4");
         let engine = load(repo.clone(), options).await.unwrap();
         let before = native::forward(&engine, &[5, 6, 7], &Abort::new()).await.unwrap();
         let catalog = Catalog::open(&*repo, &CatalogOptions::default()).await.unwrap();
@@ -222,7 +224,7 @@ fn they_can_be_given_to_a_model_that_is_there() {
 /// A checkpoint of which one projection is not as those that it is computed with.
 #[test]
 fn projections_that_are_computed_together_must_be_quantised_alike() {
-    let folder = format!("{}/tests/goldens/tiny/llama-int4", env!("CARGO_MANIFEST_DIR"));
+    let folder = folder("llama-int4");
     let file = std::fs::read(format!("{folder}/model.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&file).unwrap();
     let zeros = vec![0; 32 * 96 * 2];

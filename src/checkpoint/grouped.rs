@@ -52,11 +52,16 @@ impl Names {
 }
 
 impl Catalog {
-    /// Takes the tensors of each quantised layer together.
+    /// Takes the tensors of each quantised layer together, where some are.
     ///
     /// # Errors
     /// [`CheckpointError::Grouped`] where they don't fit together.
-    pub fn group(mut self, repo: &str, quantization: Quantization) -> Result<Catalog, CheckpointError> {
+    pub fn group(
+        mut self,
+        repo: &str,
+        quantization: impl Into<Option<Quantization>>,
+    ) -> Result<Catalog, CheckpointError> {
+        let Some(quantization) = quantization.into() else { return Ok(self) };
         let ending = format!(".{}", Names::of(quantization.method).integers);
         let packed = self.tensors.keys().filter_map(|name| name.strip_suffix(&ending));
         let modules: Vec<String> = packed.map(str::to_owned).collect();

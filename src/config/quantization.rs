@@ -95,10 +95,7 @@ impl Quantization {
         if fields.object("dynamic")?.is_some_and(|dynamic| dynamic.keys().count() > 0) {
             return Err(fields.unsupported("dynamic", "one way for all layers"));
         }
-        let group = match size(fields) {
-            None => None,
-            Some(_) => fields.count("group_size")?,
-        };
+        let group = size(fields)?;
         // By activation order, columns of a group aren't neighbours.
         if group.is_some() && fields.flag("desc_act")?.unwrap_or(false) {
             return Err(fields.unsupported("desc_act", "false"));
@@ -118,10 +115,7 @@ impl Quantization {
         if !fields.flag("zero_point")?.unwrap_or(true) {
             return Err(fields.unsupported("zero_point", "true"));
         }
-        let group = match size(fields) {
-            None => None,
-            Some(_) => fields.count("group_size")?,
-        };
+        let group = size(fields)?;
         Ok(Quantization { method: Method::Awq, bits: 4, group, symmetric: false })
     }
 
@@ -134,11 +128,11 @@ impl Quantization {
         if weights.text("actorder")? == Some("group") {
             return Err(weights.unsupported("actorder", "null, weight"));
         }
-        let size = size(weights);
+        let size = size(weights)?;
         let strategy = weights.text("strategy")?.unwrap_or(if size.is_some() { "group" } else { "channel" });
         let group = match strategy {
             "channel" => None,
-            "group" => Some(weights.require("group_size", weights.count("group_size")?)?),
+            "group" => Some(weights.require("group_size", size)?),
             _ => return Err(weights.unsupported("strategy", "channel, group")),
         };
         let symmetric = weights.flag("symmetric")?.unwrap_or(true);
@@ -152,8 +146,9 @@ fn bits(fields: &Fields<'_>, key: &str) -> Result<usize, ConfigError> {
 }
 
 /// A group's size; -1 is none.
-fn size(fields: &Fields<'_>) -> Option<i64> {
-    fields.get("group_size").and_then(serde_json::Value::as_i64).filter(|size| *size != -1)
+fn size(fields: &Fields<'_>) -> Result<Option<usize>, ConfigError> {
+    let is_none = fields.get("group_size").and_then(serde_json::Value::as_i64) == Some(-1);
+    if is_none { Ok(None) } else { fields.count("group_size") }
 }
 
 /// Fails where one of these keys says anything.

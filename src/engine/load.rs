@@ -156,10 +156,7 @@ async fn resolve(
         WeightsSource::StateDict(catalog) => catalog.clone(),
         WeightsSource::New => Catalog::default(),
     };
-    let catalog = match quantization {
-        Some(quantization) => catalog.group(repo.id(), quantization)?,
-        None => catalog,
-    };
+    let catalog = catalog.group(repo.id(), quantization)?;
     if resolve::unties(&model.keys(), &catalog) {
         model = architecture.build(config, options.task, false)?;
     }

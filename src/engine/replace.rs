@@ -34,10 +34,7 @@ impl Engine {
         strict: bool,
     ) -> Result<IncompatibleKeys> {
         self.alive()?;
-        let checkpoint = match self.quantization {
-            Some(quantization) => checkpoint.group(repo.id(), quantization)?,
-            None => checkpoint,
-        };
+        let checkpoint = checkpoint.group(repo.id(), self.quantization)?;
         let keys = self.model.keys();
         let named = |name: &String| checkpoint.tensors.contains_key(name);
         let found = IncompatibleKeys {

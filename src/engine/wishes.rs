@@ -104,9 +104,9 @@ pub(super) fn lay_out(model: &dyn Model, catalog: &Catalog, gpu: Option<&Gpu>, w
         _ => f16,
     };
     let layout = |(_, spec): (_, &crate::weights::spec::WeightSpec)| {
-        let dtype = spec.pieces.first().and_then(|piece| catalog.tensors.get(&piece.tensor)).map(|t| t.dtype);
-        let grouped = spec.pieces.first().and_then(|piece| catalog.tensors.get(&piece.tensor)?.grouped.as_deref());
-        let storage = match grouped {
+        let first = spec.pieces.first().and_then(|piece| catalog.tensors.get(&piece.tensor));
+        let dtype = first.map(|tensor| tensor.dtype);
+        let storage = match first.and_then(|tensor| tensor.grouped.as_deref()) {
             Some(tensors) => Kept::Grouped(tensors.grouped),
             None => match rounding.and_then(|rounding| rounding.of(spec, catalog)) {
                 Some(grouped) => Kept::Rounded(grouped),

@@ -212,6 +212,19 @@ impl Case {
         Ran { y, id: id[0].to_bits(), keys: halves(&keys), values: halves(&values), dispatches: dispatches.len() }
     }
 
+    /// Runs a projection of a normalised x, or of x as it is, or twice, the second time added to the first.
+    async fn run_linear(&self, x: &[f32], linear: &Linear, norm: Option<&RmsNorm>, add: bool) -> Ran {
+        let op = |ops: &mut Recorder<'_>, x| match (norm, add) {
+            (Some(norm), _) => ops.norm_linear(x, norm, linear).unwrap(),
+            (None, true) => {
+                let y = ops.linear(x, linear).unwrap();
+                ops.add_linear(y, x, linear).unwrap()
+            }
+            (None, false) => ops.linear(x, linear).unwrap(),
+        };
+        self.run(x, linear.inputs, 0, &[], &[], op).await
+    }
+
     fn upload(&self, weight: &Weight) -> Vec<Rc<Buffer>> {
         let Layout { cols, stride, storage, .. } = weight.layout;
         let rows: Vec<&[f32]> = weight.values.chunks(cols).collect();
@@ -394,16 +407,7 @@ async fn linear() {
                         let norm = RmsNorm { weight: norm, eps: 1e-5 };
                         let x = random.values(tokens * inputs);
                         let linear = Linear { weight, bias, inputs, outputs };
-                        let ran = case
-                            .run(&x, inputs, 0, &[], &[], |ops, x| match (with_norm, add) {
-                                (true, _) => ops.norm_linear(x, &norm, &linear).unwrap(),
-                                (_, true) => {
-                                    let y = ops.linear(x, &linear).unwrap();
-                                    ops.add_linear(y, x, &linear).unwrap()
-                                }
-                                _ => ops.linear(x, &linear).unwrap(),
-                            })
-                            .await;
+                        let ran = case.run_linear(&x, &linear, with_norm.then_some(&norm), add).await;
                         let mut expected = Vec::new();
                         for row in x.chunks(inputs) {
                             let row = match with_norm {

@@ -35,16 +35,7 @@ async fn linear() {
                 let linear = Linear { weight, bias: bias.then_some(offsets), inputs, outputs };
                 let norm_of = RmsNorm { weight: scale, eps: 1e-5 };
                 let x = random.values(tokens * inputs);
-                let ran = case
-                    .run(&x, inputs, 0, &[], &[], |ops, x| match (norm, add) {
-                        (true, _) => ops.norm_linear(x, &norm_of, &linear).unwrap(),
-                        (_, true) => {
-                            let y = ops.linear(x, &linear).unwrap();
-                            ops.add_linear(y, x, &linear).unwrap()
-                        }
-                        _ => ops.linear(x, &linear).unwrap(),
-                    })
-                    .await;
+                let ran = case.run_linear(&x, &linear, norm.then_some(&norm_of), add).await;
                 let mut expected = Vec::new();
                 for x in x.chunks(inputs) {
                     let x = match norm {
