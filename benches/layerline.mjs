@@ -60,6 +60,20 @@ export function promptIds() {
   return Array.from({ length: PROMPT_TOKENS }, (_, i) => 1000 + i * 7);
 }
 
+/** Has models that `state` keeps by these names generate in turns: of each round, by name, what `generate` gives. */
+export async function inTurns(environment, names, rounds, asked) {
+  const all = [];
+  for (let round = 0; round < rounds; round++) {
+    const of = {};
+    for (const name of names) {
+      await environment.run((_, name, state) => Object.assign(state, { model: state[name] }) && undefined, name);
+      of[name] = await environment.run(generate, asked);
+    }
+    all.push(of);
+  }
+  return all;
+}
+
 // The rest runs in the environment.
 
 async function openOnly({ AutoModelForCausalLM }, { id, ...options }) {

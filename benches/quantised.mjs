@@ -1,7 +1,7 @@
 // Weights rounded to integers beside the same in half precision: one page, in turns.
 import { openEnvironment } from "../tests/e2e/support/environments.mjs";
 import { SAMPLE, startTestHub } from "../tests/e2e/support/models.mjs";
-import { generate, promptIds } from "./layerline.mjs";
+import { inTurns, promptIds } from "./layerline.mjs";
 
 const ROUNDS = 3;
 const TOKENS = { cpu: 32, gpu: 8 };
@@ -29,15 +29,10 @@ export async function measureQuantised(name, device) {
       { id: SAMPLE, endpoint: hub.endpoint, kinds: KINDS },
     );
     const prompt = promptIds().slice(0, device === "cpu" ? 128 : 64);
-    const rounds = [];
-    for (let round = 0; round < ROUNDS; round++) {
-      const of = {};
-      for (const kind of Object.keys(KINDS)) {
-        await environment.run((_, kind, state) => Object.assign(state, { model: state[kind] }) && undefined, kind);
-        of[kind] = await environment.run(generate, { prompt, max_new_tokens: TOKENS[device] + 1 });
-      }
-      rounds.push(of);
-    }
+    const rounds = await inTurns(environment, Object.keys(KINDS), ROUNDS, {
+      prompt,
+      max_new_tokens: TOKENS[device] + 1,
+    });
     return { name, device, loaded, promptTokens: prompt.length, rounds };
   } finally {
     await environment.close();

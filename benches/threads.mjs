@@ -1,7 +1,7 @@
 // Several threads beside one, on the CPU alone: the same page, the same weights, in turns.
 import { openEnvironment } from "../tests/e2e/support/environments.mjs";
 import { SAMPLE, startTestHub } from "../tests/e2e/support/models.mjs";
-import { generate, promptIds } from "./layerline.mjs";
+import { inTurns, promptIds } from "./layerline.mjs";
 
 const ROUNDS = 5;
 const TOKENS = 32;
@@ -24,15 +24,7 @@ export async function measureThreads() {
     };
     const threads = await environment.run(open, { id: SAMPLE, endpoint: hub.endpoint });
     const prompt = promptIds();
-    const rounds = [];
-    for (let round = 0; round < ROUNDS; round++) {
-      const of = {};
-      for (const name of ["one", "all"]) {
-        await environment.run((_, name, state) => Object.assign(state, { model: state[name] }) && undefined, name);
-        of[name] = await environment.run(generate, { prompt, max_new_tokens: TOKENS + 1 });
-      }
-      rounds.push(of);
-    }
+    const rounds = await inTurns(environment, ["one", "all"], ROUNDS, { prompt, max_new_tokens: TOKENS + 1 });
     return { threads, promptTokens: prompt.length, rounds };
   } finally {
     await environment.close();

@@ -4,6 +4,7 @@ import { after, before, describe, test } from "node:test";
 import { assertClose, newIds } from "./support/close.mjs";
 import { ENVIRONMENTS, openEnvironment } from "./support/environments.mjs";
 import { golden, SAMPLE, sampleFile, startTestHub } from "./support/models.mjs";
+import { assertTiny, casesOf, readTiny } from "./support/tiny.mjs";
 
 const NEW_TOKENS = 64;
 const LONG = 512;
@@ -39,18 +40,6 @@ async function generateAndScore(_, { input_ids, max_new_tokens, ids }, { model }
   if (!ids) return { output: Array.from(output.data, Number) };
   const { logits } = await model.forward({ input_ids, logits_to_keep: 1 });
   return { output: Array.from(output.data, Number), logits: ids.map((id) => logits.data[id]) };
-}
-
-async function runTiny({ AutoModelForCausalLM }, { id, endpoint, cases }) {
-  const model = await AutoModelForCausalLM.from_pretrained(id, { endpoint });
-  const results = [];
-  for (const { input_ids, positions, count } of cases) {
-    const output = await model.generate({ input_ids, max_new_tokens: count, do_sample: false });
-    const { logits } = await model({ input_ids });
-    results.push({ output: Array.from(output.data, Number), logits: positions.map((p) => logits[0][p].tolist()) });
-  }
-  await model.dispose();
-  return results;
 }
 
 function assertGolden(result, prompt) {
@@ -92,17 +81,9 @@ for (const { name, shaderF16 } of ENVIRONMENTS) {
 
     for (const tiny of EVERY_KERNEL) {
       test(`${tiny}, a tiny checkpoint`, async (t) => {
-        const { inputs } = golden(`tiny/${tiny}/golden.json`);
-        const cases = inputs.map(({ input_ids, positions, greedy }) => ({
-          input_ids,
-          positions,
-          count: greedy.length,
-        }));
-        const results = await environment.run(runTiny, { id: `tiny/${tiny}`, endpoint: hub.endpoint, cases });
-        for (const [i, { name: kind, input_ids, greedy, logits, f16_error }] of inputs.entries()) {
-          assert.deepEqual(results[i].output, [...input_ids, ...greedy]);
-          t.diagnostic(`${kind}: ${assertClose(results[i].logits.flat(), logits.flat(), f16_error.max_abs)}`);
-        }
+        const arg = { id: `tiny/${tiny}`, options: { endpoint: hub.endpoint }, cases: casesOf(tiny) };
+        const { results } = await environment.run(readTiny, arg);
+        assertTiny(t, tiny, results);
       });
     }
 

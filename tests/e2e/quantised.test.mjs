@@ -5,6 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { assertClose } from "./support/close.mjs";
 import { openEnvironment } from "./support/environments.mjs";
 import { golden, SAMPLE, startTestHub } from "./support/models.mjs";
+import { assertTiny, casesOf, readTiny } from "./support/tiny.mjs";
 
 const CHECKPOINTS = ["llama-int4", "qwen2-int8", "qwen3-int4-zeros", "qwen2-gptq4-zeros", "qwen2-awq"];
 const { sample } = golden("rounded.json");
@@ -17,19 +18,6 @@ before(async () => {
   hub = await startTestHub();
 });
 after(() => hub.close());
-
-async function readTiny({ AutoModelForCausalLM }, { id, options, cases }) {
-  const model = await AutoModelForCausalLM.from_pretrained(id, options);
-  const results = [];
-  for (const { input_ids, positions, count } of cases) {
-    const output = await model.generate({ input_ids, max_new_tokens: count, do_sample: false });
-    const { logits } = await model({ input_ids });
-    results.push({ output: Array.from(output.data, Number), logits: positions.map((p) => logits[0][p].tolist()) });
-  }
-  const { kernels } = await model.stats();
-  await model.dispose();
-  return { kernels, results };
-}
 
 async function readSample({ AutoModelForCausalLM, QuantoConfig }, { id, options, weights, cases }) {
   const quantization_config = new QuantoConfig({ weights });
@@ -73,19 +61,10 @@ for (const [name, environment_options, load, kinds] of [
 
     for (const tiny of CHECKPOINTS) {
       test(`${tiny}, a checkpoint that is quantised`, async (t) => {
-        const { inputs } = golden(`tiny/${tiny}/golden.json`);
-        const cases = inputs.map(({ input_ids, positions, greedy }) => ({
-          input_ids,
-          positions,
-          count: greedy.length,
-        }));
-        const arg = { id: `tiny/${tiny}`, options: options(), cases };
+        const arg = { id: `tiny/${tiny}`, options: options(), cases: casesOf(tiny) };
         const { kernels, results } = await environment.run(readTiny, arg);
         assert.match(kernels, !tiny.includes("8") ? /^int4/ : /^int8/);
-        for (const [i, { name: kind, input_ids, greedy, logits, f16_error }] of inputs.entries()) {
-          assert.deepEqual(results[i].output, [...input_ids, ...greedy]);
-          t.diagnostic(`${kind}: ${assertClose(results[i].logits.flat(), logits.flat(), f16_error.max_abs)}`);
-        }
+        assertTiny(t, tiny, results);
       });
     }
 

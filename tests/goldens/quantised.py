@@ -8,8 +8,8 @@ from compressed_tensors.quantization import QuantizationConfig, QuantizationSche
 from compressed_tensors.quantization.utils import calculate_qparams
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from measure import line, number, numbers, write_json
-from tiny import COMMON, assert_same_logits, fresh, is_telling, measure, positions, random_ids, random_model
+from measure import write_json
+from tiny import COMMON, assert_same_logits, fresh, is_telling, measure, random_ids, random_model, written
 
 VARIANTS = {
     # int4, in groups of 32 columns; a head that isn't quantised, tied to the embedding.
@@ -81,18 +81,7 @@ def write_golden(folder, by, seed, inputs, cases):
             "about": f"torch float32 on these weights as {by} dequantises them: logits at `positions` of each input,"
             " and its greedy new ids, none of them EOS. f16_error: the same logits in float16. min_margin: the least by"
             " which a greedy token beat the second best.",
-            "inputs": [
-                {
-                    "name": name,
-                    "input_ids": line(ids),
-                    "positions": line(positions(ids)),
-                    "logits": [line(numbers(row)) for row in cases[name]["logits"]],
-                    "f16_error": cases[name]["f16_error"],
-                    "greedy": line(cases[name]["greedy"]),
-                    "min_margin": number(cases[name]["min_margin"]),
-                }
-                for name, ids in inputs.items()
-            ],
+            "inputs": written(inputs, cases),
         },
     )
 

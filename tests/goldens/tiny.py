@@ -433,21 +433,26 @@ def write_variant(folder, variant):
             " of them EOS. f16_error: the same logits by model.half(). min_margin: the least by which a greedy token"
             " beat the second best."
             + (HIDDEN_STATES if routes(config) else ""),
-            "inputs": [
-                {
-                    "name": name,
-                    "input_ids": line(ids),
-                    "positions": line(positions(ids)),
-                    "logits": [line(numbers(row)) for row in cases[name]["logits"]],
-                    "f16_error": cases[name]["f16_error"],
-                    **(hidden_states(model, half, ids) if routes(config) else {}),
-                    "greedy": line(cases[name]["greedy"]),
-                    "min_margin": number(cases[name]["min_margin"]),
-                }
-                for name, ids in inputs.items()
-            ],
+            "inputs": written(inputs, cases, lambda ids: hidden_states(model, half, ids) if routes(config) else {}),
         },
     )
+
+
+def written(inputs, cases, more=lambda ids: {}):
+    """The inputs with what was measured of each, and more."""
+    return [
+        {
+            "name": name,
+            "input_ids": line(ids),
+            "positions": line(positions(ids)),
+            "logits": [line(numbers(row)) for row in cases[name]["logits"]],
+            "f16_error": cases[name]["f16_error"],
+            **more(ids),
+            "greedy": line(cases[name]["greedy"]),
+            "min_margin": number(cases[name]["min_margin"]),
+        }
+        for name, ids in inputs.items()
+    ]
 
 
 def random_ids(count, vocab, seed):
