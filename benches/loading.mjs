@@ -1,5 +1,5 @@
 // What it takes to load a gigabyte in Chromium: without the cache, filling it, and from it; each beside a bare fetch of
-// the same ranges into GPU buffers in the same browser.
+// the same ranges into GPU buffers in the same browser. Over the loopback, or a link of so many Mbit/s.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,13 +15,16 @@ const STREAMS = 6;
 /**
  * Every load of every round: `{bytes, rounds: [{baseline, uncached, filling, warm, pinned}]}`; times in ms, sizes in bytes.
  * A load's `headMs` goes before its weights: the headers, and the driver that compiles the kernels.
+ *
+ * @param link Mbit/s, of which each of the streams has its share; without it, what the loopback gives
  */
-export async function measureLoading() {
+export async function measureLoading(link) {
   const model = await syntheticRepo("gigabyte");
   const hub = await startTestHub({ [ID]: { path: model.path } });
   try {
     // The hub hashes its files once.
     const revision = await hub.sha(ID);
+    if (link) hub.faults.set([{ path: ".safetensors", throttle: (link * 1e6) / 8 / STREAMS }]);
     const rounds = [];
     for (let round = 0; round < ROUNDS; round++) rounds.push(await measureRound(hub, revision));
     return { bytes: model.bytes, rounds };

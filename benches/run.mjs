@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 // Prints what Layerline costs on the sample model, beside the bars that it has set itself.
 import { parseArgs } from "node:util";
+import { measureCpuPeers } from "./cpu_peers.mjs";
 import { measureKernels } from "./kernel_table.mjs";
 import { measure, NEW_TOKENS, PROMPT_TOKENS } from "./layerline.mjs";
 import { measureLoading } from "./loading.mjs";
-import { measureCpuPeers, measurePeers } from "./peers.mjs";
+import { measurePeers } from "./peers.mjs";
 import { measureQuantised } from "./quantised.mjs";
 import { SHAPES } from "./synthetic.mjs";
 import { measureThreads } from "./threads.mjs";
@@ -14,6 +15,7 @@ const KNOWN = ["chromium", "firefox", "node"];
 const options = {
   cpu: { type: "boolean" },
   kernels: { type: "boolean" },
+  link: { type: "string" },
   loading: { type: "boolean" },
   peers: { type: "boolean" },
   quantised: { type: "boolean" },
@@ -28,6 +30,11 @@ if (unknown.length > 0) {
 }
 if (values.synthetic !== undefined && !Object.hasOwn(SHAPES, values.synthetic)) {
   console.error(`no shapes of ${values.synthetic}; there are ${Object.keys(SHAPES).join(", ")}`);
+  process.exit(2);
+}
+const link = values.link === undefined ? undefined : Number(values.link);
+if (link !== undefined && !(link > 0)) {
+  console.error(`a link of ${values.link}; it has so many Mbit/s`);
   process.exit(2);
 }
 const environments = positionals.length > 0 ? positionals : ["chromium"];
@@ -105,11 +112,14 @@ function printPeers({ version, loadMs, rss, ours, theirs, sameIds }) {
   row("its browser's peak RSS", mb(rss));
 }
 
-function printCpuPeers({ version, promptTokens, rounds }) {
-  console.log(`\nchromium without WebGPU, one thread, beside transformers.js ${version} (wasm, float32 ONNX)`);
-  printTurns(rounds, promptTokens, { ours: "", theirs: "transformers.js " });
+function printCpuPeers({ versions, promptTokens, rounds }) {
+  const peers = `transformers.js ${versions.transformers} (float32 ONNX) and wllama ${versions.wllama} (GGUF)`;
+  console.log(`\nchromium without WebGPU, one thread each: bfloat16 beside ${peers}`);
+  printTurns(rounds, promptTokens, { ours: "", transformers: "transformers.js " });
+  printTurns(rounds, promptTokens, { ours: "", f16: "wllama, float16 " });
+  printTurns(rounds, promptTokens, { ours: "", q4_1: "wllama, Q4_1 " });
   printTurns(rounds, promptTokens, { ours: "", without: "without relaxed-simd " });
-  row("both chose the same tokens", rounds.every(({ sameIds }) => sameIds) ? "yes" : "no");
+  row("transformers.js chose the same tokens", rounds.every(({ sameIds }) => sameIds) ? "yes" : "no");
 }
 
 function printThreads({ threads, promptTokens, rounds }) {
@@ -150,7 +160,8 @@ function printTurns(rounds, promptTokens, names) {
 }
 
 function printLoading({ bytes, rounds }) {
-  console.log(`\nchromium, a load of ${mb(bytes)} in bfloat16, medians of ${rounds.length} rounds`);
+  const over = link === undefined ? "the loopback" : `a link of ${link} Mbit/s`;
+  console.log(`\nchromium, a load of ${mb(bytes)} in bfloat16 over ${over}, medians of ${rounds.length} rounds`);
   const seconds = (kind) => median(rounds.map((round) => round[kind].ms)) / 1000;
   const grown = (kind) => Math.max(...rounds.map((round) => round[kind].pageGrowth));
   row(
@@ -223,7 +234,7 @@ function printKernels(name, { sections, host }) {
 
 printSizes();
 if (values.loading) {
-  printLoading(await measureLoading());
+  printLoading(await measureLoading(link));
   process.exit(0);
 }
 if (values.cpu) {

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what Layerline costs, beside its bars and, with `--peers` or, on the CPU, `--cpu`, beside transformers.js;
-//! with `--threads`, what several threads do beside one; with `--quantised`, integers beside half precision.
+//! `cargo xtask bench`: what Layerline costs, beside its bars; with `--peers` beside transformers.js, with `--cpu` beside it and
+//! wllama on the CPU; with `--threads`, what several threads do beside one; with `--quantised`, integers beside half precision.
 
 use anyhow::Result;
 
@@ -23,7 +23,7 @@ pub fn run(args: &[String]) -> Result<()> {
     run_command(&mut node)
 }
 
-/// transformers.js, and the sample model as ONNX. Kept out of the workspace: nothing else wants them.
+/// transformers.js and wllama, and the sample model as ONNX and GGUF. Kept out of the workspace: nothing else wants them.
 fn peers() -> Result<()> {
     let benches = root().join("benches");
     Inputs::new(&[]).path(&benches.join("package-lock.json"))?.when_changed(
@@ -35,5 +35,6 @@ fn peers() -> Result<()> {
             quiet(command("npm").current_dir(&benches).args(npm_ci)).map(drop)
         },
     )?;
-    python::onnx_model()
+    python::onnx_model()?;
+    python::gguf_models()
 }

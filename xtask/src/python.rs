@@ -66,6 +66,17 @@ pub fn onnx_model() -> Result<()> {
     })
 }
 
+/// Lays out the sample model as GGUF for the peers of the benchmark, unless it is there already.
+pub fn gguf_models() -> Result<()> {
+    let script = root().join("benches/gguf_models.py");
+    let out = cache().join("gguf");
+    let inputs = Inputs::new(&[]).path(&script)?.path(&root().join("tools/sample_model.py"))?;
+    inputs.when_changed("gguf-models", &out, || {
+        let python = environment("sample-venv", &root().join("tools/requirements.txt"), &["--no-deps"])?;
+        run(command(&python).arg(&script).arg(&out))
+    })
+}
+
 /// Regenerates the golden values.
 pub fn goldens() -> Result<()> {
     let folder = root().join("tests/goldens");
