@@ -30,8 +30,11 @@ pub struct Suite {
 /// The port of the hub of Firefox's tests, known when they are compiled: they count requests, as other browsers' do beside them.
 const FIREFOX_HUB: u16 = hub::PORT + 1;
 
-pub static SUITES: [Suite; 14] = [
+pub static SUITES: [Suite; 16] = [
     check("rustfmt", &[Need::Rust], false, |_| Ok(cargo_with(&["fmt", "--all", "--check"], &[]))),
+    check("rustfmt-burn", &[Need::Rust], false, |_| {
+        Ok(cargo_with(&["fmt", "--check", "--manifest-path", "tests/burn/Cargo.toml"], &[]))
+    }),
     check("clippy-native", &[Need::Rust], false, |_| clippy(&["--workspace", "--all-targets", "--all-features"])),
     check("clippy-engine", &[Need::Rust], false, |_| clippy_wasm("engine")),
     check("clippy-text", &[Need::Rust], false, |_| clippy_wasm("text")),
@@ -64,6 +67,20 @@ pub static SUITES: [Suite; 14] = [
         hub: None,
         beside: false,
         command: |filter| Ok(cargo_with(&["test", "--workspace", "--all-features", "--no-fail-fast"], filter)),
+    },
+    Suite {
+        name: "burn",
+        group: "native",
+        runner: Runner::Cargo,
+        needs: &[Need::Rust],
+        built: false,
+        hub: None,
+        beside: false,
+        command: |filter| {
+            let mut cargo = cargo_with(&["test", "--manifest-path", "tests/burn/Cargo.toml", "--locked"], filter);
+            cargo.env("CARGO_TARGET_DIR", root().join("target/burn"));
+            Ok(cargo)
+        },
     },
     Suite {
         name: "chromium",
