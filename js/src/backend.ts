@@ -60,6 +60,8 @@ export interface Backend {
     on_token: (id: number) => boolean,
     signal?: AbortSignal,
   ): Promise<Uint32Array>;
+  /** The new ids of the best texts that grow side by side, best first. */
+  beam_search(ids: Uint32Array, options: GenerateOptions, signal?: AbortSignal): Promise<Uint32Array[]>;
   dispose(): Promise<void>;
 }
 
@@ -147,6 +149,10 @@ export class InlineBackend implements Backend {
     signal?: AbortSignal,
   ): Promise<Uint32Array> {
     return layerline_errors(() => this.#model.generate(ids, { ...options, on_token, ...(signal && { signal }) }));
+  }
+
+  beam_search(ids: Uint32Array, options: GenerateOptions, signal?: AbortSignal): Promise<Uint32Array[]> {
+    return layerline_errors(() => this.#model.beam_search(ids, { ...options, ...(signal && { signal }) }));
   }
 
   dispose(): Promise<void> {

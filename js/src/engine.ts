@@ -170,6 +170,12 @@ export interface EngineGenerateOptions extends EngineDecoderOptions, EngineTextO
   no_repeat_ngram_size?: number;
   suppress_tokens?: number[];
   begin_suppress_tokens?: number[];
+  num_beams?: number;
+  num_return_sequences?: number;
+  length_penalty?: number;
+  early_stopping?: boolean | "never";
+  forced_bos_token_id?: number;
+  forced_eos_token_id?: number | number[];
   return_timestamps?: boolean;
   no_timestamps_token_id?: number;
   max_initial_timestamp_index?: number;
@@ -232,6 +238,7 @@ export interface EngineModel {
   ready(): Promise<void>;
   forward(input_ids: Uint32Array, options: EngineForwardOptions): Promise<EngineOutput>;
   generate(input_ids: Uint32Array, options: EngineGenerateOptions): Promise<Uint32Array>;
+  beam_search(input_ids: Uint32Array, options: Omit<EngineGenerateOptions, "on_token">): Promise<Uint32Array[]>;
   dispose(): void;
   free(): void;
 }

@@ -5,6 +5,7 @@ import type { GenerateInputs } from "./generation_options.js";
 import type { Batch, Sequence } from "./inputs.js";
 import { without_types } from "./model_inputs.js";
 import { pad_token_id, padding_warning, without_padding } from "./padding.js";
+import { refuse_option } from "./refuse.js";
 import { text_batch } from "./text_inputs.js";
 
 export interface Configs {
@@ -74,18 +75,27 @@ export function own_options({ config, generation_config }: Configs): GenerationC
   return Object.keys(generation_config).length > 0 ? generation_config : config;
 }
 
-/** A warning where the repo asks for beams, and the call doesn't say that it wants none. */
-export function beams_warning(
-  inputs: Pick<GenerateInputs, "num_beams" | "generation_config">,
+/** How many texts of each prompt grow side by side, by the call or the repo; more than one leave no room for some options. */
+export function beams_of(
+  { streamer, stopping_criteria }: Pick<GenerateInputs, "streamer" | "stopping_criteria">,
+  options: GenerateOptions,
   configs: Configs,
-): string | undefined {
-  const { num_beams } = own_options(configs);
-  if (typeof num_beams !== "number" || num_beams <= 1) return undefined;
-  if ((inputs.num_beams ?? inputs.generation_config?.num_beams) === 1) return undefined;
-  return (
-    `The repo's options ask for beam search (num_beams: ${num_beams}), which is not supported: greedy search is used ` +
-    "instead. Give num_beams: 1 if that is what you want."
-  );
+): number {
+  const own = own_options(configs).num_beams;
+  const beams = options.num_beams ?? (typeof own === "number" ? own : 1);
+  if (beams === 1) {
+    const { num_return_sequences } = options;
+    if ((num_return_sequences ?? 1) === 1) return beams;
+    const several = "Without num_beams each prompt is continued once; give it as often as you want continuations.";
+    refuse_option("num_return_sequences", num_return_sequences, several);
+  }
+  for (const [name, value] of Object.entries({ streamer, stopping_criteria })) {
+    if (value == null) continue;
+    const who = options.num_beams === undefined ? "the repo's generation_config.json" : "this call";
+    const why = `It follows one text that grows, and ${who} asks for ${beams} beams; give num_beams: 1.`;
+    refuse_option(name, value, why);
+  }
+  return beams;
 }
 
 /** The id that fills up the shorter texts of a batch. */

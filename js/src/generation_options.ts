@@ -37,8 +37,14 @@ export interface GenerationOptions {
   no_timestamps_token_id?: number | null;
   /** For Whisper: the latest timestamp that a text may begin with. */
   max_initial_timestamp_index?: number | null;
-  /** There is no beam search. */
-  num_beams?: 1 | null;
+  /** How many texts grow side by side, of which the likeliest are taken: beam search. Takes no streamer and no stopping criteria. */
+  num_beams?: number | null;
+  /** For beam search: how many of the best texts are given for each prompt, best first. */
+  num_return_sequences?: number | null;
+  /** For beam search: a text's score is divided by the number of its new tokens to this power. */
+  length_penalty?: number | null;
+  /** For beam search: to stop as soon as there are `num_beams` whole texts; `"never"`: only where no better one can come. */
+  early_stopping?: boolean | "never" | null;
   /** For encoder-decoders: the id with which the text begins. Default: the repo's, else `bos_token_id`. */
   decoder_start_token_id?: number | null;
   /** For encoder-decoders: the first new id. */
@@ -103,6 +109,10 @@ const CHOICE_KEYS = [
   "no_repeat_ngram_size",
   "suppress_tokens",
   "begin_suppress_tokens",
+  "num_beams",
+  "num_return_sequences",
+  "length_penalty",
+  "early_stopping",
 ] as const satisfies readonly (keyof GenerationOptions)[];
 
 const DECODER_CHOICES = [
@@ -127,16 +137,13 @@ const INPUT_KEYS = {
 };
 
 const NEUTRAL: Record<string, readonly unknown[]> = {
-  num_beams: [1],
   num_beam_groups: [1],
-  num_return_sequences: [1],
   use_cache: [true],
   output_scores: [false],
   output_logits: [false],
   output_attentions: [false],
   output_hidden_states: [false],
   typical_p: [1],
-  length_penalty: [1],
   diversity_penalty: [0],
   renormalize_logits: [false],
   transformers_version: [],
@@ -151,8 +158,6 @@ const REFUSED: Record<string, string> = {
   forced_eos_token_id: ENCODER_DECODERS,
   decoder_attention_mask: "What a text begins with has no padding; leave it out.",
   encoder_outputs: "The encoder reads anew in each call; give its inputs.",
-  num_beams: "Beam search is not supported; leave it out for greedy search, or sample with do_sample: true.",
-  num_return_sequences: "Each prompt is continued once; give it as often as you want continuations.",
   past_key_values: "An encoder-decoder reads anew in each call; leave it out.",
   output_scores: "generate returns ids alone; scores come from model.forward.",
   output_logits: "generate returns ids alone; logits come from model.forward.",
@@ -203,7 +208,9 @@ function chosen<K extends keyof GenerationOptions>(
       ? [typeof value === "boolean", "a boolean"]
       : LISTS.has(key)
         ? [is_ids(value), "a list of ids"]
-        : [is_number_or_ids(key, value), "a number"];
+        : key === "early_stopping"
+          ? [typeof value === "boolean" || value === "never", 'a boolean or "never"']
+          : [is_number_or_ids(key, value), "a number"];
     if (!fits) refuse_option(key, value, `It must be ${expected}.`);
     out[key] = value;
   }

@@ -3,7 +3,7 @@ import { Callable } from "./callable.js";
 import { type GenerationConfig, type PretrainedConfig, parse_config } from "./config.js";
 import type { Device, EngineOutput, LayerInfo, ModelStats, Task } from "./engine.js";
 import { aborted, LayerlineError } from "./errors.js";
-import { beams_warning, filler } from "./generation.js";
+import { beams_of, filler } from "./generation.js";
 import { check_generation_options, type DictGenerateInputs, type GenerateInputs } from "./generation_options.js";
 import type { GridLike } from "./grid.js";
 import { check_image_inputs, type ImageInputs, image_batch } from "./image/image_inputs.js";
@@ -25,7 +25,7 @@ import {
 import { padding_warning } from "./padding.js";
 import { DynamicCache } from "./past_key_values.js";
 import { refuse_option } from "./refuse.js";
-import { continuing_runs, past_of_runs, text_of, writing_runs } from "./runs.js";
+import { continuing_runs, past_of_runs, searched_texts, text_of, writing_runs } from "./runs.js";
 import { check_seq2seq_inputs, type SpeechInputs } from "./seq2seq_inputs.js";
 import { Tensor } from "./tensor.js";
 import type { EngineText } from "./text_inputs.js";
@@ -193,7 +193,8 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
   }
 
   /**
-   * Continues prompts, one after the other; an encoder-decoder writes a text of each.
+   * Continues prompts, one after the other; an encoder-decoder writes a text of each. With `num_beams`, by beam search, as many
+   * texts of each as `num_return_sequences` says.
    *
    * @returns the prompts and the new ids, of an encoder-decoder the decoder's, `[batch, n]`; after a shorter text there is
    *   `pad_token_id`; of prompts that are `inputs_embeds`, the new ids alone; with `return_dict_in_generate` as `sequences`, beside
@@ -210,7 +211,7 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     }
     const kind = this.#reads_sound ? "speech" : this.#has_encoder ? "seq2seq" : "text";
     const options = check_generation_options(inputs, kind);
-    this.#warn_once(beams_warning(inputs, this));
+    const beams = beams_of(inputs, options, this);
     const signal = inputs.signal ?? undefined;
     const call = { backend: this.#backend, inputs, options, configs: this, signal };
     const { runs, warning } = kind === "text" ? continuing_runs(call) : writing_runs(call, kind);
@@ -220,13 +221,13 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     }
     const texts = await this.#in_turn(signal, async () => {
       const done: number[][] = [];
-      for (const run of runs) done.push(await text_of(run, inputs));
+      for (const run of runs) done.push(...(beams > 1 ? await searched_texts(run) : [await text_of(run, inputs)]));
       return done;
     });
     inputs.streamer?.end();
     const sequences = ids_tensor(texts, filler(options, this));
     if (inputs.return_dict_in_generate !== true) return sequences;
-    const past = past_of_runs(runs, texts);
+    const past = beams > 1 ? undefined : past_of_runs(runs, texts);
     return { sequences, ...(past && { past_key_values: past }) };
   }
 

@@ -8,7 +8,7 @@ import type { Sequence } from "./inputs.js";
 import { DynamicCache, joined, past_of } from "./past_key_values.js";
 import { type Sources, sound_of, texts_of } from "./seq2seq_inputs.js";
 import { engine_text } from "./text_inputs.js";
-import { write, writings_of } from "./writing.js";
+import { write, writings_of, written_by_beams } from "./writing.js";
 
 /** A prompt, and what makes the ids that follow it. */
 export interface TextRun {
@@ -17,11 +17,13 @@ export interface TextRun {
   /** All that the new ids follow, where ids tell it. */
   read?: Uint32Array;
   run: (on_token: (id: number) => boolean) => Promise<unknown>;
+  /** Finds the likeliest of several texts instead: their new ids, best first. */
+  search: () => Promise<ArrayLike<number>[]>;
 }
 
 /** A call of `generate`. */
 export interface GenerateCall {
-  backend: Pick<Backend, "generate">;
+  backend: Pick<Backend, "generate" | "beam_search">;
   inputs: GenerateInputs | DictGenerateInputs;
   options: GenerateOptions;
   configs: Configs;
@@ -41,8 +43,9 @@ export function continuing_runs({ backend, inputs, options, configs, signal }: G
     const own = row_options(options, configs.generation_config, sequence, row);
     const { ids, ...text } = engine_text(behind(past?.[row], sequence), true);
     const run: TextRun["run"] = (on_token) => backend.generate(ids, { ...own, ...text }, on_token, signal);
-    if (text.inputs_embeds) return { given: [], run };
-    return { given: sequence.given, ...(!text.position_ids && { read: ids }), run };
+    const search = () => backend.beam_search(ids, { ...own, ...text }, signal);
+    if (text.inputs_embeds) return { given: [], run, search };
+    return { given: sequence.given, ...(!text.position_ids && { read: ids }), run, search };
   });
   return { runs, warning };
 }
@@ -82,7 +85,8 @@ export function writing_runs(call: GenerateCall, kind: "seq2seq" | "speech"): Ru
         (decoder_input_ids, own, tell) => backend.generate(ids, { ...own, ...read, decoder_input_ids }, tell, signal),
         on_token,
       );
-    return { given: writing.prompt, run };
+    const search = () => backend.beam_search(ids, { ...written_by_beams(writing), ...read }, signal);
+    return { given: writing.prompt, run, search };
   });
   return { runs, warning };
 }
@@ -99,6 +103,12 @@ function sound_to_read({ inputs, configs }: GenerateCall): ToRead {
 function texts_to_read({ inputs, options, configs }: GenerateCall): ToRead {
   const { batch, warning } = prompts_of(inputs, options, configs, true);
   return { sources: texts_of(batch), warning };
+}
+
+/** One prompt and the new ids of the likeliest texts, best first. */
+export async function searched_texts({ given, search }: TextRun): Promise<number[][]> {
+  const found = await search();
+  return found.map((new_ids) => [...Array.from(given), ...Array.from(new_ids)]);
 }
 
 /** One prompt and its new ids. */

@@ -38,6 +38,8 @@ const methods = {
     model().forward(ids, options, signal),
   generate: ({ emit, signal }: CallContext, ids: Uint32Array, options: GenerateOptions) =>
     model().generate(ids, options, emit, signal),
+  beam_search: ({ signal }: CallContext, ids: Uint32Array, options: GenerateOptions) =>
+    model().beam_search(ids, options, signal),
   dispose: () => loaded?.dispose(),
 } satisfies Methods;
 

@@ -80,6 +80,10 @@ export class WorkerBackend implements Backend {
     return this.#client.call("generate", [ids, options], { signal, on_event: on_token });
   }
 
+  beam_search(ids: Uint32Array, options: GenerateOptions, signal?: AbortSignal): Promise<Uint32Array[]> {
+    return this.#client.call("beam_search", [ids, options], { signal });
+  }
+
   async dispose(): Promise<void> {
     // Ending the worker frees everything too, but only when the browser gets to it. What the worker answers, or that
     // it has failed and answers nothing, changes nothing.

@@ -108,6 +108,17 @@ function prompts_of(
   return given.some(([id]) => id === first) ? given : given.map((ids) => [first, ...ids]);
 }
 
+/** What a beam search is given, which forces ids by itself. */
+export function written_by_beams({ prompt, first, last, max_length, options }: Writing): GenerateOptions {
+  return {
+    ...options,
+    max_length,
+    decoder_input_ids: Uint32Array.from(prompt),
+    ...(first !== undefined && { forced_bos_token_id: first }),
+    ...(last !== undefined && { forced_eos_token_id: last }),
+  };
+}
+
 /** Writes a text: the forced ids are told of as the engine's own. */
 export async function write(
   { prompt, first, last, max_length, eos, options }: Writing,

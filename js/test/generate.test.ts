@@ -157,3 +157,37 @@ test("a model without a language model head writes nothing", async () => {
   const { model } = fake_model("sequence-classification", counting);
   await expect(model.generate({ input_ids: [1] })).rejects.toMatchObject({ code: "NO_HEAD" });
 });
+
+test("beams give several texts of each prompt, best first", async () => {
+  const beam_search = ([id = 0]: Uint32Array) => [[id + 1, id + 2], [id + 3]];
+  const { model, calls } = fake_model("causal-lm", { beam_search }, { config: { pad_token_id: 9 } });
+  const asked = { num_beams: 3, num_return_sequences: 2, length_penalty: 2 };
+  const output = await model.generate({ input_ids: [[10], [20]], ...asked });
+  expect(output.tolist()).toEqual([
+    [10n, 11n, 12n],
+    [10n, 13n, 9n],
+    [20n, 21n, 22n],
+    [20n, 23n, 9n],
+  ]);
+  expect(calls).toEqual([
+    { ids: [10], options: asked },
+    { ids: [20], options: asked },
+  ]);
+  const dict = await model.generate({ input_ids: [10], ...asked, return_dict_in_generate: true });
+  expect(dict.sequences.dims).toEqual([2, 3]);
+  expect(dict.past_key_values).toBeUndefined();
+});
+
+test("what follows one text that grows is refused where several do", async () => {
+  const repo = { generation_config: { num_beams: 2 } };
+  const { model } = fake_model("causal-lm", { ...counting, beam_search: () => [[1]] }, repo);
+  const streamer = { put: () => {}, end: () => {} };
+  const refused = (options: object, message: RegExp) =>
+    expect(model.generate({ input_ids: [1], ...options })).rejects.toThrow(message);
+  await refused({ streamer }, /generation_config.json asks for 2 beams/);
+  await refused({ streamer, num_beams: 3 }, /this call asks for 3 beams/);
+  await refused({ stopping_criteria: new InterruptableStoppingCriteria() }, /num_beams: 1/);
+  await refused({ num_beams: 1, num_return_sequences: 2 }, /as often as you want/);
+  expect((await model.generate({ input_ids: [1], streamer, num_beams: 1 })).tolist()).toEqual([[1n, 100n]]);
+  expect((await model.generate({ input_ids: [1] })).tolist()).toEqual([[1n, 1n]]);
+});

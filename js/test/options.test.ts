@@ -263,14 +263,28 @@ describe("generating", () => {
 
   test("passes on what says how to choose, and neutral values not at all", () => {
     expect(
-      check({ max_new_tokens: 8, do_sample: false, top_k: null, eos_token_id: [1, 2], num_beams: 1, use_cache: true }),
+      check({
+        max_new_tokens: 8,
+        do_sample: false,
+        top_k: null,
+        eos_token_id: [1, 2],
+        num_beam_groups: 1,
+        use_cache: true,
+      }),
     ).toEqual({ max_new_tokens: 8, do_sample: false, eos_token_id: [1, 2] });
+    expect(check({ num_beams: 4, length_penalty: -1, early_stopping: "never" })).toEqual({
+      num_beams: 4,
+      length_penalty: -1,
+      early_stopping: "never",
+    });
     expect(check({ generation_config: { top_k: 5, top_p: 0.5 }, top_k: 7 })).toEqual({ top_k: 7, top_p: 0.5 });
     expect(check({ do_sample: true, min_p: 0.1, seed: 7 })).toEqual({ do_sample: true, min_p: 0.1, seed: 7 });
   });
 
   test.each([
-    [{ num_beams: 4 }, "Beam search"],
+    [{ num_beams: "4" }, "number"],
+    [{ early_stopping: "soon" }, "never"],
+    [{ num_beam_groups: 2 }, "num_beam_groups"],
     [{ logits_processor: [] }, "GPU"],
     [{ return_dict_in_generate: 1 }, "boolean"],
     [{ output_scores: true }, "model.forward"],
@@ -279,7 +293,7 @@ describe("generating", () => {
     [{ temperature: Number.NaN }, "number"],
     [{ do_sample: 1 }, "boolean"],
     [{ eos_token_id: ["a"] }, "eos_token_id"],
-    [{ generation_config: { num_beams: 2 } }, "Beam search"],
+    [{ generation_config: { length_penalty: "2" } }, "number"],
   ])("%o is refused", (options, why) => {
     const error = refusal(() => check(options));
     expect(error.code).toBe("UNSUPPORTED_OPTION");
@@ -287,9 +301,9 @@ describe("generating", () => {
   });
 
   test("unknown options don't compile", () => {
-    expectTypeOf<{ input_ids: number[]; num_beams: number }>().not.toEqualTypeOf<GenerateInputs>();
+    expectTypeOf<{ input_ids: number[]; num_beam_groups: number }>().not.toEqualTypeOf<GenerateInputs>();
     // @ts-expect-error: there is no such option
-    const inputs: GenerateInputs = { input_ids: [1], num_beams: 4 };
+    const inputs: GenerateInputs = { input_ids: [1], num_beam_groups: 4 };
     expect(refusal(() => check_generation_options(inputs)).code).toBe("UNSUPPORTED_OPTION");
   });
 });

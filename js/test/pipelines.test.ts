@@ -361,7 +361,7 @@ describe("text-generation", () => {
       await expect(pipe(wrong as never)).rejects.toMatchObject({ code: "TOKENIZER" });
     }
     await expect(pipe("")).rejects.toMatchObject({ code: "INPUT_IDS" });
-    await expect(pipe("sky", { num_beams: 3 } as never)).rejects.toMatchObject({ code: "UNSUPPORTED_OPTION" });
+    await expect(pipe("sky", { num_beam_groups: 3 } as never)).rejects.toMatchObject({ code: "UNSUPPORTED_OPTION" });
   });
 });
 
@@ -421,7 +421,7 @@ describe("texts of texts", () => {
 
   test("languages, and what generate doesn't know, are refused", async () => {
     const { pipe } = await made(TranslationPipeline, "seq2seq-lm", answers, asked);
-    for (const options of [{ src_lang: "eng" }, { tgt_lang: "fra" }, { num_beams: 4 }]) {
+    for (const options of [{ src_lang: "eng" }, { tgt_lang: "fra" }, { num_beam_groups: 4 }]) {
       await expect(pipe("red", options as never)).rejects.toMatchObject({ code: "UNSUPPORTED_OPTION" });
     }
     await expect(pipe([])).rejects.toMatchObject({ code: "TOKENIZER" });

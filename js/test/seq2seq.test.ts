@@ -342,18 +342,30 @@ describe("generate", () => {
     expect(stopped.tolist()).toEqual([[2n, 100n]]);
   });
 
-  test("beams that the repo asks for are warned of once", async () => {
-    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
-    const { model } = writer({}, { decoder_start_token_id: 2, num_beams: 4 });
-    await model.generate({ input_ids: [5], num_beams: 1 });
+  test("where the repo asks for beams, the search is told what is forced", async () => {
+    const found = [[100, 101], [102]];
+    const repo = {
+      decoder_start_token_id: 2,
+      num_beams: 4,
+      forced_bos_token_id: 0,
+      forced_eos_token_id: 9,
+      min_length: 3,
+    };
+    const { model, calls } = fake_model(
+      "seq2seq-lm",
+      { ...counting, beam_search: () => found },
+      { generation_config: { ...repo, max_length: 8 }, input_names: TEXTS },
+    );
+    const output = await model.generate({ input_ids: [5], num_return_sequences: 2, pad_token_id: 1 });
+    expect(output.tolist()).toEqual([
+      [2n, 100n, 101n],
+      [2n, 102n, 1n],
+    ]);
+    const options = { max_length: 8, min_length: 3, forced_bos_token_id: 0, forced_eos_token_id: 9 };
+    expect(asked(calls)).toEqual([[[5], [2], { ...options, num_return_sequences: 2, pad_token_id: 1 }]]);
+    calls.length = 0;
+    // What isn't searched is written as before.
     await model.generate({ input_ids: [5], generation_config: { num_beams: 1 } });
-    expect(warn).not.toHaveBeenCalled();
-    await model.generate({ input_ids: [5] });
-    await model.generate({ input_ids: [5] });
-    expect(warn).toHaveBeenCalledTimes(1);
-    expect(warn.mock.calls[0]?.[0]).toContain("greedy search");
-    await expect(model.generate({ input_ids: [5], num_beams: 4 as never })).rejects.toMatchObject({
-      code: "UNSUPPORTED_OPTION",
-    });
+    expect(asked(calls)).toEqual([[[5], [2, 0], { max_length: 7, min_length: 3, num_beams: 1 }]]);
   });
 });

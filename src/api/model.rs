@@ -287,15 +287,8 @@ impl Model {
         let engine = self.engine()?;
         let call = Options::new("generate", &options);
         let (abort, on_token) = (call.abort()?, call.function("on_token")?);
-        let features = features(&engine, &call)?;
-        let decoder_ids = ids(&call, "decoder_input_ids")?.unwrap_or_default();
-        let (source, prompt) = match engine.shape().encoder {
-            Some(_) => (Source { ids: input_ids, features: &features }, decoder_ids.as_slice()),
-            None => (Source::default(), input_ids),
-        };
-        let (embeds, position_ids) = (embeds(&call)?, ids(&call, "position_ids")?.unwrap_or_default());
-        let text = Prompt { ids: prompt, embeds: &embeds, position_ids: &position_ids };
-        check_embeds(&engine, text)?;
+        let read = Read::of(&engine, &call)?;
+        let (source, text) = read.with(&engine, input_ids)?;
         let options = generate_options(&options)?;
         let mut thrown_by_callback = None;
         let mut tell = |id: u32| match &on_token {
@@ -312,7 +305,19 @@ impl Model {
         if let Some(error) = thrown_by_callback {
             return Err(error);
         }
-        Ok(Uint32Array::from([prompt, &new].concat().as_slice()))
+        Ok(Uint32Array::from([text.ids, &new].concat().as_slice()))
+    }
+
+    /// The new ids of the best texts that a beam search finds, best first, as [`generate`](Self::generate) reads what it is given.
+    pub async fn beam_search(&self, input_ids: &[u32], options: JsGenerateOptions) -> Result<Array, JsValue> {
+        let engine = self.engine()?;
+        let call = Options::new("generate", &options);
+        let abort = call.abort()?;
+        let read = Read::of(&engine, &call)?;
+        let (source, text) = read.with(&engine, input_ids)?;
+        let options = generate_options(&options)?;
+        let found = engine.beam_search(source, text, &options, &abort).await.map_err(thrown)?;
+        Ok(found.iter().map(|(new, _)| Uint32Array::from(new.as_slice())).collect())
     }
 
     /// Stops loading and gives the device's memory back. Later calls throw `DISPOSED`.
@@ -320,6 +325,36 @@ impl Model {
         if let Some(engine) = self.engine.take() {
             engine.dispose();
         }
+    }
+}
+
+/// What `generate` reads beside ids.
+struct Read {
+    features: Vec<f32>,
+    decoder_ids: Vec<u32>,
+    embeds: Vec<f32>,
+    position_ids: Vec<u32>,
+}
+
+impl Read {
+    fn of(engine: &Engine, call: &Options<'_>) -> Result<Read, JsValue> {
+        Ok(Read {
+            features: features(engine, call)?,
+            decoder_ids: ids(call, "decoder_input_ids")?.unwrap_or_default(),
+            embeds: embeds(call)?,
+            position_ids: ids(call, "position_ids")?.unwrap_or_default(),
+        })
+    }
+
+    /// What an encoder reads, and the text's own beginning.
+    fn with<'a>(&'a self, engine: &Engine, input_ids: &'a [u32]) -> Result<(Source<'a>, Prompt<'a>), JsValue> {
+        let (source, ids) = match engine.shape().encoder {
+            Some(_) => (Source { ids: input_ids, features: &self.features }, self.decoder_ids.as_slice()),
+            None => (Source::default(), input_ids),
+        };
+        let text = Prompt { ids, embeds: &self.embeds, position_ids: &self.position_ids };
+        check_embeds(engine, text)?;
+        Ok((source, text))
     }
 }
 

@@ -191,7 +191,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn typed<T>(
+    pub(crate) fn typed<T>(
         &self,
         key: &str,
         expected: &str,

@@ -1,5 +1,7 @@
 //! `generation_config.json`: a model's own defaults for generation.
 
+use serde_json::Value;
+
 use super::fields::Fields;
 use super::model::parse_object;
 use super::{ConfigError, ModelConfig};
@@ -7,6 +9,38 @@ use crate::Result;
 use crate::hub::{HubError, Repo};
 
 const MAX_GENERATION_CONFIG: u64 = 4 << 20;
+
+/// When a beam search stops.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "Value")]
+pub enum EarlyStopping {
+    /// `true`: as soon as there are as many whole texts as beams.
+    AtOnce,
+    /// `false`: where those that grow are not likely to become better than the whole ones.
+    #[default]
+    Unlikely,
+    /// `"never"`: where they can't.
+    Never,
+}
+
+impl EarlyStopping {
+    fn of(value: &Value) -> Option<EarlyStopping> {
+        match (value.as_bool(), value.as_str()) {
+            (Some(true), _) => Some(EarlyStopping::AtOnce),
+            (Some(false), _) => Some(EarlyStopping::Unlikely),
+            (_, Some("never")) => Some(EarlyStopping::Never),
+            _ => None,
+        }
+    }
+}
+
+impl TryFrom<Value> for EarlyStopping {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> std::result::Result<EarlyStopping, Self::Error> {
+        EarlyStopping::of(&value).ok_or("early_stopping must be true, false or \"never\"")
+    }
+}
 
 /// What a repo says about generation, under transformers' names. `None` is "not said": `generate` has its own defaults.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,6 +56,9 @@ pub struct GenerationConfig {
     pub min_new_tokens: Option<usize>,
     pub do_sample: Option<bool>,
     pub num_beams: Option<usize>,
+    pub num_return_sequences: Option<usize>,
+    pub length_penalty: Option<f64>,
+    pub early_stopping: Option<EarlyStopping>,
     pub temperature: Option<f64>,
     /// 0 is none.
     pub top_k: Option<usize>,
@@ -85,6 +122,9 @@ impl GenerationConfig {
             min_new_tokens: fields.count_or_zero("min_new_tokens")?,
             do_sample: fields.flag("do_sample")?,
             num_beams: fields.count("num_beams")?,
+            num_return_sequences: fields.count("num_return_sequences")?,
+            length_penalty: fields.number("length_penalty")?,
+            early_stopping: fields.typed("early_stopping", "true, false or \"never\"", EarlyStopping::of)?,
             temperature: fields.number("temperature")?,
             top_k: fields.count_or_zero("top_k")?,
             top_p: fields.number("top_p")?,

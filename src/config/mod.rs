@@ -17,7 +17,7 @@ pub use error::ConfigError;
 pub use feature_extractor::FeatureExtractorConfig;
 #[cfg(feature = "engine")]
 pub(crate) use fields::Fields;
-pub use generation::GenerationConfig;
+pub use generation::{EarlyStopping, GenerationConfig};
 pub use model::{ModelConfig, SpecialTokenIds};
 pub use quantization::{Method, Quantization};
 pub use rope::{RopeConfig, RopeKeys, RopeScaling};

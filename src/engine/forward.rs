@@ -88,6 +88,24 @@ pub(super) struct Tokens<'a> {
     pub read: usize,
 }
 
+/// What a call asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    /// Positions in the caches.
+    pub positions: usize,
+    /// The output of all tokens, and more, or not.
+    pub outputs: Option<More>,
+    /// Texts that grow side by side.
+    pub beams: usize,
+}
+
+impl Asked {
+    /// One text with so many positions.
+    pub fn of(positions: usize) -> Asked {
+        Asked { positions, outputs: None, beams: 1 }
+    }
+}
+
 impl Engine {
     /// Logits of the token that follows `prompt`: `[vocab_size]`.
     ///
@@ -103,7 +121,7 @@ impl Runner {
     async fn next_logits(&self, prompt: Prompt<'_>, abort: &Abort) -> Result<Vec<f32>> {
         let tokens = prompt.ids.len();
         let ways = self.ways(tokens);
-        let mut session = self.open(prompt, &[&ways], tokens, Source::default(), None).await?;
+        let mut session = self.open(prompt, &[&ways], Source::default(), Asked::of(tokens)).await?;
         let cached = self.take_cached(&mut session, prompt, &ways);
         let output = self.prefill(&mut session, prompt, cached, &ways, abort).await?;
         let logits = match output {
@@ -117,15 +135,14 @@ impl Runner {
         Ok(logits)
     }
 
-    /// Checks `prompt` and what an encoder reads, and waits for the session, with room in its caches for `positions` and for what
-    /// is read, whichever of `ways` compute; and for the output of all tokens, where that is `wanted`.
+    /// Checks `prompt` and what an encoder reads, and waits for the session, with room for what is asked and for what is read,
+    /// whichever of `ways` compute.
     pub(super) async fn open(
         &self,
         prompt: Prompt<'_>,
         ways: &[&[Way]],
-        positions: usize,
         source: Source<'_>,
-        wanted: Option<More>,
+        Asked { positions, outputs: wanted, beams }: Asked,
     ) -> Result<MutexGuard<'_, Session>> {
         self.alive()?;
         let shape = self.model.shape();
@@ -136,7 +153,8 @@ impl Runner {
         let size = size.unwrap_or_default();
         let rows = if shape.causal { size.rows } else { positions };
         let (outputs, attentions) = (wanted.is_some(), wanted.is_some_and(|more| more.attentions));
-        let room = Room { rows, positions, memory: size.tokens, outputs, attentions };
+        let apart = if beams > 1 { beams * positions.saturating_sub(tokens) } else { 0 };
+        let room = Room { rows, positions, memory: size.tokens, outputs, attentions, beams, apart };
         if ways.iter().any(|ways| ways.contains(&Way::Gpu)) {
             self.keep_room(room)?;
         }

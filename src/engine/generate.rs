@@ -8,9 +8,11 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use futures_util::lock::MutexGuard;
+
 use super::Engine;
 use super::encode::Source;
-use super::forward::{Output, Run, Tokens};
+use super::forward::{Asked, Output, Run, Tokens};
 use super::offload::Way;
 use super::room::MOST_AHEAD;
 use super::runner::Runner;
@@ -84,15 +86,8 @@ impl Engine {
     ) -> Result<Vec<u32>> {
         self.has_head()?;
         let mut ids = prompt.ids.to_vec();
-        let most = options.new_tokens(&self.generation, ids.len())?;
-        let given = prompt.given(self.shape().embeds);
-        let by_ids = ids.get(given..).unwrap_or_default();
-        // Lengths count rows too, and what is chosen from counts ids alone.
-        let own = (given > 0).then(|| {
-            let least = options.min_length(&self.generation, ids.len()).saturating_sub(given);
-            GenerateOptions { min_length: Some(least), min_new_tokens: None, ..options.clone() }
-        });
-        let mut chooser = Chooser::new(own.as_ref().unwrap_or(options), &self.generation, by_ids)?;
+        let Wished { most, by_ids, options } = self.wished(prompt, options)?;
+        let mut chooser = Chooser::new(&options, &self.generation, by_ids)?;
         let eos = options.eos(&self.generation);
         let mut text = Text { prompt: ids.len(), most, eos, new: Vec::new(), on_token, abort };
 
@@ -105,17 +100,51 @@ impl Engine {
         .await?;
         Ok(text.new)
     }
+
+    /// What is wished for what follows a prompt.
+    pub(super) fn wished<'a>(&self, prompt: Prompt<'a>, options: &GenerateOptions) -> Result<Wished<'a>> {
+        let tokens = prompt.ids.len();
+        let most = options.new_tokens(&self.generation, tokens)?;
+        let given = prompt.given(self.shape().embeds);
+        let by_ids = prompt.ids.get(given..).unwrap_or_default();
+        let mut options = options.clone();
+        if given > 0 {
+            // Lengths count rows too, and what is chosen from counts ids alone.
+            let least = options.min_length(&self.generation, tokens).saturating_sub(given);
+            (options.min_length, options.min_new_tokens, options.max_new_tokens) = (Some(least), None, Some(most));
+        }
+        Ok(Wished { most, by_ids, options })
+    }
+}
+
+/// What is wished for what follows a prompt.
+pub(super) struct Wished<'a> {
+    /// New tokens at most.
+    pub most: usize,
+    /// What of the prompt was told by ids.
+    pub by_ids: &'a [u32],
+    /// As they are for a prompt of those alone.
+    pub options: GenerateOptions,
+}
+
+/// A prompt that has been read.
+pub(super) struct Begun<'a> {
+    pub session: MutexGuard<'a, Session>,
+    /// The device that computes each block of what is written.
+    pub writing: Vec<Way>,
+    /// What the prompt has left.
+    pub left: Output,
 }
 
 impl Runner {
-    /// Reads `prompt`, and what an encoder is given, and generates until the text ends.
-    async fn go_on(
+    /// Reads `prompt`, and what an encoder is given: what follows can be written.
+    pub(super) async fn begin_text(
         &self,
         source: Source<'_>,
         prompt: Prompt<'_>,
-        text: &mut Text<'_>,
-        chooser: Option<&mut Chooser>,
-    ) -> Result<()> {
+        asked: Asked,
+        abort: &Abort,
+    ) -> Result<Begun<'_>> {
         let (writing, tokens) = (self.ways(1), prompt.ids.len());
         let encoder = self.model.shape().encoder;
         // What an encoder has read is where the text is written.
@@ -124,13 +153,12 @@ impl Runner {
             Some(encoder) => self.ways(source.size(encoder, self.model.shape().vocab_size)?.tokens),
             None => reading.clone(),
         };
-        let positions = text.prompt.saturating_add(text.most);
-        let mut session = self.open(prompt, &[&reading, &writing, &encoding], positions, source, None).await?;
-        self.read(&mut session, source, &encoding, &writing, None, text.abort).await?;
+        let mut session = self.open(prompt, &[&reading, &writing, &encoding], source, asked).await?;
+        self.read(&mut session, source, &encoding, &writing, None, abort).await?;
         let start = now_ms();
         let was_ready = reading != writing && self.is_ready();
         let cached = self.take_cached(&mut session, prompt, &reading);
-        let mut left = self.prefill(&mut session, prompt, cached, &reading, text.abort).await?;
+        let mut left = self.prefill(&mut session, prompt, cached, &reading, abort).await?;
         if reading != writing {
             if let Output::Gpu(encoder) = left {
                 encoder.submit();
@@ -141,6 +169,20 @@ impl Runner {
                 self.note_streaming(&reading, tokens, now_ms() - start);
             }
         }
+        Ok(Begun { session, writing, left })
+    }
+
+    /// Reads `prompt`, and what an encoder is given, and generates until the text ends.
+    async fn go_on(
+        &self,
+        source: Source<'_>,
+        prompt: Prompt<'_>,
+        text: &mut Text<'_>,
+        chooser: Option<&mut Chooser>,
+    ) -> Result<()> {
+        let tokens = prompt.ids.len();
+        let asked = Asked::of(text.prompt.saturating_add(text.most));
+        let Begun { mut session, writing, left } = self.begin_text(source, prompt, asked, text.abort).await?;
         let on_gpu = writing.iter().all(|way| *way == Way::Gpu);
         if on_gpu {
             self.link_decode(&mut session).await?;
@@ -219,29 +261,12 @@ impl Runner {
         mut chooser: Option<&mut Chooser>,
         ways: &[Way],
     ) -> Result<()> {
-        let vocab = self.model.shape().vocab_size;
         let mut back = None;
-        let mut logits = Vec::with_capacity(vocab);
+        let mut logits = Vec::with_capacity(self.model.shape().vocab_size);
         let mut output = prompt;
         loop {
-            logits.clear();
-            match output {
-                Output::Cpu(outputs) => logits.extend(session.memory.row(outputs.main(), 0)),
-                Output::Gpu(mut encoder) => {
-                    let on = self.on_gpu()?;
-                    let bytes = (vocab * 4) as u64;
-                    let back = match &back {
-                        Some(back) => back,
-                        None => back.insert(Rc::new(on.gpu.create_buffer("logits", bytes, Usage::Readback)?)),
-                    };
-                    let row = session.on_gpu()?.activation(on.recorded.last_logits.id)?;
-                    encoder.copy(row, 0, back, 0, bytes)?;
-                    encoder.submit();
-                    let row = on.gpu.map(back, bytes).bytes().await?;
-                    on.gpu.alive()?;
-                    logits.extend(row.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)));
-                }
-            }
+            self.last_logits(session, output, &mut back)?.into(&mut logits).await?;
+            self.alive()?;
             let id = match &mut chooser {
                 Some(chooser) => chooser.choose(&mut logits),
                 None => likeliest(&logits),
@@ -254,8 +279,30 @@ impl Runner {
         }
     }
 
+    /// The logits of the last token that ran; they come back in `back`, which is made where there is none.
+    pub(super) fn last_logits(
+        &self,
+        session: &mut Session,
+        output: Output,
+        back: &mut Option<Rc<Buffer>>,
+    ) -> Result<Logits> {
+        let mut encoder = match output {
+            Output::Cpu(outputs) => return Ok(Logits::Here(session.memory.row(outputs.main(), 0).to_vec())),
+            Output::Gpu(encoder) => encoder,
+        };
+        let on = self.on_gpu()?;
+        let bytes = (self.model.shape().vocab_size * 4) as u64;
+        let back = match back {
+            Some(back) => back,
+            None => back.insert(Rc::new(on.gpu.create_buffer("logits", bytes, Usage::Readback)?)),
+        };
+        encoder.copy(session.on_gpu()?.activation(on.recorded.last_logits.id)?, 0, back, 0, bytes)?;
+        encoder.submit();
+        Ok(Logits::Coming(on.gpu.map(back, bytes)))
+    }
+
     /// One token at `position`: this one, or the one that the GPU has chosen.
-    async fn step(
+    pub(super) async fn step(
         &self,
         session: &mut Session,
         position: usize,
@@ -298,7 +345,7 @@ impl Runner {
     }
 
     /// Links every block's decode program, so that the token loop creates nothing.
-    async fn link_decode(&self, session: &mut Session) -> Result<()> {
+    pub(super) async fn link_decode(&self, session: &mut Session) -> Result<()> {
         if !self.is_one_pass() {
             return Ok(());
         }
@@ -307,6 +354,26 @@ impl Runner {
         let run = Run::greedy(Mode::Decode, &[], (first, end));
         for block in first..end {
             session.on_gpu()?.program(on, &loader, run, block).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A row of logits.
+pub(super) enum Logits {
+    Here(Vec<f32>),
+    Coming(Readback),
+}
+
+impl Logits {
+    /// Puts them into `row`, in the place of what it has.
+    pub async fn into(self, row: &mut Vec<f32>) -> Result<()> {
+        row.clear();
+        match self {
+            Logits::Here(logits) => row.extend(logits),
+            Logits::Coming(readback) => {
+                row.extend(readback.bytes().await?.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)));
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A model at work: its weights' loader, its programs, its cache, and the loops that drive them.
 
 mod background;
+mod beams;
 mod between;
 mod crossing;
 mod encode;

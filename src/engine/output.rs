@@ -3,7 +3,7 @@
 use super::Engine;
 use super::between::{Attentions, Between};
 use super::encode::Source;
-use super::forward::{Output, Run, Tokens, submit};
+use super::forward::{Asked, Output, Run, Tokens, submit};
 use super::recorded::output_tokens;
 use super::runner::Runner;
 use super::session::Session;
@@ -172,7 +172,8 @@ impl Runner {
         check_types(types, ids.len(), shape.token_types)?;
         check_features(features.len(), ids.len(), shape.features)?;
         let ways = self.ways(ids.len());
-        let mut session = self.open(prompt, &[&ways, &encoding], ids.len(), source, Some(inputs.more)).await?;
+        let asked = Asked { outputs: Some(inputs.more), ..Asked::of(ids.len()) };
+        let mut session = self.open(prompt, &[&ways, &encoding], source, asked).await?;
         let cached = self.take_cached(&mut session, prompt, &ways).min(past);
         let shown = |all: [Option<Attentions>; 2]| all.into_iter().flatten().filter(|_| attentions).collect();
         let of_source = shape.encoder.as_ref().map(|_| Attentions::of_source(ids.len(), read_tokens));

@@ -31,6 +31,10 @@ pub(super) struct Room {
     pub outputs: bool,
     /// Whether attentions' weights are.
     pub attentions: bool,
+    /// Texts that grow side by side: of each there is a row of logits that is read back.
+    pub beams: usize,
+    /// Positions that are kept apart for them.
+    pub apart: usize,
 }
 
 impl Room {
@@ -44,7 +48,15 @@ impl Room {
                 (if encoder.features > 0 { 2 * tokens } else { tokens }, tokens)
             }
         };
-        Room { rows, positions: CACHE_STEP, memory, outputs: !model.task().writes(), attentions: false }
+        Room {
+            rows,
+            positions: CACHE_STEP,
+            memory,
+            outputs: !model.task().writes(),
+            attentions: false,
+            beams: 1,
+            apart: 0,
+        }
     }
 
     /// Room for either.
@@ -55,6 +67,8 @@ impl Room {
             memory: self.memory.max(other.memory),
             outputs: self.outputs || other.outputs,
             attentions: self.attentions || other.attentions,
+            beams: self.beams.max(other.beams),
+            apart: self.apart.max(other.apart),
         }
     }
 
@@ -81,6 +95,8 @@ pub(super) struct Beside {
     output_tokens: usize,
     /// Heads whose weights are shown.
     heads: u64,
+    /// A row of logits.
+    logits: u64,
 }
 
 impl Beside {
@@ -94,8 +110,8 @@ impl Beside {
             if count > 0 { cache * (count + 1) } else { 0 }
         };
         let candidates = shape.vocab_size.div_ceil(ARGMAX_SPAN) * 8;
-        // Ids and a row of logits that are read back, and the smallest buffers that stand for what a model hasn't.
-        let read_back = 4 * MOST_AHEAD + 4 * stride(shape.vocab_size) + 24;
+        // Ids that are read back, and the smallest buffers that stand for what a model hasn't.
+        let read_back = 4 * MOST_AHEAD + 24;
         let params = params_bytes(gpu, recorded.dispatches().chain(recorded.given()).count());
         let fixed = (candidates + read_back) as u64 + params + staging + Routing::bytes(model);
         // The step's angles, ids, types and positions; and what crosses to the CPU.
@@ -108,6 +124,7 @@ impl Beside {
             outputs: 0,
             output_tokens: output_tokens(&shape),
             heads: recorded.heads_shown(),
+            logits: (4 * stride(shape.vocab_size)) as u64,
         };
         for (place, shape) in recorded.activations.shapes().iter().enumerate() {
             let bytes = (stride(shape.width) * 4) as u64;
@@ -144,6 +161,8 @@ impl Beside {
             steps(room.memory).saturating_mul(self.memory),
             outputs,
             attentions,
+            (room.beams.max(1) as u64).saturating_mul(self.logits),
+            (room.apart as u64).saturating_mul(self.position),
         ];
         kept.into_iter().fold(0, u64::saturating_add)
     }

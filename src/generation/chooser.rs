@@ -1,26 +1,18 @@
 //! Choosing the next token from a row of logits, on the CPU.
 
-use super::processors::{MinLength, NoRepeatNgram, RepetitionPenalty};
+use super::processors::{Processors, above_zero, invalid};
 use super::sample::Sampler;
-use super::{GenerateOptions, GenerationError, WhisperRules};
+use super::{GenerateOptions, GenerationError};
 use crate::config::GenerationConfig;
 
 /// How many of the likeliest tokens sampling looks at where nothing says how many.
 const DEFAULT_TOP_K: usize = 50;
 
-/// Chooses the tokens of one text, in transformers' order: `repetition_penalty`, `no_repeat_ngram_size`, `min_length` and
-/// `min_new_tokens`, the rules of what may be said, then either the likeliest token or, with `do_sample`, one drawn after
-/// `temperature`, `top_k`, `top_p` and `min_p`.
+/// Chooses the tokens of one text: what the [`Processors`] make of the logits, then either the likeliest token or, with
+/// `do_sample`, one drawn after `temperature`, `top_k`, `top_p` and `min_p`.
 #[derive(Debug)]
 pub struct Chooser {
-    /// Tokens so far, the prompt's included.
-    length: usize,
-    repetition_penalty: Option<RepetitionPenalty>,
-    no_repeat: Option<NoRepeatNgram>,
-    min_length: Option<MinLength>,
-    rules: Option<WhisperRules>,
-    /// Tokens after the prompt, where there are rules.
-    new_ids: Vec<u32>,
+    processors: Processors,
     sampler: Option<Sampler>,
 }
 
@@ -34,63 +26,22 @@ impl Chooser {
         config: &GenerationConfig,
         prompt: &[u32],
     ) -> Result<Option<Chooser>, GenerationError> {
-        let penalty = above_zero(
-            "repetition_penalty",
-            options.repetition_penalty.or(config.repetition_penalty),
-            "give a number above 0; 1 is no penalty",
-        )?;
-        let repetition_penalty = (penalty != 1.0).then(|| RepetitionPenalty::new(penalty, prompt));
-        let size = options.no_repeat_ngram_size.or(config.no_repeat_ngram_size).filter(|size| *size > 0);
-        let no_repeat = size.map(|size| NoRepeatNgram::new(size, prompt));
-        let min_length = MinLength { length: options.min_length(config, prompt.len()), eos: options.eos(config) };
-        let min_length = (min_length.length > prompt.len() && !min_length.eos.is_empty()).then_some(min_length);
+        let processors = Processors::new(options, config, prompt)?;
         let sampler = match options.do_sample.or(config.do_sample).unwrap_or(false) {
             true => Some(sampler(options, config)?),
             false => None,
         };
-        let rules = options.whisper_rules(config)?;
-        let plain = repetition_penalty.is_none() && no_repeat.is_none() && min_length.is_none() && rules.is_none();
-        let (length, new_ids) = (prompt.len(), Vec::new());
-        let chooser = Chooser { length, repetition_penalty, no_repeat, min_length, rules, new_ids, sampler };
-        Ok((!plain || chooser.sampler.is_some()).then_some(chooser))
+        Ok((!processors.is_none() || sampler.is_some()).then_some(Chooser { processors, sampler }))
     }
 
     /// The next token's id; it is part of the text from now on. `logits` has a score for each id of the vocabulary, and
     /// is changed. NaN is taken as minus infinity; where no id has a score, the answer is 0.
     pub fn choose(&mut self, logits: &mut [f32]) -> u32 {
-        self.process(logits);
+        self.processors.apply(logits);
         let drawn = self.sampler.as_mut().and_then(|sampler| sampler.draw(logits));
         let id = drawn.unwrap_or_else(|| likeliest(logits));
-        self.record(id);
+        self.processors.record(id);
         id
-    }
-
-    fn process(&self, logits: &mut [f32]) {
-        if let Some(penalty) = &self.repetition_penalty {
-            penalty.apply(logits);
-        }
-        if let Some(no_repeat) = &self.no_repeat {
-            no_repeat.apply(logits);
-        }
-        if let Some(min_length) = &self.min_length {
-            min_length.apply(self.length, logits);
-        }
-        if let Some(rules) = &self.rules {
-            rules.apply(&self.new_ids, logits);
-        }
-    }
-
-    fn record(&mut self, id: u32) {
-        self.length += 1;
-        if let Some(penalty) = &mut self.repetition_penalty {
-            penalty.record(id);
-        }
-        if let Some(no_repeat) = &mut self.no_repeat {
-            no_repeat.record(id);
-        }
-        if self.rules.is_some() {
-            self.new_ids.push(id);
-        }
     }
 }
 
@@ -116,17 +67,6 @@ fn sampler(options: &GenerateOptions, config: &GenerationConfig) -> Result<Sampl
         rng: fastrand::Rng::with_seed(options.seed.unwrap_or_else(random_seed)),
         kept: Vec::new(),
     })
-}
-
-/// `value`, or 1; an error where it is not a finite number above 0 in float32, in which the logits are.
-fn above_zero(option: &'static str, value: Option<f64>, expected: &'static str) -> Result<f32, GenerationError> {
-    let value = value.unwrap_or(1.0);
-    let single = value as f32;
-    if single > 0.0 && single.is_finite() { Ok(single) } else { Err(invalid(option, value, expected)) }
-}
-
-fn invalid(option: &'static str, value: f64, expected: &'static str) -> GenerationError {
-    GenerationError::Option { option, value: value.to_string(), expected }
 }
 
 /// The first of the largest; NaN isn't large.

@@ -77,8 +77,8 @@ fn what_may_be_said_is_as_transformers_has_it() {
             assert!(masked.is_empty());
             continue;
         };
-        ids("new_ids").into_iter().for_each(|id| chooser.record(id));
-        chooser.process(&mut logits);
+        ids("new_ids").into_iter().for_each(|id| chooser.processors.record(id));
+        chooser.processors.apply(&mut logits);
         for (id, (score, given)) in logits.iter().zip(row(&case["scores"])).enumerate() {
             let expected = if masked.contains(&(id as u32)) { f32::NEG_INFINITY } else { given };
             assert_eq!(*score, expected, "{id} in {case}");
@@ -100,7 +100,7 @@ fn close(found: f32, expected: f32, tolerance: f32) -> bool {
 /// The scores that the draw is made from, as transformers writes them.
 fn scores(chooser: &mut Chooser, logits: &[f32]) -> Vec<f32> {
     let mut row = logits.to_vec();
-    chooser.process(&mut row);
+    chooser.processors.apply(&mut row);
     if let Some(sampler) = &mut chooser.sampler {
         sampler.keep(&row);
         row.fill(f32::NEG_INFINITY);
@@ -134,7 +134,7 @@ fn scores_are_transformers() {
                 }
             }
             if let Some(id) = step.id {
-                chooser.record(id);
+                chooser.processors.record(id);
             }
         }
     }
@@ -185,7 +185,7 @@ fn draws_have_transformers_probabilities() {
         let (Some(mut chooser), step) = (case.chooser(11), &case.steps[0]) else { continue };
         let expected = softmax(&step.scores);
         let mut processed = step.logits.clone();
-        chooser.process(&mut processed);
+        chooser.processors.apply(&mut processed);
         let Some(sampler) = &mut chooser.sampler else { continue };
         let mut counts = vec![0u32; expected.len()];
         for _ in 0..DRAWS {

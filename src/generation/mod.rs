@@ -1,5 +1,6 @@
 //! Generation: what is asked, which token comes next, when to stop.
 
+mod beams;
 mod chooser;
 mod options;
 mod processors;
@@ -7,6 +8,7 @@ mod prompt;
 mod sample;
 mod whisper;
 
+pub use beams::Beams;
 pub use chooser::{Chooser, likeliest};
 pub use options::GenerateOptions;
 pub use prompt::{Chunk, Positions, Prompt, Readable};

@@ -1,7 +1,7 @@
 //! What `generate` is asked for, with transformers' names, meanings and defaults.
 
 use super::{GenerationError, TimestampRules, WhisperRules};
-use crate::config::GenerationConfig;
+use crate::config::{EarlyStopping, GenerationConfig};
 
 /// Options of one call of `generate`; what is `None` comes from the model's generation config, then from the default.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
@@ -26,6 +26,19 @@ pub struct GenerateOptions {
     pub repetition_penalty: Option<f64>,
     /// So many tokens in a row that the text already has, the prompt's included, don't come again. Default 0: any may.
     pub no_repeat_ngram_size: Option<usize>,
+    /// How many texts are looked at side by side, the likeliest so far: beam search. Default 1.
+    pub num_beams: Option<usize>,
+    /// How many of them are given, best first: at most `num_beams`. Default 1.
+    pub num_return_sequences: Option<usize>,
+    /// For beam search: a text's score is divided by its new tokens' count to this power. Default 1.
+    pub length_penalty: Option<f64>,
+    /// For beam search: when to stop. Default `false`.
+    pub early_stopping: Option<EarlyStopping>,
+    /// For beam search: the first new token of a prompt of one. Taken from here alone.
+    pub forced_bos_token_id: Option<u32>,
+    /// For beam search: the last token, any of these, of the longest text. Taken from here alone.
+    #[serde(deserialize_with = "one_or_many")]
+    pub forced_eos_token_id: Option<Vec<u32>>,
     /// Draw tokens at random, by their probabilities, rather than take the likeliest each time. Default false.
     pub do_sample: Option<bool>,
     /// Above 0, for sampling: below 1 sharpens the probabilities, above 1 evens them out. Default 1.

@@ -95,6 +95,7 @@ pub fn goldens() -> Result<()> {
         "rope.py",
         "loading.py",
         "placement.py",
+        "beams.py",
     ];
     scripts.iter().try_for_each(|script| {
         eprintln!("goldens: {script}");

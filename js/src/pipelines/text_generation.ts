@@ -77,15 +77,20 @@ export class TextGenerationPipeline extends Pipeline<CausalLMOutput> {
       input_ids: rows.map(({ ids }) => ids),
       attention_mask: rows.map(({ mask }) => mask),
     });
+    // One of each, or as many as beams were asked for.
+    const of_each = (output.dims[0] ?? 0) / rows.length;
     const generated = rows.map(({ ids, mask }, row) => {
       const skip = { skip_special_tokens: true };
       const padding = mask.indexOf(1);
-      const text = this.tokenizer.decode(output.at(row).slice([padding, output.dims[1] ?? 0]), skip);
-      const whole = !chats && (return_full_text ?? true);
-      // Cut from the whole, since a token's spaces depend on what is before it.
-      const own = whole ? text : text.slice(this.tokenizer.decode(ids.slice(padding), skip).length);
       const chat = chats?.[row];
-      return [{ generated_text: chat ? [...chat, { role: "assistant", content: own }] : own }];
+      return Array.from({ length: of_each }, (_, nth) => {
+        const given = output.at(row * of_each + nth).slice([padding, output.dims[1] ?? 0]);
+        const text = this.tokenizer.decode(given, skip);
+        const whole = !chats && (return_full_text ?? true);
+        // Cut from the whole, since a token's spaces depend on what is before it.
+        const own = whole ? text : text.slice(this.tokenizer.decode(ids.slice(padding), skip).length);
+        return { generated_text: chat ? [...chat, { role: "assistant", content: own }] : own };
+      });
     });
     return typeof texts === "string" || (chats && !is_list_of_chats(texts)) ? generated[0] : generated;
   }

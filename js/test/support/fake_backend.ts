@@ -12,6 +12,8 @@ export interface Answers {
   forward?: (ids: Uint32Array, options: ForwardOptions) => EngineOutput;
   /** The ids that follow a prompt. */
   generate?: (ids: Uint32Array, options: GenerateOptions) => number[];
+  /** The ids of the best texts that follow it. */
+  beam_search?: (ids: Uint32Array, options: GenerateOptions) => number[][];
 }
 
 /** What a model says of itself. */
@@ -25,7 +27,7 @@ export interface FakeFacts {
 /** A model whose engine is what a test says. */
 export function fake_model<Output>(
   task: Task,
-  { forward, generate }: Answers,
+  { forward, generate, beam_search }: Answers,
   {
     config = {},
     generation_config = {},
@@ -57,6 +59,10 @@ export function fake_model<Output>(
         if (!on_token(id)) break;
       }
       return Uint32Array.from(text);
+    },
+    async beam_search(ids, options) {
+      calls.push({ ids: [...ids], options });
+      return (beam_search?.(ids, options) ?? []).map((new_ids) => Uint32Array.from(new_ids));
     },
     async dispose() {},
   };

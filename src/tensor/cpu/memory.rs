@@ -79,6 +79,11 @@ impl Memory {
         }
     }
 
+    /// A layer's keys and values, as many positions of each as it has room for.
+    pub fn cache_mut(&mut self, layer: usize) -> Option<[&mut [u16]; 2]> {
+        self.caches.get_mut(layer).map(|cache| [cache.keys.as_mut_slice(), cache.values.as_mut_slice()])
+    }
+
     /// Whether attentions are to leave their weights for [`Memory::shown`].
     pub fn show(&mut self, wanted: bool) {
         self.attention.shown = wanted.then(Vec::new);
