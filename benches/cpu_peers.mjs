@@ -1,13 +1,16 @@
 // The fastest others that compute on the CPU beside Layerline: one thread each, the same model, Chromium without WebGPU.
 import { fileURLToPath } from "node:url";
 import { openEnvironment } from "../tests/e2e/support/environments.mjs";
-import { SAMPLE, startTestHub } from "../tests/e2e/support/models.mjs";
-import { generate, NEW_TOKENS, promptIds } from "./layerline.mjs";
+import { golden, SAMPLE, startTestHub } from "../tests/e2e/support/models.mjs";
+import { generate, NEW_TOKENS, PROMPT_TOKENS } from "./layerline.mjs";
 import { ONNX_ID, ONNX_REPO, openPeer, versionOf } from "./peers.mjs";
 
 /** Made by gguf_models.py. */
 const GGUF = fileURLToPath(new URL("../.cache/gguf", import.meta.url));
 const GGUF_ID = `${SAMPLE}-gguf`;
+
+/** A text of more tokens than are read. */
+const LONG = golden("smollm2.json").prompts.find(({ input_ids }) => input_ids.length > 2 * PROMPT_TOKENS);
 
 /** How often all take turns. */
 const ROUNDS = 3;
@@ -45,20 +48,26 @@ export async function measureCpuPeers() {
       await wllama[name].load(`${hub.endpoint}/${GGUF_ID}/resolve/main/${name}.gguf`, POSITIONS);
     }
 
-    const prompt = promptIds();
+    // wllama takes texts alone.
+    const asked = { ...sample, ids: LONG.input_ids, count: PROMPT_TOKENS };
+    const { ids: prompt, text } = await ours.run(textOf, asked);
     const rounds = [];
     for (let round = 0; round < ROUNDS; round++) {
-      const asked = { prompt, max_new_tokens: NEW_TOKENS + 1 };
-      const [all, without] = [await ours.run(generate, asked), await plain.run(generate, asked)];
+      const turn = { prompt, max_new_tokens: NEW_TOKENS + 1 };
+      const [all, without] = [await ours.run(generate, turn), await plain.run(generate, turn)];
       const { gaps, prefillMs, ids } = await transformers.generate(prompt, NEW_TOKENS + 1);
       rounds.push({
         ours: all,
         without,
         transformers: { prefillMs, tokenMs: gaps.reduce((sum, gap) => sum + gap, 0) / gaps.length },
-        f16: await wllama.f16.generate(prompt, NEW_TOKENS + 1),
-        q4_1: await wllama.q4_1.generate(prompt, NEW_TOKENS + 1),
+        f16: await wllama.f16.generate(text, NEW_TOKENS + 1),
+        q4_1: await wllama.q4_1.generate(text, NEW_TOKENS + 1),
         sameIds: String(all.ids) === String(ids),
       });
+    }
+    const read = new Set(rounds.flatMap(({ f16, q4_1 }) => [f16.promptTokens, q4_1.promptTokens]));
+    if (read.size !== 1 || !read.has(prompt.length)) {
+      throw new Error(`wllama read ${[...read].join(" or ")} tokens, not ${prompt.length}`);
     }
     return { versions, promptTokens: prompt.length, rounds };
   } finally {
@@ -75,4 +84,11 @@ async function load({ AutoModelForCausalLM }, { id, endpoint, fused }, state) {
   await state.model.ready();
   if ((await state.model.stats()).cpu_fused !== fused) throw new Error("the browser has other instructions");
   return crossOriginIsolated;
+}
+
+/** The first ids of a text, and the text that they are. */
+async function textOf({ AutoTokenizer }, { id, endpoint, ids, count }) {
+  const tokenizer = await AutoTokenizer.from_pretrained(id, { endpoint });
+  const text = tokenizer.decode(ids.slice(0, count));
+  return { ids: tokenizer(text).input_ids.tolist()[0].map(Number), text };
 }

@@ -58,7 +58,9 @@ export function versionOf(name) {
  * @param options of the browser
  */
 export async function openPeer(folder, options) {
-  const [browser, site] = await Promise.all([launchChromium(options), bundleAndServe(at(folder))]);
+  // Not everyone's worker is a file.
+  const served = bundleAndServe(at(folder), undefined, { policy: false });
+  const [browser, site] = await Promise.all([launchChromium(options), served]);
   const page = await browser.newPage();
   page.on("pageerror", (error) => console.error(`${folder}: ${error.message}`));
   await page.goto(site.url);

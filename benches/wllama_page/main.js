@@ -16,9 +16,9 @@ globalThis.load = async (url, positions) => {
   return performance.now() - start;
 };
 
-/** Continues a prompt greedily; resolves to the prompt's milliseconds, a token's after it, by llama.cpp's own clock, and the text. */
+/** Continues a text greedily; resolves to the tokens of the prompt, its milliseconds, and a token's after it, by llama.cpp's own clock. */
 globalThis.generate = async (prompt, tokens) => {
-  const { timings, choices } = await globalThis.model.createCompletion({
+  const { timings } = await globalThis.model.createCompletion({
     prompt,
     max_tokens: tokens,
     temperature: 0,
@@ -26,7 +26,6 @@ globalThis.generate = async (prompt, tokens) => {
     cache_prompt: false,
   });
   const { prompt_n, prompt_ms, predicted_n, predicted_ms } = timings;
-  if (prompt_n !== prompt.length || predicted_n !== tokens)
-    throw new Error(`${prompt_n} and ${predicted_n} tokens ran`);
-  return { prefillMs: prompt_ms, tokenMs: predicted_ms / predicted_n, text: choices[0].text };
+  if (predicted_n !== tokens) throw new Error(`${predicted_n} tokens came`);
+  return { promptTokens: prompt_n, prefillMs: prompt_ms, tokenMs: predicted_ms / predicted_n };
 };

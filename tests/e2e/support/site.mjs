@@ -28,8 +28,8 @@ const ISOLATION = {
   "Cross-Origin-Embedder-Policy": "require-corp",
 };
 
-/** Serves a folder on 127.0.0.1 under the policy; on any free port unless told which. */
-export async function serve(folder, port = 0, { isolated = false } = {}) {
+/** Serves a folder on 127.0.0.1 under the policy, or as most pages are without one; on any free port unless told which. */
+export async function serve(folder, port = 0, { isolated = false, policy = true } = {}) {
   const server = createServer(async (request, response) => {
     const path = normalize(new URL(request.url, "http://localhost").pathname);
     const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
@@ -37,7 +37,7 @@ export async function serve(folder, port = 0, { isolated = false } = {}) {
       const body = await readFile(file);
       response.writeHead(200, {
         "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
-        "Content-Security-Policy": POLICY,
+        ...(policy && { "Content-Security-Policy": POLICY }),
         "X-Content-Type-Options": "nosniff",
         ...(isolated && ISOLATION),
       });
