@@ -5,6 +5,7 @@ use super::image::Patches;
 use super::mixture::Mixture;
 use crate::config::TransformerConfig;
 use crate::tensor::relative::Buckets;
+use crate::weights::init::Sinusoids;
 
 /// What sets a family's models apart.
 #[derive(Debug, Clone)]
@@ -32,8 +33,8 @@ pub struct Description {
     pub causal: bool,
     /// What reads an input, where this is what writes a text of it.
     pub encoder: Option<Box<Description>>,
-    /// Whether positions that a checkpoint lacks are sines and cosines.
-    pub sinusoids: bool,
+    /// Which sines and cosines positions are that a checkpoint lacks, if they are.
+    pub sinusoids: Option<Sinusoids>,
     /// What makes rows of what is no text.
     pub convolutions: Option<ConvolutionNames>,
     /// The row of the table of positions that is the first token's.
@@ -114,7 +115,7 @@ impl Description {
             first_input_norm: true,
             causal: true,
             encoder: None,
-            sinusoids: false,
+            sinusoids: None,
             convolutions: None,
             first_position: 0,
             numbers_positions: false,

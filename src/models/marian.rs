@@ -1,6 +1,6 @@
 //! Marian: BART with positions that aren't learned. Semantics: transformers' `modeling_marian.py`.
 
-use super::{Description, Family, Names, Task, bart};
+use super::{Description, Family, Names, Sinusoids, Task, bart};
 use crate::config::{ConfigError, ModelConfig, TransformerDefaults};
 
 const ENCODER: TransformerDefaults = TransformerDefaults {
@@ -26,7 +26,7 @@ fn describe(raw: &ModelConfig) -> Result<Description, ConfigError> {
         return Err(fields.unsupported("share_encoder_decoder_embeddings", "true"));
     }
     let encoder_names = Names { embedding_norm: None, ..bart::ENCODER_NAMES };
-    let as_marian = |stack| Description { sinusoids: true, ..stack };
+    let as_marian = |stack| Description { sinusoids: Some(Sinusoids::Open), ..stack };
     bart::stacks(raw, [(ENCODER, encoder_names), (DECODER, DECODER_NAMES)], as_marian)
 }
 

@@ -18,7 +18,9 @@ mod head;
 pub mod image;
 mod layer;
 mod llama;
+mod m2m_100;
 mod marian;
+mod mbart;
 mod mistral;
 mod mixtral;
 mod mixture;
@@ -28,6 +30,7 @@ mod mt5;
 mod olmo2;
 mod olmoe;
 mod opt;
+mod pegasus;
 mod phi;
 mod phi3;
 mod qwen2;
@@ -49,6 +52,7 @@ use crate::Result;
 use crate::config::{ConfigError, ModelConfig, TransformerConfig};
 use crate::generation::Readable;
 use crate::tensor::ops::{Ops, Tensor};
+use crate::weights::init::Sinusoids;
 use crate::weights::keys::ModelKeys;
 use crate::weights::spec::{BlockSpec, WeightSpecs};
 use image::ImageShape;
@@ -61,7 +65,7 @@ pub use mixture::{Chosen, Experts, Mixture, MixtureNames};
 pub use registered::{Architecture, Registered};
 
 /// Every family that there is.
-const FAMILIES: [Family; 37] = [
+const FAMILIES: [Family; 40] = [
     bart::FAMILY,
     bert::FAMILY,
     clip::FAMILY,
@@ -77,7 +81,9 @@ const FAMILIES: [Family; 37] = [
     gpt_neox::FAMILY,
     granite::FAMILY,
     llama::FAMILY,
+    m2m_100::FAMILY,
     marian::FAMILY,
+    mbart::FAMILY,
     mistral::FAMILY,
     mixtral::FAMILY,
     modernbert::FAMILY,
@@ -86,6 +92,7 @@ const FAMILIES: [Family; 37] = [
     olmo2::FAMILY,
     olmoe::FAMILY,
     opt::FAMILY,
+    pegasus::FAMILY,
     phi::FAMILY,
     phi3::FAMILY,
     qwen2::FAMILY,

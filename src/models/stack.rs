@@ -80,7 +80,7 @@ impl Stack {
         // Where padding is numbered too, numbers are the table's rows.
         let by = Number::Position { first: if description.numbers_positions { 0 } else { first } };
         let zero_row = first.checked_sub(1).filter(|_| description.numbers_positions);
-        let init = if description.sinusoids { Init::Sinusoids } else { Init::Normal { std, zero_row } };
+        let init = description.sinusoids.map_or(Init::Normal { std, zero_row }, Init::Sinusoids);
         let positions = names.positions.map(|module| (table(declare, module, description.position_rows(), init), by));
         let token_types = names
             .token_types

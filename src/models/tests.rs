@@ -260,7 +260,7 @@ fn what_is_not_there_is_said_with_what_is() {
     let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
     let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
     assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
-    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma, gemma2, gemma3_text, gemma3, gpt2, gpt_neo, gpt_neox, granite, llama, marian, mistral, mixtral, modernbert, mpnet, mt5, olmo2, olmoe, opt, phi, phi3, qwen2, qwen3, qwen3_moe, roberta, smollm3, stablelm, starcoder2, t5, vit, whisper, xlm-roberta";
+    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma, gemma2, gemma3_text, gemma3, gpt2, gpt_neo, gpt_neox, granite, llama, m2m_100, marian, mbart, mistral, mixtral, modernbert, mpnet, mt5, olmo2, olmoe, opt, pegasus, phi, phi3, qwen2, qwen3, qwen3_moe, roberta, smollm3, stablelm, starcoder2, t5, vit, whisper, xlm-roberta";
     assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
     let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");
@@ -343,6 +343,8 @@ fn depths_and_heads_of_two_stacks_are_each_its_own() {
         (json!({"model_type": "bart", "num_hidden_layers": 7, "decoder_layers": 2}), [7, 2], [16, 16]),
         (json!({"model_type": "bart", "num_attention_heads": 8, "decoder_attention_heads": 2}), [12, 12], [8, 2]),
         (json!({"model_type": "marian", "num_hidden_layers": 7, "encoder_layers": 3}), [7, 12], [16, 16]),
+        (json!({"model_type": "pegasus", "num_hidden_layers": 7, "encoder_layers": 3}), [7, 12], [16, 16]),
+        (json!({"model_type": "m2m_100", "decoder_layers": 2}), [12, 2], [16, 16]),
         (json!({"model_type": "whisper", "num_hidden_layers": 7, "num_attention_heads": 8}), [7, 4], [8, 6]),
         (json!({"model_type": "t5", "num_layers": 3}), [3, 3], [8, 8]),
         (json!({"model_type": "t5", "num_layers": 3, "num_decoder_layers": null}), [3, 3], [8, 8]),

@@ -1,8 +1,7 @@
 //! Whisper: an encoder of sound and a decoder of text. Semantics: transformers' `modeling_whisper.py`.
 
 use super::convolution::ConvolutionNames;
-use super::description::CrossNames;
-use super::{Description, Family, Head, Names, Task, bart};
+use super::{Description, Family, Head, Names, Task, bart, mbart};
 use crate::config::{ConfigError, ModelConfig, TransformerDefaults};
 
 const DECODER: TransformerDefaults = TransformerDefaults {
@@ -31,29 +30,14 @@ const ENCODER: TransformerDefaults = TransformerDefaults {
     ..DECODER
 };
 
-const ENCODER_NAMES: Names = Names {
-    embedding_norm: None,
-    last_norm: Some("encoder.layer_norm"),
-    input_norm: Some("self_attn_layer_norm"),
-    mlp_norm: Some("final_layer_norm"),
-    attended_norm: None,
-    fed_norm: None,
-    ..bart::ENCODER_NAMES
-};
+const ENCODER_NAMES: Names = Names { embedding_norm: None, ..mbart::ENCODER_NAMES };
 
 const DECODER_NAMES: Names = Names {
     embedding: "decoder.embed_tokens",
     positions: Some("decoder.embed_positions"),
     layers: "decoder.layers",
     last_norm: Some("decoder.layer_norm"),
-    cross: Some(CrossNames {
-        norm: Some("encoder_attn_layer_norm"),
-        query: "encoder_attn.q_proj",
-        kv: &["encoder_attn.k_proj", "encoder_attn.v_proj"],
-        memory: "encoder_attn",
-        output: "encoder_attn.out_proj",
-        attended_norm: None,
-    }),
+    cross: Some(mbart::CROSS),
     ..ENCODER_NAMES
 };
 

@@ -32,9 +32,17 @@ pub enum Init {
     Zeros,
     /// 1: the weights of norms.
     Ones,
-    /// Sines of a row's number in the first half of its columns and cosines in the second, at wavelengths from 2π to 10000 · 2π:
-    /// positions that aren't learned.
-    Sinusoids,
+    /// Sines of a row's number in the first half of its columns and cosines in the second: positions that aren't learned.
+    Sinusoids(Sinusoids),
+}
+
+/// Wavelengths that grow evenly, column by column, from 2π.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sinusoids {
+    /// To one before 10000 · 2π: Marian's.
+    Open,
+    /// To 10000 · 2π: fairseq's.
+    Closed,
 }
 
 #[derive(Debug, Clone)]
@@ -96,12 +104,16 @@ impl NewTensor {
         match self.init {
             Init::Zeros => elements.for_each(|_| push(0.0)),
             Init::Ones => elements.for_each(|_| push(1.0)),
-            Init::Sinusoids => {
+            Init::Sinusoids(sinusoids) => {
                 let cols = self.info.shape.last().map_or(1, |cols| (*cols).max(1) as u64);
                 let half = cols.div_ceil(2);
+                let span = match sinusoids {
+                    Sinusoids::Open => cols as f64 / 2.0,
+                    Sinusoids::Closed => half.saturating_sub(1).max(1) as f64,
+                };
                 for i in elements {
                     let (row, col) = (i / cols, i % cols);
-                    let angle = row as f64 / 10_000f64.powf((2 * (col % half)) as f64 / cols as f64);
+                    let angle = row as f64 / 10_000f64.powf((col % half) as f64 / span);
                     push(if col < half { angle.sin() } else { angle.cos() } as f32);
                 }
             }
@@ -237,14 +249,18 @@ mod tests {
 
     #[test]
     fn sinusoids_are_of_rows_and_columns() {
-        let mut new = NewWeights::new(1);
-        let info = new.add("positions", vec![90, 6], Init::Sinusoids, 0).unwrap();
-        let found = floats(&bytes(&new, info.range));
-        for (at, found) in found.iter().enumerate() {
-            let (row, col) = ((at / 6) as f64, at % 6);
-            let angle = row / 10_000f64.powf([0.0, 2.0 / 6.0, 4.0 / 6.0][col % 3]);
-            let expected = if col < 3 { angle.sin() } else { angle.cos() };
-            assert!((f64::from(*found) - expected).abs() < 1e-6, "{at}: {found} instead of {expected}");
+        for (sinusoids, powers) in
+            [(Sinusoids::Open, [0.0, 2.0 / 6.0, 4.0 / 6.0]), (Sinusoids::Closed, [0.0, 0.5, 1.0])]
+        {
+            let mut new = NewWeights::new(1);
+            let info = new.add("positions", vec![90, 6], Init::Sinusoids(sinusoids), 0).unwrap();
+            let found = floats(&bytes(&new, info.range));
+            for (at, found) in found.iter().enumerate() {
+                let (row, col) = ((at / 6) as f64, at % 6);
+                let angle = row / 10_000f64.powf(powers[col % 3]);
+                let expected = if col < 3 { angle.sin() } else { angle.cos() };
+                assert!((f64::from(*found) - expected).abs() < 1e-6, "{at}: {found} instead of {expected}");
+            }
         }
     }
 

@@ -21,7 +21,7 @@ from measure import line, number, write_json
 
 HERE = Path(__file__).parent
 MODELS = ["tiny/llama-f32", "tiny/qwen2-windows", "tiny/gemma2", "tiny/gpt2", "tiny/qwen3_moe", "seq2seq/bart",
-          "seq2seq/marian", "seq2seq/t5", "seq2seq/whisper"]  # fmt: skip
+          "seq2seq/marian", "seq2seq/m2m_100", "seq2seq/t5", "seq2seq/whisper"]  # fmt: skip
 # EOS stands for ids that a text without an end comes to, FIRST and LAST for ids that none begins or ends with.
 OPTIONS = [
     dict(num_beams=4),

@@ -104,7 +104,7 @@ def random_model(config, seed):
             parameter.normal_(0, 0.2)
         elif "norm" in name:
             parameter.normal_(1, 0.2)
-    if config.model_type in ("bart", "marian"):
+    if config.model_type in ("bart", "marian", "mbart", "pegasus", "m2m_100"):
         vary(model)
     if config.model_type in ("t5", "mt5"):
         vary_t5(model)
@@ -120,10 +120,12 @@ def vary(model):
         layer.encoder_attn.out_proj.weight.mul_(0.2)
         layer.self_attn.out_proj.weight.mul_(0.5)
         layer.fc2.weight.mul_(0.5)
-    flip(layers[-1].final_layer_norm.weight)
+    # The last norm is the decoder's own, or else its last layer's.
+    flip(getattr(model.model.decoder, "layer_norm", layers[-1].final_layer_norm).weight)
     model.eval()
     ids = torch.arange(3, 60)[None]
-    model.final_logits_bias.sub_(model(input_ids=ids, decoder_input_ids=ids).logits[0].mean(0))
+    if hasattr(model, "final_logits_bias"):
+        model.final_logits_bias.sub_(model(input_ids=ids, decoder_input_ids=ids).logits[0].mean(0))
 
 
 def vary_t5(model):

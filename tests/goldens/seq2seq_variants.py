@@ -50,6 +50,18 @@ VARIANTS = {
         "marian", F16, SIZES, scale_embedding=True, activation_function="swish", share_encoder_decoder_embeddings=True,
         max_position_embeddings=80, pad_token_id=130, bos_token_id=None, eos_token_id=0, decoder_start_token_id=130,
     ),
+    # Norms before instead of after, and one behind all of them.
+    "mbart": variant("mbart", F16, SIZES | BART, scale_embedding=True),
+    # Without a norm behind the embeddings; positions are Marian's.
+    "pegasus-bf16": variant(
+        "pegasus", BF16, SIZES, scale_embedding=True, activation_function="relu", max_position_embeddings=80,
+        pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+    ),
+    # Positions are sines of other wavelengths, counted from behind the padding's id.
+    "m2m_100": variant(
+        "m2m_100", F32, SMALL, max_position_embeddings=80, pad_token_id=1, bos_token_id=0, eos_token_id=2,
+        decoder_start_token_id=2,
+    ),
     # Norms before instead of after; convolutions; keys without a bias.
     "whisper": variant("whisper", F32, SMALL | WHISPER | dict(decoder_attention_heads=3)),
     "whisper-bf16": variant("whisper", BF16, SIZES | WHISPER),
