@@ -75,6 +75,38 @@ fn texts_are_tokenized_as_in_transformers() {
     }
 }
 
+#[test]
+fn texts_say_their_language_as_in_transformers() {
+    for golden in golden("languages.json") {
+        let name = &golden["name"];
+        let tokenizer = load(&golden["tokenizer"], &golden["config"]).unwrap();
+        assert_eq!(json!(tokenizer.src_lang()), golden["cases"][0]["src_lang"], "{name}");
+        for case in golden["cases"].as_array().unwrap() {
+            let (text, pair) = (case["text"].as_str().unwrap(), case["pair"].as_str());
+            tokenizer.set_src_lang(case["src_lang"].as_str().unwrap()).unwrap();
+            let encoding = tokenizer.encode(text, pair, true, None).unwrap();
+            assert_eq!(encoding.ids, ids(&case["ids"]), "{name}: {text:?} in {}", case["src_lang"]);
+            assert_eq!(tokenizer.decode(&encoding.ids, true).unwrap(), case["decoded"].as_str().unwrap(), "{name}");
+        }
+        let before = tokenizer.src_lang();
+        assert_eq!(tokenizer.set_src_lang("nonsense").unwrap_err().code(), "TOKENIZER");
+        assert_eq!(tokenizer.src_lang(), before, "{name}");
+        // A file that was saved in another language, as most are, and one without any.
+        let mut saved = golden["tokenizer"].clone();
+        saved["post_processor"] = Value::Null;
+        let again = load(&saved, &golden["config"]).unwrap();
+        let first = &golden["cases"][0];
+        let encoding = again.encode(first["text"].as_str().unwrap(), None, true, None).unwrap();
+        assert_eq!(encoding.ids, ids(&first["ids"]), "{name}");
+    }
+    let one = words(json!({}));
+    assert_eq!(one.src_lang(), None);
+    assert!(one.set_src_lang("eng_Latn").unwrap_err().to_string().contains("eng_Latn"));
+    // A class that has languages, and a vocabulary without them.
+    let without = words(json!({"tokenizer_class": "NllbTokenizerFast"}));
+    assert_eq!((without.src_lang(), without.encode("a", None, true, None).unwrap().ids), (None, vec![1, 3, 2]));
+}
+
 /// A word a token, `[CLS]` and `[SEP]` around them as BERT has them.
 fn words(config: Value) -> Tokenizer {
     let special = |id: u32, name: &str| json!({"id": id, "content": name, "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false});

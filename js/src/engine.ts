@@ -305,6 +305,8 @@ export interface TextTokenizer {
   special_tokens(): Record<string, string | number | undefined>;
   config(): string;
   vocab_size(): number;
+  src_lang(): string | undefined;
+  set_src_lang(language: string): void;
 }
 
 export interface TextModule {

@@ -98,6 +98,7 @@ export type {
   Text2TextGenerationPipeline,
   Text2TextGenerationSingle,
   TranslationPipeline,
+  TranslationPipelineOptions,
   TranslationSingle,
 } from "./pipelines/seq2seq.js";
 export type {

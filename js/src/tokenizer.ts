@@ -112,6 +112,16 @@ export class PreTrainedTokenizer extends Callable {
     this.padding_side = this.config.padding_side === "left" ? "left" : "right";
   }
 
+  /** The language that texts are in, where the tokenizer says it in a token (NLLB's, mBART's). */
+  get src_lang(): string | undefined {
+    return this.#text.src_lang();
+  }
+
+  /** @throws {LayerlineError} TOKENIZER where there is no such */
+  set src_lang(language: string) {
+    lift(() => this.#text.set_src_lang(language));
+  }
+
   /** How many ids there are. */
   get vocab_size(): number {
     return this.#text.vocab_size();

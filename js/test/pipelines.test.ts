@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { Task } from "../src/engine.js";
+import type { Seq2SeqLMOutput } from "../src/outputs.js";
 import { FeatureExtractionPipeline } from "../src/pipelines/feature_extraction.js";
 import { FillMaskPipeline } from "../src/pipelines/fill_mask.js";
 import { pipeline } from "../src/pipelines/index.js";
@@ -12,7 +13,7 @@ import { TextGenerationPipeline } from "../src/pipelines/text_generation.js";
 import { groups_of, TokenClassificationPipeline } from "../src/pipelines/token_classification.js";
 import { ZeroShotClassificationPipeline } from "../src/pipelines/zero_shot_classification.js";
 import { type Answers, array, type FakeFacts, fake_model } from "./support/fake_backend.js";
-import { word_pieces } from "./support/tokenizers.js";
+import { golden, tokenizer_of, word_pieces } from "./support/tokenizers.js";
 
 const { log } = Math;
 
@@ -417,6 +418,34 @@ describe("texts of texts", () => {
       const { pipe } = await made(TranslationPipeline, "seq2seq-lm", answers, { ...asked, config: told, name });
       expect(await pipe("red")).toEqual([{ translation_text: expected }]);
     }
+  });
+
+  test("a tokenizer that knows languages is told them", async () => {
+    const [nllb] = golden("languages.json");
+    const tokenizer = await tokenizer_of(nllb.tokenizer, nllb.config);
+    const id_of = (token: string) => tokenizer.token_to_id(token) ?? -1;
+    const { model, calls } = fake_model<Seq2SeqLMOutput>(
+      "seq2seq-lm",
+      { generate: (ids) => [...ids.slice(1)], beam_search: (ids) => [[...ids.slice(1)]] },
+      { config: { decoder_start_token_id: 2, eos_token_id: 2, pad_token_id: 1 }, input_names },
+    );
+    const pipe = new TranslationPipeline({ task: "translation", model, tokenizer });
+    const languages = { src_lang: "deu_Latn", tgt_lang: "fra_Latn" };
+    expect(await pipe("hello world", languages)).toEqual([{ translation_text: "hello world" }]);
+    expect(calls[0]?.ids[0]).toBe(id_of("deu_Latn"));
+    const { decoder_input_ids } = calls[0]?.options ?? {};
+    expect(decoder_input_ids?.[1]).toBe(id_of("fra_Latn"));
+    await pipe("hello world", { ...languages, num_beams: 2 });
+    expect(calls[1]?.options).toMatchObject({ forced_bos_token_id: id_of("fra_Latn"), num_beams: 2 });
+    for (const [options, why] of [
+      [{}, "a src_lang and a tgt_lang"],
+      [{ src_lang: "eng_Latn" }, "a src_lang and a tgt_lang"],
+      [{ ...languages, tgt_lang: "nonsense" }, "no such language"],
+      [{ ...languages, src_lang: "nonsense" }, "no language"],
+    ] as const) {
+      await expect(pipe("hello", options)).rejects.toThrow(why);
+    }
+    expect(tokenizer.src_lang).toBe("deu_Latn");
   });
 
   test("languages, and what generate doesn't know, are refused", async () => {

@@ -26,6 +26,25 @@ describe("batches, as transformers makes them", () => {
   }
 });
 
+test("texts are in the language that the tokenizer was told last", async () => {
+  for (const { name, tokenizer: json, config, cases, language_id } of golden("languages.json")) {
+    const tokenizer = await tokenizer_of(json, config);
+    expect(tokenizer.src_lang, name).toBe(cases[0].src_lang);
+    for (const { src_lang, text, pair, ids, decoded } of cases) {
+      tokenizer.src_lang = src_lang;
+      const { input_ids } = tokenizer(text, { ...(pair && { text_pair: pair }), return_tensor: false });
+      expect(input_ids, `${name}, ${src_lang}: ${text}`).toEqual(ids);
+      expect(tokenizer.decode(ids, { skip_special_tokens: true }), name).toBe(decoded);
+    }
+    expect(tokenizer.token_to_id(tokenizer.src_lang ?? "")).toBe(language_id);
+  }
+  const none = await word_pieces(["a"], {});
+  expect(none.src_lang).toBeUndefined();
+  expect(() => {
+    none.src_lang = "eng_Latn";
+  }).toThrow("eng_Latn");
+});
+
 describe("a tokenizer of BERT's", () => {
   let tokenizer: PreTrainedTokenizer;
   beforeAll(async () => {

@@ -118,6 +118,18 @@ impl Tokenizer {
         })
     }
 
+    /// The language that texts are in, where the tokenizer says it in a token.
+    pub fn src_lang(&self) -> Option<String> {
+        self.inner.src_lang()
+    }
+
+    /// Texts are in this language from now on.
+    ///
+    /// Throws with code `TOKENIZER` where there is no such.
+    pub fn set_src_lang(&self, language: &str) -> Result<(), JsValue> {
+        self.inner.set_src_lang(language).map_err(thrown)
+    }
+
     /// The ids of `text`, and of `text_pair` after it; at most `max_length`, special tokens included.
     ///
     /// Throws with code `TOKENIZER`.

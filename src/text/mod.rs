@@ -6,6 +6,7 @@
 mod chat_template;
 mod decode_stream;
 mod json;
+mod languages;
 mod precompiled;
 mod python;
 mod source;
@@ -17,6 +18,7 @@ mod vocab_files;
 
 pub use chat_template::{ChatTemplate, RenderOptions};
 pub use decode_stream::DecodeStream;
+pub use languages::Languages;
 pub use tokenizer::{Encoding, Tokenizer, TokenizerFiles};
 pub use tokenizer_config::{ChatTemplates, TokenizerConfig};
 pub use vocab_files::{Vocabulary, tokenizer_json};
@@ -41,6 +43,14 @@ pub enum TextError {
         /// What the tokenizer said.
         reason: String,
     },
+    /// The tokenizer has no such language, or none at all.
+    #[error("the tokenizer has no language {language:?}; its own are such as {example:?} (none where that is empty)")]
+    Language {
+        /// What was asked for.
+        language: String,
+        /// The language of texts of which nothing is said.
+        example: String,
+    },
     /// The model has no template to use.
     #[error("{0}")]
     NoChatTemplate(String),
@@ -61,7 +71,7 @@ impl TextError {
     /// The stable code that JavaScript sees.
     pub fn code(&self) -> &'static str {
         match self {
-            TextError::File { .. } | TextError::Tokenizer { .. } => "TOKENIZER",
+            TextError::File { .. } | TextError::Tokenizer { .. } | TextError::Language { .. } => "TOKENIZER",
             TextError::NoChatTemplate(_) | TextError::ChatTemplate { .. } | TextError::ChatInput(_) => "CHAT_TEMPLATE",
         }
     }

@@ -1,5 +1,7 @@
 //! Text to token ids and back.
 
+use std::cell::RefCell;
+
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, truncate_encodings};
@@ -44,7 +46,9 @@ pub struct Encoding {
 pub struct Tokenizer {
     /// Without a post-processor: a text is cut before special tokens go around it.
     inner: tokenizers::Tokenizer,
-    post_processor: PostProcessorWrapper,
+    post_processor: RefCell<PostProcessorWrapper>,
+    /// Which language texts are in, where the tokenizer says it.
+    src_lang: RefCell<Option<String>>,
     config: TokenizerConfig,
     chat_templates: ChatTemplates,
 }
@@ -73,7 +77,33 @@ impl Tokenizer {
             Some(text) => chat_template_json(text).unwrap_or_else(|| ChatTemplates::Single(text.to_owned())),
             None => config.chat_templates.clone(),
         };
-        Ok(Self { inner, post_processor, config, chat_templates })
+        let (post_processor, src_lang) = (RefCell::new(post_processor), RefCell::default());
+        let tokenizer = Self { inner, post_processor, src_lang, config, chat_templates };
+        if let Some(languages) = &tokenizer.config.languages {
+            // Whatever the file has: it may have been saved in another one. Without a token for it, the file's stays.
+            let _unknown = tokenizer.set_src_lang(&languages.src_lang);
+        }
+        Ok(tokenizer)
+    }
+
+    /// The language that texts are in, where the tokenizer says it in a token.
+    pub fn src_lang(&self) -> Option<String> {
+        self.src_lang.borrow().clone()
+    }
+
+    /// Texts are in this language from now on.
+    ///
+    /// # Errors
+    /// [`TextError::Language`] where the tokenizer has no such, or none at all.
+    pub fn set_src_lang(&self, language: &str) -> Result<(), TextError> {
+        let none = || TextError::Language { language: language.to_owned(), example: String::new() };
+        let languages = self.config.languages.as_ref().ok_or_else(none)?;
+        let eos = self.config.special_tokens.iter().find(|(name, _)| name == "eos_token");
+        let eos = eos.map_or("</s>", |(_, token)| token.content.as_str());
+        let framing = languages.framing(language, eos, |token| self.token_to_id(token))?;
+        self.post_processor.replace(framing);
+        self.src_lang.replace(Some(language.to_owned()));
+        Ok(())
     }
 
     /// The ids of `text`, and of `pair` after it; an empty `pair` is none.
@@ -89,10 +119,11 @@ impl Tokenizer {
         max_length: Option<usize>,
     ) -> Result<Encoding, TextError> {
         let failed = |reason: String| TextError::Tokenizer { action: "encode this text", reason };
+        let post_processor = self.post_processor.borrow();
         let one = |text| self.inner.encode_fast(text, false).map_err(|e| failed(e.to_string()));
         let (mut first, mut second) = (one(text)?, pair.filter(|pair| !pair.is_empty()).map(one).transpose()?);
         if let Some(max_length) = max_length {
-            let added = if add_special_tokens { self.post_processor.added_tokens(second.is_some()) } else { 0 };
+            let added = if add_special_tokens { post_processor.added_tokens(second.is_some()) } else { 0 };
             let max_length = max_length.checked_sub(added).ok_or_else(|| {
                 failed(format!("a max_length of {max_length} has no room for the {added} special tokens"))
             })?;
@@ -104,7 +135,7 @@ impl Tokenizer {
                 encoding.take_overflowing();
             }
         }
-        let encoding = self.post_processor.process(first, second, add_special_tokens);
+        let encoding = post_processor.process(first, second, add_special_tokens);
         let encoding = encoding.map_err(|e| failed(e.to_string()))?;
         Ok(Encoding {
             ids: encoding.get_ids().to_vec(),

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
 use super::TextError;
+use super::languages::Languages;
 
 const FILE: &str = "tokenizer_config.json";
 
@@ -72,6 +73,8 @@ pub struct TokenizerConfig {
     pub truncate_left: bool,
     /// The chat templates in the file.
     pub chat_templates: ChatTemplates,
+    /// How a text's language is said, where it is.
+    pub languages: Option<Languages>,
 }
 
 impl TokenizerConfig {
@@ -95,6 +98,7 @@ impl TokenizerConfig {
             split_special_tokens: flag(&config, "split_special_tokens")?,
             truncate_left: config.get("truncation_side").and_then(Value::as_str) == Some("left"),
             chat_templates: chat_templates(config.get("chat_template"))?,
+            languages: Languages::of(&config),
             ..Self::default()
         };
         if let Some(decoder) = config.get("added_tokens_decoder") {

@@ -23,17 +23,22 @@ export interface TranslationSingle {
   translation_text: string;
 }
 
-const LANGUAGES = 'Models of several languages take the wanted one in the text, as in ">>fra<< Hello"; leave it out.';
+/** Between which languages, for models whose tokenizers know languages. */
+export interface TranslationPipelineOptions extends Seq2SeqPipelineOptions {
+  /** The tokenizer's name of the texts' language: `"eng_Latn"` for NLLB, `"en_XX"` for mBART. */
+  src_lang?: string | null;
+  /** Its name of the language that they are translated to. */
+  tgt_lang?: string | null;
+}
+
+const IN_THE_TEXT =
+  'This tokenizer knows no languages: such models take the wanted one in the text, as in ">>fra<< Hello"; leave it out.';
 
 abstract class Seq2SeqPipeline<Key extends string> extends Pipeline<Seq2SeqLMOutput> {
   protected abstract readonly key: Key;
 
   /** @internal */
   override async _call(texts: string | string[], options: Seq2SeqPipelineOptions = {}): Promise<Record<Key, string>[]> {
-    for (const name of ["src_lang", "tgt_lang"]) {
-      const value: unknown = Reflect.get(options, name);
-      if (value != null) refuse_option(name, value, LANGUAGES);
-    }
     const prefix = this.#prefix();
     const list = list_of(texts, this.task).map((text) => (typeof prefix === "string" ? prefix + text : text));
     const output = await this.model.generate({ ...options, ...this.encode(list) });
@@ -62,7 +67,7 @@ export interface SummarizationPipeline {
 
 export interface TranslationPipeline {
   // biome-ignore lint/style/useShorthandFunctionType: a type can't be merged with a class
-  (texts: string | string[], options?: Seq2SeqPipelineOptions): Promise<TranslationSingle[]>;
+  (texts: string | string[], options?: TranslationPipelineOptions): Promise<TranslationSingle[]>;
 }
 
 /** What a model writes of texts, whatever it was made for. */
@@ -81,4 +86,34 @@ export class SummarizationPipeline extends Seq2SeqPipeline<"summary_text"> {
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface says only that instances can be called
 export class TranslationPipeline extends Seq2SeqPipeline<"translation_text"> {
   protected readonly key = "translation_text";
+
+  /** @internal */
+  override async _call(
+    texts: string | string[],
+    { src_lang, tgt_lang, ...options }: TranslationPipelineOptions = {},
+  ): Promise<TranslationSingle[]> {
+    return super._call(texts, { ...this.#between(src_lang ?? undefined, tgt_lang ?? undefined), ...options });
+  }
+
+  /** Says the texts' language to the tokenizer; gives what makes the model write in the other. */
+  #between(src_lang: string | undefined, tgt_lang: string | undefined): Seq2SeqPipelineOptions {
+    const { tokenizer } = this;
+    const own = tokenizer.src_lang;
+    if (own === undefined) {
+      for (const [name, value] of Object.entries({ src_lang, tgt_lang })) {
+        if (value !== undefined) refuse_option(name, value, IN_THE_TEXT);
+      }
+      return {};
+    }
+    for (const [name, value] of Object.entries({ src_lang, tgt_lang })) {
+      const needed = `Translation with this model takes a src_lang and a tgt_lang, such as "${own}".`;
+      if (value === undefined) refuse_option(name, value, needed);
+    }
+    const forced_bos_token_id = tokenizer.token_to_id(tgt_lang ?? "");
+    if (forced_bos_token_id === undefined) {
+      refuse_option("tgt_lang", tgt_lang, `The tokenizer has no such language; its own are such as "${own}".`);
+    }
+    if (src_lang !== undefined) tokenizer.src_lang = src_lang;
+    return { forced_bos_token_id };
+  }
 }
