@@ -16,6 +16,7 @@ use super::session::Session;
 use crate::Result;
 use crate::generation::{Beams, GenerateOptions, GenerationError, Prompt};
 use crate::hub::Abort;
+use crate::models::Cache;
 use crate::tensor::cpu::resize;
 use crate::tensor::gpu::device::{Buffer, GpuError, Usage};
 
@@ -53,7 +54,10 @@ impl Runner {
         mut beams: Beams,
         abort: &Abort,
     ) -> Result<Vec<(Vec<u32>, f32)>> {
-        let (tokens, count, most) = (prompt.ids.len(), beams.last_ids().len(), beams.most());
+        let (tokens, count) = (prompt.ids.len(), beams.last_ids().len());
+        // A text that goes on beyond the positions that there are ends in an error.
+        let room = self.model.shape().positions.map_or(usize::MAX, |positions| positions.saturating_sub(tokens));
+        let most = beams.most().min(room);
         let asked = Asked { beams: count, ..Asked::of(tokens.saturating_add(most)) };
         let Begun { mut session, writing, left } = self.begin_text(source, prompt, asked, abort).await?;
         let on_gpu = writing.iter().all(|way| *way == Way::Gpu);
@@ -117,22 +121,21 @@ impl Kept {
         let shape = runner.model.shape();
         let width = shape.kv_heads * shape.head_dim;
         let elements = beams.saturating_mul(most).saturating_mul(width);
-        let mut places = Vec::new();
-        for cache in runner.model.caches().iter().filter(|cache| !cache.of_encoder) {
-            let is_on_gpu = cache.blocks.last().and_then(|block| writing.get(*block)) == Some(&Way::Gpu);
-            let place = if is_on_gpu {
-                let gpu = &runner.on_gpu()?.gpu;
-                let make = || {
-                    let one = || gpu.create_buffer(WHAT, elements as u64 * 2, Usage::Storage).map(Rc::new);
-                    Ok::<_, GpuError>([one()?, one()?])
-                };
-                Place::Gpu(gpu.checked(WHAT, make).await?)
-            } else {
-                let mut both = [Vec::new(), Vec::new()];
-                both.iter_mut().try_for_each(|half| resize(half, elements, WHAT))?;
-                Place::Cpu(both)
-            };
-            places.push((cache.index, place));
+        let is_on_gpu = |cache: &Cache| cache.blocks.last().and_then(|block| writing.get(*block)) == Some(&Way::Gpu);
+        let own = runner.model.caches().into_iter().filter(|cache| !cache.of_encoder);
+        let (on_gpu, on_cpu): (Vec<Cache>, Vec<Cache>) = own.partition(is_on_gpu);
+        let mut places = Vec::with_capacity(on_gpu.len() + on_cpu.len());
+        for cache in on_cpu {
+            let mut both = [Vec::new(), Vec::new()];
+            both.iter_mut().try_for_each(|half| resize(half, elements, WHAT))?;
+            places.push((cache.index, Place::Cpu(both)));
+        }
+        if !on_gpu.is_empty() {
+            let gpu = &runner.on_gpu()?.gpu;
+            let one = || gpu.create_buffer(WHAT, elements as u64 * 2, Usage::Storage).map(Rc::new);
+            let make = |cache: &Cache| Ok((cache.index, Place::Gpu([one()?, one()?])));
+            let make_all = || on_gpu.iter().map(make).collect::<Result<Vec<_>, GpuError>>();
+            places.extend(gpu.checked(WHAT, make_all).await?);
         }
         Ok(Kept { places, width, prompt, most, paths: vec![Vec::new(); beams], live: Vec::new() })
     }
