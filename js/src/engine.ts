@@ -168,6 +168,8 @@ export interface EngineGenerateOptions extends EngineDecoderOptions, EngineTextO
   seed?: number;
   repetition_penalty?: number;
   no_repeat_ngram_size?: number;
+  bad_words_ids?: number[][];
+  renormalize_logits?: boolean;
   suppress_tokens?: number[];
   begin_suppress_tokens?: number[];
   num_beams?: number;

@@ -27,6 +27,10 @@ export interface GenerationOptions {
   repetition_penalty?: number | null;
   /** So many ids in a row that the text already has don't come again. */
   no_repeat_ngram_size?: number | null;
+  /** Words, as lists of ids, that the text doesn't say. */
+  bad_words_ids?: number[][] | null;
+  /** For beam search: whether the probabilities of what may be said add up to 1 again. */
+  renormalize_logits?: boolean | null;
   /** Ids that are never chosen. */
   suppress_tokens?: number[] | null;
   /** Ids that are not chosen right after the prompt. */
@@ -107,6 +111,8 @@ const CHOICE_KEYS = [
   "seed",
   "repetition_penalty",
   "no_repeat_ngram_size",
+  "bad_words_ids",
+  "renormalize_logits",
   "suppress_tokens",
   "begin_suppress_tokens",
   "num_beams",
@@ -145,7 +151,6 @@ const NEUTRAL: Record<string, readonly unknown[]> = {
   output_hidden_states: [false],
   typical_p: [1],
   diversity_penalty: [0],
-  renormalize_logits: [false],
   transformers_version: [],
 };
 
@@ -167,7 +172,7 @@ const REFUSED: Record<string, string> = {
   inputs_embeds: "An encoder-decoder reads token ids; give input_ids.",
 };
 
-const BOOLEANS = new Set<string>(["do_sample", "return_timestamps"]);
+const BOOLEANS = new Set<string>(["do_sample", "return_timestamps", "renormalize_logits"]);
 /** Options that are an id or a list of ids; and those that are always a list. */
 const IDS = new Set<string>(["eos_token_id", "forced_eos_token_id"]);
 const LISTS = new Set<string>(["suppress_tokens", "begin_suppress_tokens"]);
@@ -208,9 +213,11 @@ function chosen<K extends keyof GenerationOptions>(
       ? [typeof value === "boolean", "a boolean"]
       : LISTS.has(key)
         ? [is_ids(value), "a list of ids"]
-        : key === "early_stopping"
-          ? [typeof value === "boolean" || value === "never", 'a boolean or "never"']
-          : [is_number_or_ids(key, value), "a number"];
+        : key === "bad_words_ids"
+          ? [Array.isArray(value) && value.every(is_ids), "a list of lists of ids"]
+          : key === "early_stopping"
+            ? [typeof value === "boolean" || value === "never", 'a boolean or "never"']
+            : [is_number_or_ids(key, value), "a number"];
     if (!fits) refuse_option(key, value, `It must be ${expected}.`);
     out[key] = value;
   }

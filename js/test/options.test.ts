@@ -284,6 +284,8 @@ describe("generating", () => {
   test.each([
     [{ num_beams: "4" }, "number"],
     [{ early_stopping: "soon" }, "never"],
+    [{ bad_words_ids: [1] }, "lists of ids"],
+    [{ renormalize_logits: 1 }, "boolean"],
     [{ num_beam_groups: 2 }, "num_beam_groups"],
     [{ logits_processor: [] }, "GPU"],
     [{ return_dict_in_generate: 1 }, "boolean"],

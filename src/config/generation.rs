@@ -69,6 +69,8 @@ pub struct GenerationConfig {
     pub eta_cutoff: Option<f64>,
     pub repetition_penalty: Option<f64>,
     pub no_repeat_ngram_size: Option<usize>,
+    pub bad_words_ids: Vec<Vec<u32>>,
+    pub renormalize_logits: Option<bool>,
     pub suppress_tokens: Vec<u32>,
     pub begin_suppress_tokens: Vec<u32>,
     /// Whisper's: timestamps are the ids above it.
@@ -134,6 +136,8 @@ impl GenerationConfig {
             eta_cutoff: fields.number("eta_cutoff")?,
             repetition_penalty: fields.positive("repetition_penalty")?,
             no_repeat_ngram_size: fields.count_or_zero("no_repeat_ngram_size")?,
+            bad_words_ids: fields.typed("bad_words_ids", "lists of token ids", words)?.unwrap_or_default(),
+            renormalize_logits: fields.flag("renormalize_logits")?,
             suppress_tokens: fields.token_ids("suppress_tokens")?,
             begin_suppress_tokens: fields.token_ids("begin_suppress_tokens")?,
             no_timestamps_token_id: fields.token_id("no_timestamps_token_id")?,
@@ -143,4 +147,10 @@ impl GenerationConfig {
             text: None,
         })
     }
+}
+
+/// Words as lists of ids.
+fn words(value: &Value) -> Option<Vec<Vec<u32>>> {
+    let id = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
+    value.as_array()?.iter().map(|word| word.as_array()?.iter().map(id).collect()).collect()
 }

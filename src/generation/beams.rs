@@ -19,6 +19,8 @@ pub struct Beams {
     returned: usize,
     length_penalty: f64,
     early_stopping: EarlyStopping,
+    /// Whether the probabilities of what may be said add up to 1.
+    renormalizes: bool,
     eos: Vec<u32>,
     /// New tokens at most.
     most: usize,
@@ -88,6 +90,7 @@ impl Beams {
             returned,
             length_penalty: options.length_penalty.or(config.length_penalty).unwrap_or(1.0),
             early_stopping: options.early_stopping.or(config.early_stopping).unwrap_or_default(),
+            renormalizes: options.renormalize_logits.or(config.renormalize_logits).unwrap_or(false),
             eos: options.eos(config),
             most: options.new_tokens(config, prompt.len())?,
             may_improve: true,
@@ -108,7 +111,14 @@ impl Beams {
     /// continuation; `None`: the search is over.
     pub fn advance(&mut self, logits: &mut [Vec<f32>]) -> Option<Vec<usize>> {
         let beams = self.running.len();
-        let best = best(&mut self.running, logits, (1 + self.eos.len()).max(2) * beams);
+        for (beam, row) in self.running.iter().zip(logits.iter_mut()) {
+            log_softmax(row);
+            beam.processors.apply(row);
+            if self.renormalizes {
+                log_softmax(row);
+            }
+        }
+        let best = best(&self.running, logits, (1 + self.eos.len()).max(2) * beams);
         let length = self.running.first().map_or(0, |beam| beam.new.len()) + 1;
         let ends = |candidate: &Candidate| length >= self.most || self.eos.contains(&candidate.id);
 
@@ -178,11 +188,9 @@ impl Beams {
 }
 
 /// The best of all continuations of all texts, best first; of equals, the first.
-fn best(running: &mut [Beam], logits: &mut [Vec<f32>], count: usize) -> Vec<Candidate> {
+fn best(running: &[Beam], scores: &[Vec<f32>], count: usize) -> Vec<Candidate> {
     let mut best: Vec<Candidate> = Vec::with_capacity(count + 1);
-    for (beam, (text, row)) in running.iter().zip(logits).enumerate() {
-        log_softmax(row);
-        text.processors.apply(row);
+    for (beam, (text, row)) in running.iter().zip(scores).enumerate() {
         for (score, id) in row.iter().zip(0..) {
             let score = if score.is_nan() { f32::NEG_INFINITY } else { score + text.score };
             keep_best(&mut best, count, Candidate { beam, id, score }, |candidate| candidate.score);

@@ -26,6 +26,10 @@ pub struct GenerateOptions {
     pub repetition_penalty: Option<f64>,
     /// So many tokens in a row that the text already has, the prompt's included, don't come again. Default 0: any may.
     pub no_repeat_ngram_size: Option<usize>,
+    /// These ids, each list in its order, are not said, but for one that ends the text by itself.
+    pub bad_words_ids: Option<Vec<Vec<u32>>>,
+    /// For beam search: whether the probabilities of what may be said add up to 1 again. Default false.
+    pub renormalize_logits: Option<bool>,
     /// How many texts are looked at side by side, the likeliest so far: beam search. Default 1.
     pub num_beams: Option<usize>,
     /// How many of them are given, best first: at most `num_beams`. Default 1.

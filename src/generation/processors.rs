@@ -1,16 +1,19 @@
 //! What changes scores before a token is chosen, be it greedily, by sampling or for a beam: transformers' logits processors.
 
+use std::rc::Rc;
+
 use super::{GenerateOptions, GenerationError, WhisperRules};
 use crate::config::GenerationConfig;
 
-/// What a text's next scores go through, in transformers' order: `repetition_penalty`, `no_repeat_ngram_size`, `min_length` and
-/// `min_new_tokens`, the ids that are forced, the rules of what may be said.
+/// What a text's next scores go through, in transformers' order: `repetition_penalty`, `no_repeat_ngram_size`, `bad_words_ids`,
+/// `min_length` and `min_new_tokens`, the ids that are forced, the rules of what may be said.
 #[derive(Debug, Clone)]
 pub(super) struct Processors {
     /// Tokens so far, the prompt's included.
     length: usize,
     repetition_penalty: Option<RepetitionPenalty>,
     no_repeat: Option<NoRepeatNgram>,
+    bad_words: Option<BadWords>,
     min_length: Option<MinLength>,
     forced: Option<Forced>,
     rules: Option<WhisperRules>,
@@ -35,8 +38,10 @@ impl Processors {
         )?;
         let size = options.no_repeat_ngram_size.or(config.no_repeat_ngram_size).filter(|size| *size > 0);
         let min_length = MinLength { length: options.min_length(config, prompt.len()), eos: options.eos(config) };
+        let bad_words = options.bad_words_ids.as_ref().unwrap_or(&config.bad_words_ids);
         Ok(Processors {
             length: prompt.len(),
+            bad_words: BadWords::of(bad_words, &min_length.eos, prompt)?,
             repetition_penalty: (penalty != 1.0).then(|| RepetitionPenalty::new(penalty, prompt)),
             no_repeat: size.map(|size| NoRepeatNgram::new(size, prompt)),
             min_length: (min_length.length > prompt.len() && !min_length.eos.is_empty()).then_some(min_length),
@@ -48,9 +53,9 @@ impl Processors {
 
     /// Whether scores stay as they are.
     pub(super) fn is_none(&self) -> bool {
-        let Processors { repetition_penalty, no_repeat, min_length, forced, rules, .. } = self;
-        let of_text = repetition_penalty.is_none() && no_repeat.is_none() && min_length.is_none();
-        of_text && forced.is_none() && rules.is_none()
+        let Processors { repetition_penalty, no_repeat, bad_words, min_length, forced, rules, .. } = self;
+        let of_text = repetition_penalty.is_none() && no_repeat.is_none() && bad_words.is_none();
+        of_text && min_length.is_none() && forced.is_none() && rules.is_none()
     }
 
     /// Changes the next token's scores, one for each id of the vocabulary.
@@ -60,6 +65,9 @@ impl Processors {
         }
         if let Some(no_repeat) = &self.no_repeat {
             no_repeat.apply(scores);
+        }
+        if let Some(bad_words) = &self.bad_words {
+            bad_words.apply(scores);
         }
         if let Some(min_length) = &self.min_length {
             min_length.apply(self.length, scores);
@@ -80,6 +88,9 @@ impl Processors {
         }
         if let Some(no_repeat) = &mut self.no_repeat {
             no_repeat.record(id);
+        }
+        if let Some(bad_words) = &mut self.bad_words {
+            bad_words.text.push(id);
         }
         if self.rules.is_some() {
             self.new_ids.push(id);
@@ -218,6 +229,42 @@ impl Forced {
                 if let Some(score) = scores.get_mut(*id as usize) {
                     *score = 0.0;
                 }
+            }
+        }
+    }
+}
+
+/// Keeps words from being said.
+#[derive(Debug, Clone)]
+struct BadWords {
+    /// Of each word its last id, and those before it.
+    words: Rc<Vec<(u32, Vec<u32>)>>,
+    text: Vec<u32>,
+}
+
+impl BadWords {
+    /// None where there are no words but those that end the text.
+    fn of(words: &[Vec<u32>], eos: &[u32], prompt: &[u32]) -> Result<Option<BadWords>, GenerationError> {
+        let mut bad = Vec::new();
+        for word in words {
+            match word.split_last() {
+                Some((last, [])) if eos.contains(last) => {}
+                Some((last, before)) => bad.push((*last, before.to_vec())),
+                None => {
+                    let (option, value) = ("bad_words_ids", format!("{words:?}"));
+                    return Err(GenerationError::Option { option, value, expected: "each word is one id or more" });
+                }
+            }
+        }
+        Ok((!bad.is_empty()).then(|| BadWords { words: Rc::new(bad), text: prompt.to_vec() }))
+    }
+
+    fn apply(&self, scores: &mut [f32]) {
+        for (last, before) in self.words.iter() {
+            if self.text.ends_with(before)
+                && let Some(score) = scores.get_mut(*last as usize)
+            {
+                *score = f32::NEG_INFINITY;
             }
         }
     }

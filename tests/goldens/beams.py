@@ -22,7 +22,7 @@ from measure import line, number, write_json
 HERE = Path(__file__).parent
 MODELS = ["tiny/llama-f32", "tiny/qwen2-windows", "tiny/gemma2", "tiny/gpt2", "tiny/qwen3_moe", "seq2seq/bart",
           "seq2seq/marian", "seq2seq/m2m_100", "seq2seq/t5", "seq2seq/whisper"]  # fmt: skip
-# EOS stands for ids that a text without an end comes to, FIRST and LAST for ids that none begins or ends with.
+# BAD stands for words of the likeliest text, EOS for ids that it comes to, FIRST and LAST for ids that it neither begins nor ends with.
 OPTIONS = [
     dict(num_beams=4),
     dict(num_beams=3, num_return_sequences=3, length_penalty=2.0, early_stopping=True, eos_token_id="EOS"),
@@ -30,6 +30,7 @@ OPTIONS = [
     dict(num_beams=2, early_stopping="never", length_penalty=1.5, eos_token_id="EOS"),
     dict(num_beams=5, num_return_sequences=2, no_repeat_ngram_size=2, min_new_tokens=5, eos_token_id="EOS"),
 ]
+BAD = [dict(num_beams=3, num_return_sequences=2, bad_words_ids="BAD", renormalize_logits=True)]
 FORCED = [dict(num_beams=3, num_return_sequences=2, forced_bos_token_id="FIRST", forced_eos_token_id="LAST")]
 NEW_TOKENS = 12
 # Noise that must not change what is found, as a multiple of float16's own error.
@@ -101,13 +102,13 @@ def float16_error(model, half, read):
 def filled_in(options, free, vocab):
     """The options with ids for what stands for them."""
     # What the likeliest text comes to, and ids that are far from it.
-    ids = {"EOS": sorted({free[4], free[7]}), "FIRST": (free[0] + 11) % vocab, "LAST": (free[-1] + 7) % vocab}
+    ids = {"BAD": [[free[0]], [free[2], free[3]]], "EOS": sorted({free[4], free[7]}), "FIRST": (free[0] + 11) % vocab, "LAST": (free[-1] + 7) % vocab}
     return {key: ids.get(value, value) if isinstance(value, str) else value for key, value in options.items()}
 
 
 def cases_of(name):
     model, half = loaded(name, torch.float32), loaded(name, torch.float16)
-    wanted = OPTIONS + (FORCED if model.config.is_encoder_decoder else [])
+    wanted = OPTIONS + (BAD if name in ("tiny/llama-f32", "seq2seq/marian") else []) + (FORCED if model.config.is_encoder_decoder else [])
     for nth, options in enumerate(wanted):
         for seed in range(100):
             written, read = input_of(name, model, 100 * nth + seed)

@@ -25,6 +25,8 @@ CASES = [
     ("no_repeat_ngram_size of 2, greedy", {"no_repeat_ngram_size": 2}, {}),
     ("no_repeat_ngram_size of 1, the model's", {}, {"no_repeat_ngram_size": 1}),
     ("no_repeat_ngram_size beyond the text", {"no_repeat_ngram_size": 30}, {}),
+    ("bad_words_ids, of one and of two", {"bad_words_ids": [[34], [14, 50], [1]], "eos_token_id": 1}, {}),
+    ("bad_words_ids, the model's", {}, {"bad_words_ids": [[34]]}),
     ("min_new_tokens, greedy", {"min_new_tokens": 2, "eos_token_id": [1, 34, 50]}, {}),
     ("min_length, greedy", {"min_length": len(PROMPT) + 1, "eos_token_id": 50}, {}),
     ("min_new_tokens goes before min_length", {"min_new_tokens": 1, "min_length": 100, "eos_token_id": 7}, {}),
