@@ -172,10 +172,29 @@ const REFUSED: Record<string, string> = {
   inputs_embeds: "An encoder-decoder reads token ids; give input_ids.",
 };
 
-const BOOLEANS = new Set<string>(["do_sample", "return_timestamps", "renormalize_logits"]);
-/** Options that are an id or a list of ids; and those that are always a list. */
-const IDS = new Set<string>(["eos_token_id", "forced_eos_token_id"]);
-const LISTS = new Set<string>(["suppress_tokens", "begin_suppress_tokens"]);
+/** What an option's value must be. */
+type Check = readonly [fits: (value: unknown) => boolean, expected: string];
+
+const is_number = (value: unknown) => typeof value === "number" && Number.isFinite(value);
+const is_ids = (value: unknown) => Array.isArray(value) && value.every(Number.isInteger);
+
+const A_NUMBER: Check = [is_number, "a number"];
+const A_BOOLEAN: Check = [(value) => typeof value === "boolean", "a boolean"];
+const IDS: Check = [is_ids, "a list of ids"];
+const AN_ID_OR_IDS: Check = [(value) => is_number(value) || is_ids(value), "an id or a list of ids"];
+
+/** Of the options that are no numbers. */
+const CHECKS: { [key in keyof GenerationOptions]?: Check } = {
+  do_sample: A_BOOLEAN,
+  return_timestamps: A_BOOLEAN,
+  renormalize_logits: A_BOOLEAN,
+  eos_token_id: AN_ID_OR_IDS,
+  forced_eos_token_id: AN_ID_OR_IDS,
+  suppress_tokens: IDS,
+  begin_suppress_tokens: IDS,
+  bad_words_ids: [(value) => Array.isArray(value) && value.every(is_ids), "a list of lists of ids"],
+  early_stopping: [(value) => typeof value === "boolean" || value === "never", 'a boolean or "never"'],
+};
 
 /** Options that were given. */
 type Chosen<K extends keyof GenerationOptions> = { [key in K]?: NonNullable<GenerationOptions[key]> };
@@ -209,28 +228,11 @@ function chosen<K extends keyof GenerationOptions>(
   for (const key of keys) {
     const value = inputs[key] ?? inputs.generation_config?.[key];
     if (value == null) continue;
-    const [fits, expected] = BOOLEANS.has(key)
-      ? [typeof value === "boolean", "a boolean"]
-      : LISTS.has(key)
-        ? [is_ids(value), "a list of ids"]
-        : key === "bad_words_ids"
-          ? [Array.isArray(value) && value.every(is_ids), "a list of lists of ids"]
-          : key === "early_stopping"
-            ? [typeof value === "boolean" || value === "never", 'a boolean or "never"']
-            : [is_number_or_ids(key, value), "a number"];
-    if (!fits) refuse_option(key, value, `It must be ${expected}.`);
+    const [fits, expected] = CHECKS[key] ?? A_NUMBER;
+    if (!fits(value)) refuse_option(key, value, `It must be ${expected}.`);
     out[key] = value;
   }
   return out as Chosen<K>;
-}
-
-function is_number_or_ids(key: string, value: unknown): boolean {
-  if (IDS.has(key) && Array.isArray(value)) return is_ids(value);
-  return typeof value === "number" && Number.isFinite(value);
-}
-
-function is_ids(value: unknown): boolean {
-  return Array.isArray(value) && value.every(Number.isInteger);
 }
 
 /** Whether any criterion says that the sequence ends here. */
