@@ -48,15 +48,18 @@ function right_padding_warning({ sequences, length }: Batch): string | undefined
   return sequences.some(({ end }) => end < length) ? RIGHT_PADDING : undefined;
 }
 
-/** The options for one text of a batch: lengths without its padding, and a seed of its own. */
+/** The options for one text of a call: a seed of its own. */
+export function seeded(options: GenerateOptions, nth: number): GenerateOptions {
+  return { ...options, ...(options.seed !== undefined && { seed: options.seed + nth }) };
+}
+
+/** The options for one text of a batch: lengths without its padding. */
 export function row_options(
   options: GenerateOptions,
   config: GenerationConfig,
   { given, ids }: Pick<Sequence, "given" | "ids">,
-  row: number,
 ): GenerateOptions {
   const own = { ...options };
-  if (own.seed !== undefined) own.seed += row;
   const padding = given.length - ids.length;
   if (padding === 0) return own;
   for (const [length, new_tokens] of [
@@ -75,19 +78,28 @@ export function own_options({ config, generation_config }: Configs): GenerationC
   return Object.keys(generation_config).length > 0 ? generation_config : config;
 }
 
-/** How many texts of each prompt grow side by side, by the call or the repo; more than one leave no room for some options. */
-export function beams_of(
+/** How the texts of each prompt are found. */
+export interface Search {
+  /** How many grow side by side. */
+  beams: number;
+  /** How many are drawn, one after the other. */
+  draws: number;
+}
+
+/** How the texts of each prompt are found, by the call or the repo; several beams leave no room for some options. */
+export function search_of(
   { streamer, stopping_criteria }: Pick<GenerateInputs, "streamer" | "stopping_criteria">,
   options: GenerateOptions,
   configs: Configs,
-): number {
-  const own = own_options(configs).num_beams;
-  const beams = options.num_beams ?? (typeof own === "number" ? own : 1);
+): Search {
+  const own = own_options(configs);
+  const beams = options.num_beams ?? (typeof own.num_beams === "number" ? own.num_beams : 1);
   if (beams === 1) {
-    const { num_return_sequences } = options;
-    if ((num_return_sequences ?? 1) === 1) return beams;
-    const several = "Without num_beams each prompt is continued once; give it as often as you want continuations.";
-    refuse_option("num_return_sequences", num_return_sequences, several);
+    const { num_return_sequences, do_sample } = options;
+    const draws = num_return_sequences ?? 1;
+    if (draws === 1 || (do_sample ?? own.do_sample) === true) return { beams, draws };
+    const same = "Without do_sample or num_beams all of them would be the same.";
+    refuse_option("num_return_sequences", num_return_sequences, same);
   }
   for (const [name, value] of Object.entries({ streamer, stopping_criteria })) {
     if (value == null) continue;
@@ -95,7 +107,7 @@ export function beams_of(
     const why = `It follows one text that grows, and ${who} asks for ${beams} beams; give num_beams: 1.`;
     refuse_option(name, value, why);
   }
-  return beams;
+  return { beams, draws: 1 };
 }
 
 /** The id that fills up the shorter texts of a batch. */

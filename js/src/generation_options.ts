@@ -43,7 +43,7 @@ export interface GenerationOptions {
   max_initial_timestamp_index?: number | null;
   /** How many texts grow side by side, of which the likeliest are taken: beam search. Takes no streamer and no stopping criteria. */
   num_beams?: number | null;
-  /** For beam search: how many of the best texts are given for each prompt, best first. */
+  /** How many texts are given for each prompt: the best that beam search finds, best first, or so many that are drawn. */
   num_return_sequences?: number | null;
   /** For beam search: a text's score is divided by the number of its new tokens to this power. */
   length_penalty?: number | null;

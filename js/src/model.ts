@@ -3,7 +3,7 @@ import { Callable } from "./callable.js";
 import { type GenerationConfig, type PretrainedConfig, parse_config } from "./config.js";
 import type { Device, EngineOutput, LayerInfo, ModelStats, Task } from "./engine.js";
 import { aborted, LayerlineError } from "./errors.js";
-import { beams_of, filler } from "./generation.js";
+import { filler, search_of } from "./generation.js";
 import { check_generation_options, type DictGenerateInputs, type GenerateInputs } from "./generation_options.js";
 import type { GridLike } from "./grid.js";
 import { check_image_inputs, type ImageInputs, image_batch } from "./image/image_inputs.js";
@@ -193,8 +193,7 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
   }
 
   /**
-   * Continues prompts, one after the other; an encoder-decoder writes a text of each. With `num_beams`, by beam search, as many
-   * texts of each as `num_return_sequences` says.
+   * Continues prompts, one after the other; an encoder-decoder writes a text of each. With `num_beams` by beam search.
    *
    * @returns the prompts and the new ids, of an encoder-decoder the decoder's, `[batch, n]`; after a shorter text there is
    *   `pad_token_id`; of prompts that are `inputs_embeds`, the new ids alone; with `return_dict_in_generate` as `sequences`, beside
@@ -211,9 +210,9 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     }
     const kind = this.#reads_sound ? "speech" : this.#has_encoder ? "seq2seq" : "text";
     const options = check_generation_options(inputs, kind);
-    const beams = beams_of(inputs, options, this);
+    const how = search_of(inputs, options, this);
     const signal = inputs.signal ?? undefined;
-    const call = { backend: this.#backend, inputs, options, configs: this, signal };
+    const call = { backend: this.#backend, inputs, options, configs: this, how, signal };
     const { runs, warning } = kind === "text" ? continuing_runs(call) : writing_runs(call, kind);
     this.#warn_once(warning);
     if (inputs.streamer != null && runs.length > 1) {
@@ -221,13 +220,13 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     }
     const texts = await this.#in_turn(signal, async () => {
       const done: number[][] = [];
-      for (const run of runs) done.push(...(beams > 1 ? await searched_texts(run) : [await text_of(run, inputs)]));
+      for (const run of runs) done.push(...(how.beams > 1 ? await searched_texts(run) : [await text_of(run, inputs)]));
       return done;
     });
     inputs.streamer?.end();
     const sequences = ids_tensor(texts, filler(options, this));
     if (inputs.return_dict_in_generate !== true) return sequences;
-    const past = beams > 1 ? undefined : past_of_runs(runs, texts);
+    const past = how.beams > 1 ? undefined : past_of_runs(runs, texts);
     return { sequences, ...(past && { past_key_values: past }) };
   }
 

@@ -2,7 +2,7 @@
 
 import type { Backend, GenerateOptions } from "./backend.js";
 import { LayerlineError } from "./errors.js";
-import { type Configs, prompts_of, row_options } from "./generation.js";
+import { type Configs, prompts_of, row_options, type Search, seeded } from "./generation.js";
 import { type DictGenerateInputs, type GenerateInputs, stopping } from "./generation_options.js";
 import type { Sequence } from "./inputs.js";
 import { DynamicCache, joined, past_of } from "./past_key_values.js";
@@ -27,6 +27,7 @@ export interface GenerateCall {
   inputs: GenerateInputs | DictGenerateInputs;
   options: GenerateOptions;
   configs: Configs;
+  how: Search;
   signal: AbortSignal | undefined;
 }
 
@@ -36,11 +37,11 @@ interface Runs {
 }
 
 /** The runs of a decoder, which goes on with what it is given. */
-export function continuing_runs({ backend, inputs, options, configs, signal }: GenerateCall): Runs {
+export function continuing_runs({ backend, inputs, options, configs, how, signal }: GenerateCall): Runs {
   const { batch, warning } = prompts_of(inputs, options, configs);
   const past = past_of(inputs.past_key_values, batch.sequences.length);
-  const runs = batch.sequences.map((sequence, row): TextRun => {
-    const own = row_options(options, configs.generation_config, sequence, row);
+  const runs = each_drawn(batch.sequences, how, (sequence, row, nth): TextRun => {
+    const own = seeded(row_options(options, configs.generation_config, sequence), nth);
     const { ids, ...text } = engine_text(behind(past?.[row], sequence), true);
     const run: TextRun["run"] = (on_token) => backend.generate(ids, { ...own, ...text }, on_token, signal);
     const search = () => backend.beam_search(ids, { ...own, ...text }, signal);
@@ -48,6 +49,15 @@ export function continuing_runs({ backend, inputs, options, configs, signal }: G
     return { given: sequence.given, ...(!text.position_ids && { read: ids }), run, search };
   });
   return { runs, warning };
+}
+
+/** What is made of each, as often as it is drawn: of it, its number, and the number of what is made. */
+function each_drawn<Of, Made>(
+  all: readonly Of[],
+  { draws }: Search,
+  make: (one: Of, row: number, nth: number) => Made,
+) {
+  return all.flatMap((one, row) => Array.from({ length: draws }, (_, draw) => make(one, row, row * draws + draw)));
 }
 
 /** A text of which the first ids are those that were read before, as in transformers. */
@@ -74,10 +84,11 @@ export function past_of_runs(runs: readonly TextRun[], texts: readonly number[][
 
 /** The runs of an encoder-decoder, which writes a text of what it is given. */
 export function writing_runs(call: GenerateCall, kind: "seq2seq" | "speech"): Runs {
-  const { backend, inputs, options, configs, signal } = call;
+  const { backend, inputs, options, configs, how, signal } = call;
   const { sources, warning } = kind === "speech" ? sound_to_read(call) : texts_to_read(call);
   const writings = writings_of(inputs, options, configs, sources.rows.length);
-  const runs = writings.map((writing, row): TextRun => {
+  const runs = each_drawn(writings, how, (drawn, row, nth): TextRun => {
+    const writing = { ...drawn, options: seeded(drawn.options, nth) };
     const { ids = new Uint32Array(), ...read } = sources.rows[row] ?? {};
     const run: TextRun["run"] = (on_token) =>
       write(

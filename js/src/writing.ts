@@ -59,7 +59,7 @@ export function writings_of(
   const first = choices.forced_bos_token_id ?? own.forced_bos_token_id;
   const [last] = [choices.forced_eos_token_id ?? own.forced_eos_token_id ?? []].flat().sort((a, b) => a - b);
   const start = () => decoder_start(configs, { ...options, ...choices });
-  return prompts_of(inputs, start, configs, count).map((prompt, row) => {
+  return prompts_of(inputs, start, configs, count).map((prompt) => {
     const { max_new_tokens, min_new_tokens, max_length, min_length, ...engine } = options;
     const length = (total: unknown, more: unknown) =>
       typeof more === "number" ? prompt.length + more : typeof total === "number" ? total : undefined;
@@ -79,7 +79,6 @@ export function writings_of(
       eos: [options.eos_token_id ?? own.eos_token_id ?? []].flat(),
       options: {
         ...engine,
-        ...(engine.seed !== undefined && { seed: engine.seed + row }),
         ...(least !== undefined && { min_length: least }),
       },
     };

@@ -187,7 +187,24 @@ test("what follows one text that grows is refused where several do", async () =>
   await refused({ streamer }, /generation_config.json asks for 2 beams/);
   await refused({ streamer, num_beams: 3 }, /this call asks for 3 beams/);
   await refused({ stopping_criteria: new InterruptableStoppingCriteria() }, /num_beams: 1/);
-  await refused({ num_beams: 1, num_return_sequences: 2 }, /as often as you want/);
+  await refused({ num_beams: 1, num_return_sequences: 2 }, /would be the same/);
   expect((await model.generate({ input_ids: [1], streamer, num_beams: 1 })).tolist()).toEqual([[1n, 100n]]);
   expect((await model.generate({ input_ids: [1] })).tolist()).toEqual([[1n, 1n]]);
+});
+
+test("as many texts of each prompt are drawn as are asked for, each by a seed of its own", async () => {
+  const { model, calls } = fake_model("causal-lm", counting, { config: { pad_token_id: 9 } });
+  const output = await model.generate({ input_ids: [[1], [2]], do_sample: true, seed: 5, num_return_sequences: 2 });
+  expect(output.tolist()).toEqual([
+    [1n, 100n],
+    [1n, 100n],
+    [2n, 100n],
+    [2n, 100n],
+  ]);
+  expect(calls.map(({ ids, options }) => [ids, (options as { seed: number }).seed])).toEqual([
+    [[1], 5],
+    [[1], 6],
+    [[2], 7],
+    [[2], 8],
+  ]);
 });
