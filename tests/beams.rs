@@ -108,11 +108,14 @@ fn the_cpu_finds_what_transformers_finds() {
     all_find_the_same(|options| options.placement.device_map = Some(DeviceMap::all(Device::Cpu)));
 }
 
+/// Models whose layers differ in what they keep: plain ones, some with experts, some that attend to what was read, at distances too.
+const ONE_A_KIND: [&str; 4] = ["tiny/llama-f32", "tiny/qwen3_moe", "seq2seq/bart", "seq2seq/t5"];
+
 /// Some layers on the GPU, some in CPU memory, some on disk.
 #[test]
 fn tiers_find_what_transformers_finds() {
     let golden = golden("beams.json");
-    for (name, cases) in by_model(&golden) {
+    for (name, cases) in by_model(&golden).into_iter().filter(|(name, _)| ONE_A_KIND.contains(&name.as_str())) {
         run(async |mut options| {
             let whole = open(&name, native::options(options.spawn.clone())).await;
             let most = cases.iter().max_by_key(|case| case["options"]["num_beams"].as_u64()).unwrap();
