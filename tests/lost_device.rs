@@ -8,10 +8,11 @@ mod native;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use layerline::engine::{Engine, LoadOptions};
-use layerline::generation::GenerateOptions;
+use layerline::engine::{Engine, LoadOptions, Source};
+use layerline::generation::{GenerateOptions, Prompt};
 use layerline::hub::{Abort, DirectoryRepo};
-use native::{golden, greedy, ids, load, run};
+use layerline::placement::MaxMemory;
+use native::{Watched, golden, greedy, ids, load, run};
 
 const MODEL: &str = "tiny/llama-bf16-bias";
 
@@ -82,6 +83,52 @@ fn a_loss_while_a_chooser_has_a_say_changes_no_token() {
             assert_eq!((&seen, &new), (&expected, &expected), "lost at {at}");
         }
         assert_eq!(engine.device_losses(), 3);
+    });
+}
+
+/// Some layers are on disk, so that weights come at each step.
+#[test]
+fn a_loss_in_a_beam_search_changes_no_text() {
+    run(async |mut options_| {
+        let whole = load(repo(), native::options(options_.spawn.clone())).await.unwrap();
+        let options = GenerateOptions { num_beams: Some(3), num_return_sequences: Some(3), ..greedy(8) };
+        let (prompt, abort) = (long().0, Abort::new());
+        let search = async |engine: &Engine| {
+            engine.beam_search(Source::default(), Prompt::of(&prompt), &options, &abort).await.unwrap()
+        };
+        let expected = search(&whole).await;
+        let (all, kept) = (whole.weight_bytes(), whole.kept_bytes());
+        options_.placement.max_memory = Some(MaxMemory { gpu: Some(all * 7 / 10 + kept), cpu: Some(0) });
+        let watched = Rc::new(Watched::new(repo()));
+        let engine = Rc::new(load(watched.clone(), options_).await.unwrap());
+        assert_eq!(search(&engine).await, expected);
+        // Calls `then` when the disk has been asked so often, and gives how often it has been in the end.
+        let asked = |when: usize, then: Rc<dyn Fn()>| {
+            let count = Rc::new(Cell::new(0));
+            let counted = count.clone();
+            *watched.on_open.borrow_mut() = Box::new(move || {
+                counted.set(counted.get() + 1);
+                if counted.get() == when {
+                    then();
+                }
+            });
+            count
+        };
+        let count = asked(0, Rc::new(|| {}));
+        search(&engine).await;
+        let of_one = count.get();
+        assert!(of_one > 8, "{of_one}");
+        for (losses, when) in (1..).zip([2, of_one / 2, of_one - 1]) {
+            let losing = engine.clone();
+            asked(when, Rc::new(move || losing.gpu().unwrap().lose()));
+            assert_eq!(
+                search(&engine).await,
+                expected,
+                "lost when the disk was asked for the {when}th time of {of_one}"
+            );
+            assert_eq!(engine.device_losses(), losses);
+        }
+        asked(0, Rc::new(|| {}));
     });
 }
 

@@ -5,18 +5,16 @@
 #[path = "common/native.rs"]
 mod native;
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 
-use futures_util::future::LocalBoxFuture;
 use layerline::engine::{BlockState, Engine, Inputs, LoadOptions, More, Placement};
 use layerline::generation::Prompt;
-use layerline::hub::{Abort, ByteStream, DirectoryRepo, HubError, Prefix, Repo};
+use layerline::hub::{Abort, DirectoryRepo};
 use layerline::placement::{Device, DeviceMap, MaxMemory};
 use layerline::weights::store::State;
-use native::{TOLERANCE, golden, greedy, ids, load, run};
+use native::{TOLERANCE, Watched, golden, greedy, ids, load, run};
 
 /// By names, the module of a layer's experts, and to how many of them a token is routed.
 const TINY: [(&str, &str, usize); 4] = [
@@ -60,35 +58,6 @@ fn come(engine: &Engine) -> Vec<usize> {
     layers.into_iter().map(of).collect()
 }
 
-/// A folder that notes how many bytes of weights it was asked for.
-struct Watched {
-    repo: Rc<DirectoryRepo>,
-    asked: Cell<u64>,
-}
-
-impl Repo for Watched {
-    fn id(&self) -> &str {
-        self.repo.id()
-    }
-
-    fn read<'a>(&'a self, path: &'a str, max_bytes: u64) -> LocalBoxFuture<'a, Result<Vec<u8>, HubError>> {
-        self.repo.read(path, max_bytes)
-    }
-
-    fn read_prefix<'a>(&'a self, path: &'a str, max_bytes: u64) -> LocalBoxFuture<'a, Result<Prefix, HubError>> {
-        self.repo.read_prefix(path, max_bytes)
-    }
-
-    fn open<'a>(
-        &'a self,
-        path: &'a str,
-        range: Range<u64>,
-    ) -> LocalBoxFuture<'a, Result<Box<dyn ByteStream>, HubError>> {
-        self.asked.set(self.asked.get() + range.end - range.start);
-        self.repo.open(path, range)
-    }
-}
-
 /// A map that has layers' experts elsewhere than all the rest.
 fn with_experts_on(device: Device, rest: Device, module: &str, layers: Range<usize>) -> DeviceMap {
     let mut map = DeviceMap::all(rest);
@@ -103,7 +72,7 @@ fn an_expert_comes_when_a_token_is_first_routed_to_it() {
             for prefetch in [true, false] {
                 run(|options| async move {
                     let placement = Placement { device_map: Some(DeviceMap::all(device)), ..Placement::default() };
-                    let repo = Rc::new(Watched { repo: repo(name), asked: Cell::new(0) });
+                    let repo = Rc::new(Watched::new(repo(name)));
                     let engine = load(repo.clone(), LoadOptions { prefetch, placement, ..options }).await.unwrap();
                     let what = format!("{name} on {device:?}, prefetch {prefetch}");
                     assert!(come(&engine).iter().all(|come| *come == 0), "{what}");

@@ -2,15 +2,18 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 
 use futures_executor::LocalPool;
+use futures_util::future::LocalBoxFuture;
 use futures_util::task::LocalSpawnExt;
 use layerline::checkpoint::CatalogOptions;
 use layerline::config::{GenerationConfig, ModelConfig};
 use layerline::engine::{Engine, Inputs, LoadOptions, More, Placement, WeightDtype, WeightsSource};
 use layerline::generation::GenerateOptions;
-use layerline::hub::{Abort, DirectoryRepo, Repo};
+use layerline::hub::{Abort, ByteStream, DirectoryRepo, HubError, Prefix, Repo};
 use layerline::models::{Family, Task};
 use layerline::placement::MaxMemory;
 use layerline::tensor::gpu::device::GpuOptions;
@@ -29,6 +32,46 @@ pub fn run<F: Future<Output = ()>>(test: impl FnOnce(LoadOptions) -> F) {
     let spawner = pool.spawner();
     let spawn: Spawn = Rc::new(move |future| spawner.spawn_local(future).unwrap());
     pool.run_until(test(options(spawn)));
+}
+
+/// A folder that notes how many bytes it was asked for by range, and tells of each time.
+pub struct Watched {
+    repo: Rc<DirectoryRepo>,
+    /// Bytes so far.
+    pub asked: Cell<u64>,
+    /// Told of each range.
+    pub on_open: RefCell<Box<dyn FnMut()>>,
+}
+
+impl Watched {
+    /// Nothing has been asked for yet.
+    pub fn new(repo: Rc<DirectoryRepo>) -> Watched {
+        Watched { repo, asked: Cell::new(0), on_open: RefCell::new(Box::new(|| {})) }
+    }
+}
+
+impl Repo for Watched {
+    fn id(&self) -> &str {
+        self.repo.id()
+    }
+
+    fn read<'a>(&'a self, path: &'a str, max_bytes: u64) -> LocalBoxFuture<'a, Result<Vec<u8>, HubError>> {
+        self.repo.read(path, max_bytes)
+    }
+
+    fn read_prefix<'a>(&'a self, path: &'a str, max_bytes: u64) -> LocalBoxFuture<'a, Result<Prefix, HubError>> {
+        self.repo.read_prefix(path, max_bytes)
+    }
+
+    fn open<'a>(
+        &'a self,
+        path: &'a str,
+        range: Range<u64>,
+    ) -> LocalBoxFuture<'a, Result<Box<dyn ByteStream>, HubError>> {
+        self.asked.set(self.asked.get() + range.end - range.start);
+        (self.on_open.borrow_mut())();
+        self.repo.open(path, range)
+    }
 }
 
 /// How a user who says nothing loads a causal language model.
