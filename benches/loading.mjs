@@ -1,5 +1,5 @@
 // What it takes to load a gigabyte in Chromium: without the cache, filling it, and from it; each beside a bare fetch of
-// the same ranges into GPU buffers in the same browser. Over the loopback, or a link of so many Mbit/s.
+// the same ranges into GPU buffers in the same browser. Over the loopback, or a link of at most so many Mbit/s.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ const STREAMS = 6;
  * Every load of every round: `{bytes, rounds: [{baseline, uncached, filling, warm, pinned}]}`; times in ms, sizes in bytes.
  * A load's `headMs` goes before its weights: the headers, and the driver that compiles the kernels.
  *
- * @param link Mbit/s, of which each of the streams has its share; without it, what the loopback gives
+ * @param link Mbit/s at most, of which each of the streams has its share: pacing loses some; without it, what the loopback gives
  */
 export async function measureLoading(link) {
   const model = await syntheticRepo("gigabyte");

@@ -160,13 +160,13 @@ function printTurns(rounds, promptTokens, names) {
 }
 
 function printLoading({ bytes, rounds }) {
-  const over = link === undefined ? "the loopback" : `a link of ${link} Mbit/s`;
+  const over = link === undefined ? "the loopback" : `a link of at most ${link} Mbit/s`;
   console.log(`\nchromium, a load of ${mb(bytes)} in bfloat16 over ${over}, medians of ${rounds.length} rounds`);
   const seconds = (kind) => median(rounds.map((round) => round[kind].ms)) / 1000;
   const grown = (kind) => Math.max(...rounds.map((round) => round[kind].pageGrowth));
   row(
     "a bare fetch into GPU buffers",
-    `${seconds("baseline").toFixed(2)} s; the page's process grew by ${mb(grown("baseline"))}`,
+    `${seconds("baseline").toFixed(2)} s, ${((bytes * 8) / seconds("baseline") / 1e6).toFixed(0)} Mbit/s; the page's process grew by ${mb(grown("baseline"))}`,
   );
   const named = {
     uncached: "without the cache",
