@@ -10,7 +10,7 @@ use std::rc::Rc;
 use layerline::engine::{Engine, LoadOptions, Source};
 use layerline::generation::{GenerateOptions, Prompt};
 use layerline::hub::{Abort, DirectoryRepo};
-use layerline::models::{Task, windows};
+use layerline::models::Task;
 use layerline::placement::{Device, DeviceMap, MaxMemory};
 use native::{TOLERANCE, golden, ids, load, run};
 use serde_json::Value;
@@ -41,11 +41,9 @@ fn golden_of(case: &Value) -> Value {
 
 /// What a case reads: ids, or sound.
 fn source(case: &Value) -> (Vec<u32>, Vec<f32>) {
-    let Some(name) = case.get("input") else { return (ids(&case["input_ids"]), Vec::new()) };
+    let Some(name) = case.get("input") else { return native::source(case) };
     let of_model = golden_of(case);
-    let input = of_model["inputs"].as_array().unwrap().iter().find(|input| input["name"] == *name).unwrap();
-    let channels: Vec<Vec<f32>> = serde_json::from_value(input["input_features"].clone()).unwrap();
-    (Vec::new(), windows(&channels.concat(), channels.len()).unwrap())
+    native::source(of_model["inputs"].as_array().unwrap().iter().find(|input| input["name"] == *name).unwrap())
 }
 
 fn options_of(golden: &Value, case: &Value) -> GenerateOptions {

@@ -12,7 +12,7 @@ use layerline::generation::{GenerateOptions, Prompt};
 use layerline::hub::{Abort, DirectoryRepo};
 use layerline::models::Task;
 use layerline::placement::{Device, DeviceMap, MaxMemory};
-use native::{TOLERANCE, golden, greedy, ids, load, run};
+use native::{TOLERANCE, golden, greedy, ids, load, run, source};
 use serde_json::{Value, json};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/seq2seq");
@@ -28,18 +28,6 @@ fn names() -> Vec<String> {
 async fn open(name: &str, mut options: LoadOptions) -> Engine {
     options.task = if name.starts_with("whisper") { Task::SpeechSeq2Seq } else { Task::Seq2SeqLm };
     load(Rc::new(DirectoryRepo::new(format!("{ROOT}/{name}"))), options).await.unwrap()
-}
-
-/// Windows of three frames of a spectrogram, `[frames][channels][3]`: what the encoder's first convolution reads.
-fn windows(spectrogram: &Value) -> Vec<f32> {
-    let channels: Vec<Vec<f32>> = serde_json::from_value(spectrogram.clone()).unwrap();
-    layerline::models::windows(&channels.concat(), channels.len()).unwrap()
-}
-
-/// What the encoder reads.
-fn source(input: &Value) -> (Vec<u32>, Vec<f32>) {
-    let features = input.get("input_features").map(windows).unwrap_or_default();
-    (input.get("input_ids").map(ids).unwrap_or_default(), features)
 }
 
 /// A model's bytes: weights, and what is kept of a GPU beside them for a pass over the longest of these inputs.

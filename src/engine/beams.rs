@@ -178,19 +178,19 @@ impl Kept {
         if runs.is_empty() {
             return Ok(());
         }
-        let mut encoder = runner.gpu.as_ref().map(|on| on.gpu.encoder());
+        let mut encoder = None;
         for (index, place) in &mut self.places {
             match place {
                 Place::Gpu(kept) => {
+                    let gpu = &runner.on_gpu()?.gpu;
+                    let encoder = encoder.get_or_insert_with(|| gpu.encoder());
                     let Some(own) = session.on_gpu()?.cache(*index) else { continue };
                     for (kept, own) in kept.iter().zip(own) {
                         let (from, to) = if away { (own, kept) } else { (kept, own) };
                         for run in runs {
                             let [first, second, size] =
                                 [run.from, run.to, run.count].map(|n| (n * self.width * 2) as u64);
-                            if let Some(encoder) = &mut encoder {
-                                encoder.copy(from, first, to, second, size)?;
-                            }
+                            encoder.copy(from, first, to, second, size)?;
                         }
                     }
                 }

@@ -368,10 +368,10 @@ pub(super) enum Logits {
 impl Logits {
     /// Puts them into `row`, in the place of what it has.
     pub async fn into(self, row: &mut Vec<f32>) -> Result<()> {
-        row.clear();
         match self {
-            Logits::Here(logits) => row.extend(logits),
+            Logits::Here(logits) => *row = logits,
             Logits::Coming(readback) => {
+                row.clear();
                 row.extend(readback.bytes().await?.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)));
             }
         }

@@ -55,17 +55,12 @@ struct Candidate {
 }
 
 impl Beams {
-    /// How many texts a call asks to grow side by side.
-    pub fn count(options: &GenerateOptions, config: &GenerationConfig) -> usize {
-        options.num_beams.or(config.num_beams).unwrap_or(1)
-    }
-
     /// A search for what follows `prompt`.
     ///
     /// # Errors
     /// [`GenerationError::Option`] for a value that transformers would refuse too; for `do_sample`.
     pub fn new(options: &GenerateOptions, config: &GenerationConfig, prompt: &[u32]) -> Result<Beams, GenerationError> {
-        let beams = Beams::count(options, config);
+        let beams = options.num_beams.or(config.num_beams).unwrap_or(1);
         let returned = options.num_return_sequences.or(config.num_return_sequences).unwrap_or(1);
         let wrong =
             |option, value: usize, expected| GenerationError::Option { option, value: value.to_string(), expected };

@@ -40,6 +40,11 @@ pub(super) const DECODER: TransformerDefaults = TransformerDefaults {
     ..ENCODER
 };
 
+/// Those of a decoder beside an encoder with these.
+pub(super) const fn beside(encoder: TransformerDefaults) -> TransformerDefaults {
+    TransformerDefaults { intermediate_size: DECODER.intermediate_size, renamed: DECODER.renamed, ..encoder }
+}
+
 /// The encoder's, whose embedding is the decoder's too.
 pub(super) const ENCODER_NAMES: Names = Names {
     embedding: "shared",

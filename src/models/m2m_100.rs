@@ -7,12 +7,6 @@ use crate::config::{ConfigError, ModelConfig, TransformerDefaults};
 const ENCODER: TransformerDefaults =
     TransformerDefaults { vocab_size: 128_112, hidden_act: ("activation_function", "relu"), ..bart::ENCODER };
 
-const DECODER: TransformerDefaults = TransformerDefaults {
-    intermediate_size: bart::DECODER.intermediate_size,
-    renamed: bart::DECODER.renamed,
-    ..ENCODER
-};
-
 const DECODER_NAMES: Names =
     Names { embedding_norm: None, spared: &["embed_positions.weight"], ..mbart::DECODER_NAMES };
 
@@ -29,7 +23,7 @@ fn describe(raw: &ModelConfig) -> Result<Description, ConfigError> {
         embedding_scale: if scaled { (stack.config.hidden_size as f32).sqrt() } else { 1.0 },
         ..stack
     };
-    bart::stacks(raw, [(ENCODER, encoder_names), (DECODER, DECODER_NAMES)], as_m2m)
+    bart::stacks(raw, [(ENCODER, encoder_names), (bart::beside(ENCODER), DECODER_NAMES)], as_m2m)
 }
 
 /// `M2M100ForConditionalGeneration` and its base.

@@ -11,12 +11,6 @@ const ENCODER: TransformerDefaults = TransformerDefaults {
     ..bart::ENCODER
 };
 
-const DECODER: TransformerDefaults = TransformerDefaults {
-    intermediate_size: bart::DECODER.intermediate_size,
-    renamed: bart::DECODER.renamed,
-    ..ENCODER
-};
-
 const DECODER_NAMES: Names =
     Names { embedding_norm: None, spared: &["final_logits_bias", "embed_positions.weight"], ..bart::DECODER_NAMES };
 
@@ -27,7 +21,7 @@ fn describe(raw: &ModelConfig) -> Result<Description, ConfigError> {
     }
     let encoder_names = Names { embedding_norm: None, ..bart::ENCODER_NAMES };
     let as_marian = |stack| Description { sinusoids: Some(Sinusoids::Open), ..stack };
-    bart::stacks(raw, [(ENCODER, encoder_names), (DECODER, DECODER_NAMES)], as_marian)
+    bart::stacks(raw, [(ENCODER, encoder_names), (bart::beside(ENCODER), DECODER_NAMES)], as_marian)
 }
 
 /// `MarianMTModel` and its base.

@@ -7,19 +7,13 @@ use crate::config::{ConfigError, ModelConfig, TransformerDefaults};
 const ENCODER: TransformerDefaults =
     TransformerDefaults { bos_token_id: None, eos_token_id: Some(1), pad_token_id: Some(0), ..bart::ENCODER };
 
-const DECODER: TransformerDefaults = TransformerDefaults {
-    intermediate_size: bart::DECODER.intermediate_size,
-    renamed: bart::DECODER.renamed,
-    ..ENCODER
-};
-
 const DECODER_NAMES: Names =
     Names { embedding_norm: None, spared: &["final_logits_bias", "embed_positions.weight"], ..mbart::DECODER_NAMES };
 
 fn describe(raw: &ModelConfig) -> Result<Description, ConfigError> {
     let encoder_names = Names { embedding_norm: None, ..mbart::ENCODER_NAMES };
     let as_pegasus = |stack| Description { sinusoids: Some(Sinusoids::Open), ..stack };
-    bart::stacks(raw, [(ENCODER, encoder_names), (DECODER, DECODER_NAMES)], as_pegasus)
+    bart::stacks(raw, [(ENCODER, encoder_names), (bart::beside(ENCODER), DECODER_NAMES)], as_pegasus)
 }
 
 /// `PegasusForConditionalGeneration` and its base.

@@ -187,3 +187,15 @@ pub fn keeps_its_room(engine: &Engine, what: &str) {
         assert!(peak <= weights + kept, "{what}: {peak} bytes of {weights} and {kept}");
     }
 }
+
+/// Windows of three frames of a spectrogram, `[frames][channels][3]`: what the encoder's first convolution reads.
+fn windows(spectrogram: &Value) -> Vec<f32> {
+    let channels: Vec<Vec<f32>> = serde_json::from_value(spectrogram.clone()).unwrap();
+    layerline::models::windows(&channels.concat(), channels.len()).unwrap()
+}
+
+/// What the encoder reads of a golden's input.
+pub fn source(input: &Value) -> (Vec<u32>, Vec<f32>) {
+    let features = input.get("input_features").map(windows).unwrap_or_default();
+    (input.get("input_ids").map(ids).unwrap_or_default(), features)
+}

@@ -77,7 +77,7 @@ export class TextGenerationPipeline extends Pipeline<CausalLMOutput> {
       input_ids: rows.map(({ ids }) => ids),
       attention_mask: rows.map(({ mask }) => mask),
     });
-    // One of each, or as many as beams were asked for.
+    // One of each, or as many as were asked for.
     const of_each = (output.dims[0] ?? 0) / rows.length;
     const generated = rows.map(({ ids, mask }, row) => {
       const skip = { skip_special_tokens: true };
