@@ -220,13 +220,14 @@ export class PreTrainedModel<Output = CausalLMOutput> extends Callable {
     }
     const texts = await this.#in_turn(signal, async () => {
       const done: number[][] = [];
-      for (const run of runs) done.push(...(how.beams > 1 ? await searched_texts(run) : [await text_of(run, inputs)]));
+      for (const run of runs)
+        done.push(...(how.beams !== 1 ? await searched_texts(run) : [await text_of(run, inputs)]));
       return done;
     });
     inputs.streamer?.end();
     const sequences = ids_tensor(texts, filler(options, this));
     if (inputs.return_dict_in_generate !== true) return sequences;
-    const past = how.beams > 1 ? undefined : past_of_runs(runs, texts);
+    const past = how.beams !== 1 ? undefined : past_of_runs(runs, texts);
     return { sequences, ...(past && { past_key_values: past }) };
   }
 

@@ -188,6 +188,8 @@ test("what follows one text that grows is refused where several do", async () =>
   await refused({ streamer, num_beams: 3 }, /this call asks for 3 beams/);
   await refused({ stopping_criteria: new InterruptableStoppingCriteria() }, /num_beams: 1/);
   await refused({ num_beams: 1, num_return_sequences: 2 }, /would be the same/);
+  // What is no number of beams is the engine's to refuse, and not taken for one.
+  expect((await model.generate({ input_ids: [1], num_beams: 0 })).tolist()).toEqual([[1n, 1n]]);
   expect((await model.generate({ input_ids: [1], streamer, num_beams: 1 })).tolist()).toEqual([[1n, 100n]]);
   expect((await model.generate({ input_ids: [1] })).tolist()).toEqual([[1n, 1n]]);
 });

@@ -153,7 +153,7 @@ impl Runner {
         let size = size.unwrap_or_default();
         let rows = if shape.causal { size.rows } else { positions };
         let (outputs, attentions) = (wanted.is_some(), wanted.is_some_and(|more| more.attentions));
-        let apart = if beams > 1 { beams * positions.saturating_sub(tokens) } else { 0 };
+        let apart = if beams > 1 { beams.saturating_mul(positions.saturating_sub(tokens)) } else { 0 };
         let room = Room { rows, positions, memory: size.tokens, outputs, attentions, beams, apart };
         if ways.iter().any(|ways| ways.contains(&Way::Gpu)) {
             self.keep_room(room)?;

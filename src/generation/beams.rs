@@ -8,6 +8,9 @@ use crate::config::{EarlyStopping, GenerationConfig};
 /// What takes a text out of the running without a score of its own.
 const OUT: f32 = -1.0e9;
 
+/// Beams at most: each has a row of logits and caches of its own, and a repo may ask for any number.
+const MOST_BEAMS: usize = 128;
+
 /// A search's state.
 #[derive(Debug)]
 pub struct Beams {
@@ -58,14 +61,14 @@ impl Beams {
     /// A search for what follows `prompt`.
     ///
     /// # Errors
-    /// [`GenerationError::Option`] for a value that transformers would refuse too; for `do_sample`.
+    /// [`GenerationError::Option`] for a value that transformers would refuse too, for `do_sample`, and for more than 128 beams.
     pub fn new(options: &GenerateOptions, config: &GenerationConfig, prompt: &[u32]) -> Result<Beams, GenerationError> {
         let beams = options.num_beams.or(config.num_beams).unwrap_or(1);
         let returned = options.num_return_sequences.or(config.num_return_sequences).unwrap_or(1);
         let wrong =
             |option, value: usize, expected| GenerationError::Option { option, value: value.to_string(), expected };
-        if beams == 0 {
-            return Err(wrong("num_beams", beams, "give a number above 0"));
+        if !(1..=MOST_BEAMS).contains(&beams) {
+            return Err(wrong("num_beams", beams, "give a number from 1 to 128"));
         }
         if returned == 0 || returned > beams {
             return Err(wrong("num_return_sequences", returned, "give a number from 1 to num_beams"));

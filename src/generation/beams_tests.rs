@@ -67,6 +67,11 @@ fn what_transformers_refuses_is_refused() {
         assert!(["UNSUPPORTED_OPTION", "CONFIG_INVALID"].contains(&error.code()), "{error}");
     };
     refused(wished(0, 1), "{}", "num_beams is 0");
+    refused(
+        GenerateOptions { num_beams: None, ..wished(1, 1) },
+        r#"{"num_beams": 4000000000}"#,
+        "num_beams is 4000000000",
+    );
     refused(GenerateOptions { num_return_sequences: Some(3), ..wished(2, 1) }, "{}", "num_return_sequences is 3");
     refused(wished(2, 0), "{}", "max_new_tokens is 0");
     refused(wished(2, 1), r#"{"do_sample": true}"#, "do_sample");
