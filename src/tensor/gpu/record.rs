@@ -3,27 +3,26 @@
 //! Nothing here touches a device, so that what a block costs can be counted, and the kernels it needs compiled, before
 //! any weight is there. [`super::program`] ties the names to buffers.
 
+mod attention;
+mod product;
+
 use std::collections::HashSet;
+
+use product::VecArgs;
 
 use super::device::GpuError;
 use super::dispatch::{Activations, BufferName, Dispatch, Grid, Shape, stride};
-use super::kernel::{Constant, Kernel, MANY_ROWS, Reduction, Source, Storage, Tiles, Tuning, Vector};
+use super::kernel::{Constant, Kernel, Reduction, Source, Tuning};
 use crate::Result;
 use crate::config::Activation;
 use crate::tensor::ops::{
-    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, Relative, RmsNorm, Rotary, Rows, Tensor,
+    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rows, Tensor,
     WeightId,
 };
 use crate::weights::layout::Layout;
 
 /// Logits that one workgroup of argmax looks through; each leaves a candidate of 8 bytes.
 pub const ARGMAX_SPAN: usize = 2048;
-
-/// Query rows that a workgroup of attention takes.
-const ATTENTION_ROWS: u32 = 4;
-
-/// Workgroups along a dimension that every device takes.
-const MOST_GROUPS: u32 = 65535;
 
 /// The numbers by which `activations.wgsl` knows the activations.
 fn activation_number(f: Activation) -> u32 {
@@ -34,15 +33,6 @@ fn activation_number(f: Activation) -> u32 {
         Activation::QuickGelu => 3,
         Activation::Relu => 4,
         Activation::Tanh => 5,
-    }
-}
-
-/// The numbers by which `attention.wgsl` knows the kinds.
-fn kind_number(kind: AttentionKind) -> u32 {
-    match kind {
-        AttentionKind::Causal => 0,
-        AttentionKind::Bidirectional => 1,
-        AttentionKind::Cross => 2,
     }
 }
 
@@ -71,15 +61,6 @@ pub struct Recorder<'a> {
     dispatches: Vec<Dispatch>,
 }
 
-/// What is fused into a matrix-vector product.
-#[derive(Default)]
-struct VecArgs<'a> {
-    norm: Option<&'a RmsNorm>,
-    gate: Option<Activation>,
-    activate: Option<Activation>,
-    add_to: Option<Tensor>,
-}
-
 /// What is done to each element.
 #[derive(Clone, Copy)]
 enum Change {
@@ -89,91 +70,6 @@ enum Change {
     Scale(f32),
     /// It is activated.
     Activate(Activation),
-}
-
-/// A row of a weight as the products know it.
-struct Row {
-    /// Pieces of it.
-    pieces: u32,
-    /// From one to the next.
-    line: u32,
-    /// Of integers: words of those, pieces that share a scale, and scales.
-    words: u32,
-    group: u32,
-    groups: u32,
-    zeros: bool,
-}
-
-impl Row {
-    /// In pieces of so many elements.
-    fn of(layout: &Layout, piece: usize) -> Row {
-        match layout.grouped {
-            Some(grouped) => Row {
-                pieces: (grouped.cols / piece) as u32,
-                line: layout.stride as u32,
-                words: grouped.integer_words() as u32,
-                group: (grouped.group / piece) as u32,
-                groups: grouped.groups() as u32,
-                zeros: grouped.zeros,
-            },
-            None => {
-                let pieces = (layout.stride / piece) as u32;
-                Row { pieces, line: pieces, words: 0, group: 1, groups: 0, zeros: false }
-            }
-        }
-    }
-}
-
-/// Which of its forms attention takes.
-struct Form<'a> {
-    source: Source,
-    split: bool,
-    norm: Option<&'a QkNorm>,
-}
-
-/// The norm of queries and keys as the kernels of one token know it.
-fn norm_constants(norm: Option<&QkNorm>) -> [Constant; 2] {
-    let kind = norm.map_or(0, |norm| if norm.each { 1 } else { 2 });
-    let eps = norm.map_or(0, |norm| norm.q.eps.to_bits());
-    [Constant::U32("QK_NORM", kind), Constant::U32("QK_EPS", eps)]
-}
-
-/// How the kernels that know distances find a distance's bucket.
-fn relative_constants(attention: &Attention, Relative { buckets, .. }: Relative) -> [Constant; 4] {
-    [
-        Constant::Bool("SIDES", attention.kind == AttentionKind::Bidirectional),
-        Constant::U32("BUCKETS", buckets.count as u32),
-        Constant::U32("EXACT", buckets.exact() as u32),
-        Constant::U32("BUCKET_FACTOR", buckets.factor().to_bits()),
-    ]
-}
-
-/// How many elements of a head are rotated.
-fn rotated(attention: &Attention) -> u32 {
-    attention.rotary.map_or(0, |rotary| rotary.dim as u32)
-}
-
-/// Keys that a token attends to at most.
-fn window(attention: &Attention) -> u32 {
-    attention.window.and_then(|window| u32::try_from(window).ok()).unwrap_or(u32::MAX)
-}
-
-/// Where a layer's angles lie in [`BufferName::Step`], in pairs of cosine and sine.
-struct Angles {
-    /// Pairs of a token, all tables together.
-    pairs: u32,
-    /// The first of this layer's.
-    first: u32,
-}
-
-impl Angles {
-    fn of(attention: &Attention) -> Angles {
-        let pairs = |rotary: Rotary, tables: usize| (tables * rotary.dim / 2) as u32;
-        attention.rotary.map_or(Angles { pairs: 0, first: 0 }, |rotary| Angles {
-            pairs: pairs(rotary, rotary.tables),
-            first: pairs(rotary, rotary.table),
-        })
-    }
 }
 
 impl<'a> Recorder<'a> {
@@ -408,294 +304,6 @@ impl<'a> Recorder<'a> {
         );
         Ok(y)
     }
-
-    /// The matrix-vector product, with what can be fused into it.
-    fn vector_product(&mut self, x: Tensor, linear: &Linear, args: VecArgs<'_>) -> Result<Tensor> {
-        let layout = self.layout(linear.weight)?;
-        let outputs = if args.gate.is_some() { linear.outputs / 2 } else { linear.outputs };
-        let y = match args.add_to {
-            Some(y) => y,
-            None => self.allocate(outputs, x.rows),
-        };
-        let Vector { workgroup, lanes, reduction, rows: together, octets } = self.tuning.vector;
-        let (source, storage, piece) = match layout.storage {
-            // Words of two, whatever reads them.
-            Storage::F16 | Storage::F16Packed if octets && layout.stride.is_multiple_of(8) => {
-                (Source::LinearVecOctets, Storage::F16Packed, 8)
-            }
-            Storage::Bf16 if octets && layout.stride.is_multiple_of(8) => (Source::LinearVecOctets, Storage::Bf16, 8),
-            Storage::Int4 | Storage::Int8 => (Source::LinearVecOctets, layout.storage, 8),
-            storage => (Source::LinearVec, storage, 4),
-        };
-        let row = Row::of(layout, piece);
-        let outputs_together = if args.gate.is_some() { together / 2 } else { together };
-        for (index, part) in layout.parts.iter().enumerate() {
-            let rows = if args.gate.is_some() { outputs } else { part.rows };
-            let mut workgroup = workgroup;
-            while (rows as u32).div_ceil(workgroup / lanes * outputs_together) > MOST_GROUPS {
-                workgroup *= 2;
-            }
-            let kernel = Kernel {
-                source,
-                storage: Some(storage),
-                reduction: Some(reduction),
-                constants: vec![
-                    Constant::U32("WORKGROUP", workgroup),
-                    Constant::U32("LANES", lanes),
-                    Constant::U32("ROWS", together),
-                    Constant::Bool("NORM", args.norm.is_some()),
-                    Constant::Bool("GATED", args.gate.is_some()),
-                    Constant::Bool("ACTIVATED", args.activate.is_some()),
-                    Constant::U32("ACTIVATION", args.gate.or(args.activate).map_or(0, activation_number)),
-                    Constant::Bool("BIAS", linear.bias.is_some()),
-                    Constant::Bool("ADD", args.add_to.is_some()),
-                    Constant::Bool("ZEROS", row.zeros),
-                ],
-            };
-            let unused = BufferName::Activation(x.id);
-            self.push(
-                kernel,
-                vec![
-                    rows as u32,
-                    row.pieces,
-                    part.first as u32,
-                    linear.inputs as u32,
-                    args.norm.map_or(0, |n| n.eps.to_bits()),
-                    row.line,
-                    row.words,
-                    row.group,
-                    row.groups,
-                ],
-                vec![
-                    BufferName::Weight(linear.weight, index),
-                    BufferName::Activation(x.id),
-                    BufferName::Activation(y.id),
-                    args.norm.map_or(unused, |n| BufferName::Weight(n.weight, 0)),
-                    linear.bias.map_or(unused, |b| BufferName::Weight(b, 0)),
-                ],
-                Grid::Fixed((rows as u32).div_ceil(workgroup / lanes * outputs_together)),
-            );
-        }
-        Ok(y)
-    }
-
-    fn matrix_product(&mut self, x: Tensor, linear: &Linear, add_to: Option<Tensor>) -> Result<Tensor> {
-        let layout = self.layout(linear.weight)?;
-        let row = Row::of(layout, 4);
-        let y = match add_to {
-            Some(y) => y,
-            None => self.allocate(linear.outputs, x.rows),
-        };
-        for (index, part) in layout.parts.iter().enumerate() {
-            let rows = part.rows as u32;
-            let (source, mut constants, grid) =
-                match if part.rows < MANY_ROWS { self.tuning.small_tiles } else { self.tuning.tiles } {
-                    Tiles::Shared { m, n, k, micro_m, micro_n } => (
-                        Source::LinearMat,
-                        vec![
-                            Constant::U32("TILE_M", m),
-                            Constant::U32("TILE_N", n),
-                            Constant::U32("TILE_K", k),
-                            Constant::U32("MICRO_M", micro_m),
-                            Constant::U32("MICRO_N", micro_n),
-                        ],
-                        Grid::PerTokens { x: rows.div_ceil(n), tokens: m },
-                    ),
-                    Tiles::Direct => (
-                        Source::LinearMatDirect,
-                        vec![self.workgroup()],
-                        Grid::PerTokens { x: rows.div_ceil(8 * self.tuning.workgroup), tokens: 8 },
-                    ),
-                };
-            constants.push(Constant::Bool("BIAS", linear.bias.is_some()));
-            constants.push(Constant::Bool("ADD", add_to.is_some()));
-            constants.push(Constant::Bool("ZEROS", row.zeros));
-            self.push(
-                Kernel { source, storage: Some(layout.storage), reduction: None, constants },
-                vec![
-                    rows,
-                    row.pieces,
-                    part.first as u32,
-                    stride(y.width) as u32,
-                    row.line,
-                    row.words,
-                    row.group,
-                    row.groups,
-                ],
-                vec![
-                    BufferName::Weight(linear.weight, index),
-                    BufferName::Activation(x.id),
-                    BufferName::Activation(y.id),
-                    linear.bias.map_or(BufferName::Activation(x.id), |b| BufferName::Weight(b, 0)),
-                    BufferName::Step,
-                ],
-                grid,
-            );
-        }
-        Ok(y)
-    }
-
-    fn product(&mut self, x: Tensor, linear: &Linear, add_to: Option<Tensor>) -> Result<Tensor> {
-        if self.one_row(x) {
-            self.vector_product(x, linear, VecArgs { add_to, ..VecArgs::default() })
-        } else {
-            self.matrix_product(x, linear, add_to)
-        }
-    }
-
-    fn attend(&mut self, form: Form<'_>, qkv: Tensor, y: Tensor, attention: &Attention, grid: Grid) {
-        let Form { source, split, norm } = form;
-        let Attention { layer, heads, kv_heads, head_dim, scale, softcap, .. } = *attention;
-        let workgroup = self.tuning.attention.max((head_dim as u32 / 4).next_power_of_two());
-        let mut constants = vec![
-            Constant::U32("WORKGROUP", workgroup),
-            Constant::U32("HEAD_DIM", head_dim as u32),
-            Constant::U32("ROTARY", rotated(attention)),
-            Constant::Bool("SOFTCAP", softcap.is_some()),
-            Constant::U32("KIND", kind_number(attention.kind)),
-            Constant::Bool("SPLIT", split),
-        ];
-        constants.extend(norm_constants(norm));
-        let mut buffers = vec![
-            BufferName::Activation(qkv.id),
-            BufferName::Keys(layer),
-            BufferName::Values(layer),
-            BufferName::Activation(y.id),
-            BufferName::Step,
-        ];
-        match (source, attention.relative) {
-            (Source::Attention, _) => {}
-            (Source::AttentionRelative, Some(relative)) => {
-                constants.extend(relative_constants(attention, relative));
-                buffers.push(BufferName::Weight(relative.table, 0));
-            }
-            _ => {
-                let unused = BufferName::Activation(qkv.id);
-                let norms = norm.map_or([unused; 2], |norm| [norm.q, norm.k].map(|n| BufferName::Weight(n.weight, 0)));
-                buffers.extend(norms);
-            }
-        }
-        self.push(
-            Kernel { source, storage: None, reduction: None, constants },
-            vec![
-                heads as u32,
-                kv_heads as u32,
-                stride(qkv.width) as u32,
-                stride(y.width) as u32,
-                scale.to_bits(),
-                window(attention),
-                softcap.unwrap_or_default().to_bits(),
-                Angles::of(attention).first,
-            ],
-            buffers,
-            grid,
-        );
-    }
-
-    /// What shows the weights of an attention whose queries have been rotated and whose cache has been written.
-    fn show(&self, qkv: Tensor, attention: &Attention) -> Dispatch {
-        let Attention { layer, heads, kv_heads, head_dim, scale, softcap, .. } = *attention;
-        let mut constants = vec![
-            self.workgroup(),
-            Constant::U32("HEAD_DIM", head_dim as u32),
-            Constant::Bool("SOFTCAP", softcap.is_some()),
-            Constant::U32("KIND", kind_number(attention.kind)),
-        ];
-        let mut buffers = vec![
-            BufferName::Activation(qkv.id),
-            BufferName::Keys(layer),
-            BufferName::Values(layer),
-            BufferName::AttentionWeights,
-            BufferName::Step,
-        ];
-        let source = match attention.relative {
-            None => Source::AttentionWeights,
-            Some(relative) => {
-                constants.extend(relative_constants(attention, relative));
-                buffers.push(BufferName::Weight(relative.table, 0));
-                Source::AttentionWeightsRelative
-            }
-        };
-        let params = vec![
-            heads as u32,
-            kv_heads as u32,
-            stride(qkv.width) as u32,
-            scale.to_bits(),
-            window(attention),
-            softcap.unwrap_or_default().to_bits(),
-        ];
-        let kernel = Kernel { source, storage: None, reduction: None, constants };
-        Dispatch { kernel, params, buffers, grid: self.per_token(heads as u32) }
-    }
-
-    /// Rotates the queries, of which there are so many heads, in place and the keys on their way into the cache.
-    fn append(&mut self, qkv: Tensor, attention: &Attention, heads: usize) {
-        let Attention { layer, kv_heads, head_dim, .. } = *attention;
-        let angles = Angles::of(attention);
-        let quarters = ((heads + 2 * kv_heads) * head_dim / 4) as u32;
-        self.push(
-            Kernel {
-                source: Source::RopeAppend,
-                storage: None,
-                reduction: None,
-                constants: vec![
-                    self.workgroup(),
-                    Constant::U32("HEAD_DIM", head_dim as u32),
-                    Constant::U32("ROTARY", rotated(attention)),
-                ],
-            },
-            vec![heads as u32, kv_heads as u32, stride(qkv.width) as u32, angles.pairs, angles.first],
-            vec![BufferName::Activation(qkv.id), BufferName::Keys(layer), BufferName::Values(layer), BufferName::Step],
-            self.per_token(quarters.div_ceil(self.tuning.workgroup)),
-        );
-    }
-
-    /// Whether one token runs, and its kernel can rotate: whole quads, each with its partners half of what is rotated away.
-    fn alone(&self, attention: &Attention) -> bool {
-        let causal = attention.kind == AttentionKind::Causal;
-        self.mode == Mode::Decode && causal && attention.relative.is_none() && rotated(attention).is_multiple_of(8)
-    }
-
-    /// One token's attention, which normalises, rotates and appends too: by a workgroup for each four query heads that share a key
-    /// head, or by several for their shares of the keys, put together by a second kernel.
-    fn attend_alone(&mut self, qkv: Tensor, norm: Option<&QkNorm>, attention: &Attention) -> Tensor {
-        let Attention { heads, kv_heads, head_dim, .. } = *attention;
-        let (x, y) = (kv_heads as u32, ((heads / kv_heads) as u32).div_ceil(ATTENTION_ROWS));
-        let attended = self.allocate(heads * head_dim, qkv.rows);
-        let Some(splits) = self.tuning.splits else {
-            let grid = Grid::PerRows { x, rows: y, per_group: 1 };
-            let form = Form { source: Source::AttentionAppend, split: false, norm };
-            self.attend(form, qkv, attended, attention, grid);
-            return attended;
-        };
-        let (span, most) = (splits.span, splits.most(x * y));
-        let parts = self.allocate(heads * most as usize * (head_dim + 4), Rows::One);
-        let window = window(attention);
-        let form = Form { source: Source::AttentionSplit, split: true, norm };
-        self.attend(form, qkv, parts, attention, Grid::Split { x, y, span, most, window });
-        let workgroup = 256.max((head_dim as u32 / 4).next_power_of_two());
-        let mut constants = vec![
-            Constant::U32("WORKGROUP", workgroup),
-            Constant::U32("HEAD_DIM", head_dim as u32),
-            Constant::U32("ROTARY", rotated(attention)),
-        ];
-        constants.extend(norm_constants(norm));
-        self.push(
-            Kernel { source: Source::AttentionMerge, storage: None, reduction: None, constants },
-            vec![heads as u32, kv_heads as u32, span, most, window, Angles::of(attention).first],
-            vec![
-                BufferName::Activation(parts.id),
-                BufferName::Activation(attended.id),
-                BufferName::Activation(qkv.id),
-                BufferName::Keys(attention.layer),
-                BufferName::Values(attention.layer),
-                BufferName::Step,
-                norm.map_or(BufferName::Activation(qkv.id), |norm| BufferName::Weight(norm.k.weight, 0)),
-            ],
-            Grid::Fixed(heads as u32),
-        );
-        attended
-    }
 }
 
 impl Ops for Recorder<'_> {
@@ -881,19 +489,11 @@ impl Ops for Recorder<'_> {
     }
 
     fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor> {
-        let Attention { heads, kv_heads, head_dim, .. } = *attention;
-        if self.alone(attention) {
-            return Ok(self.attend_alone(qkv, None, attention));
-        }
-        if attention.kind != AttentionKind::Cross {
-            self.append(qkv, attention, heads);
-        }
-        let y = self.allocate(heads * head_dim, qkv.rows);
-        let grid = Grid::PerRows { x: kv_heads as u32, rows: (heads / kv_heads) as u32, per_group: ATTENTION_ROWS };
-        let source = if attention.relative.is_some() { Source::AttentionRelative } else { Source::Attention };
-        self.attend(Form { source, split: false, norm: None }, qkv, y, attention, grid);
-        self.shown.push((attention.kind, self.show(qkv, attention)));
-        Ok(y)
+        Ok(if self.alone(attention) {
+            self.attend_alone(qkv, None, attention)
+        } else {
+            self.attend_together(qkv, attention)
+        })
     }
 
     fn norm_linear(&mut self, x: Tensor, norm: &RmsNorm, linear: &Linear) -> Result<Tensor> {
