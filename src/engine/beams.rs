@@ -101,10 +101,8 @@ enum Place {
 
 /// The keys and values that beams have read behind their prompt.
 struct Kept {
-    /// By the caches' numbers.
-    places: Vec<(usize, Place)>,
-    /// Elements of a position.
-    width: usize,
+    /// Of each cache.
+    places: Vec<(Cache, Place)>,
     /// Where the prompt ends.
     prompt: usize,
     /// Places of each beam.
@@ -118,26 +116,24 @@ struct Kept {
 impl Kept {
     /// Room for so many beams, and so many tokens of each.
     async fn new(runner: &Runner, writing: &[Way], prompt: usize, (beams, most): (usize, usize)) -> Result<Kept> {
-        let shape = runner.model.shape();
-        let width = shape.kv_heads * shape.head_dim;
-        let elements = beams.saturating_mul(most).saturating_mul(width);
+        let elements = |cache: &Cache| beams.saturating_mul(most).saturating_mul(cache.width);
         let is_on_gpu = |cache: &Cache| cache.blocks.last().and_then(|block| writing.get(*block)) == Some(&Way::Gpu);
         let own = runner.model.caches().into_iter().filter(|cache| !cache.of_encoder);
         let (on_gpu, on_cpu): (Vec<Cache>, Vec<Cache>) = own.partition(is_on_gpu);
         let mut places = Vec::with_capacity(on_gpu.len() + on_cpu.len());
         for cache in on_cpu {
             let mut both = [Vec::new(), Vec::new()];
-            both.iter_mut().try_for_each(|half| resize(half, elements, WHAT))?;
-            places.push((cache.index, Place::Cpu(both)));
+            both.iter_mut().try_for_each(|half| resize(half, elements(&cache), WHAT))?;
+            places.push((cache, Place::Cpu(both)));
         }
         if !on_gpu.is_empty() {
             let gpu = &runner.on_gpu()?.gpu;
-            let one = || gpu.create_buffer(WHAT, elements as u64 * 2, Usage::Storage).map(Rc::new);
-            let make = |cache: &Cache| Ok((cache.index, Place::Gpu([one()?, one()?])));
+            let one = |cache: &Cache| gpu.create_buffer(WHAT, elements(cache) as u64 * 2, Usage::Storage).map(Rc::new);
+            let make = |cache: &Cache| Ok((cache.clone(), Place::Gpu([one(cache)?, one(cache)?])));
             let make_all = || on_gpu.iter().map(make).collect::<Result<Vec<_>, GpuError>>();
             places.extend(gpu.checked(WHAT, make_all).await?);
         }
-        Ok(Kept { places, width, prompt, most, paths: vec![Vec::new(); beams], live: Vec::new() })
+        Ok(Kept { places, prompt, most, paths: vec![Vec::new(); beams], live: Vec::new() })
     }
 
     /// Each text goes on one of those that there were.
@@ -179,7 +175,7 @@ impl Kept {
             return Ok(());
         }
         let mut encoder = None;
-        for (index, place) in &mut self.places {
+        for (Cache { index, width, .. }, place) in &mut self.places {
             match place {
                 Place::Gpu(kept) => {
                     let gpu = &runner.on_gpu()?.gpu;
@@ -188,8 +184,7 @@ impl Kept {
                     for (kept, own) in kept.iter().zip(own) {
                         let (from, to) = if away { (own, kept) } else { (kept, own) };
                         for run in runs {
-                            let [first, second, size] =
-                                [run.from, run.to, run.count].map(|n| (n * self.width * 2) as u64);
+                            let [first, second, size] = [run.from, run.to, run.count].map(|n| (n * *width * 2) as u64);
                             encoder.copy(from, first, to, second, size)?;
                         }
                     }
@@ -199,7 +194,7 @@ impl Kept {
                     for (kept, own) in kept.iter_mut().zip(own) {
                         let (from, to) = if away { (&*own, kept.as_mut_slice()) } else { (kept.as_slice(), own) };
                         for run in runs {
-                            let [first, second, size] = [run.from, run.to, run.count].map(|n| n * self.width);
+                            let [first, second, size] = [run.from, run.to, run.count].map(|n| n * *width);
                             let halves = (from.get(first..first + size), to.get_mut(second..second + size));
                             if let (Some(from), Some(to)) = halves {
                                 to.copy_from_slice(from);

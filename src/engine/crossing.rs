@@ -136,32 +136,36 @@ impl Runner {
         of_encoder: bool,
     ) -> Result<()> {
         let shape = self.model.shape();
-        let bytes = positions * shape.kv_heads * shape.head_dim * 2;
         let moved = |cache: &Cache| {
-            let (written, read) = (cache.blocks.first()?, cache.blocks.last()?);
-            let moves = from.get(*written) == Some(&Way::Gpu) && to.get(*read) == Some(&Way::Cpu);
-            // What only an encoder's own layers read is done with.
-            let is_read = shape.encoder.as_ref().is_none_or(|encoder| *read >= encoder.blocks);
-            (cache.of_encoder == of_encoder && is_read && moves).then_some(cache.index)
+            let ends = cache.blocks.first().zip(cache.blocks.last());
+            let moves = |(written, read): (&usize, &usize)| {
+                // What only an encoder's own layers read is done with.
+                let is_read = shape.encoder.as_ref().is_none_or(|encoder| *read >= encoder.blocks);
+                is_read && from.get(*written) == Some(&Way::Gpu) && to.get(*read) == Some(&Way::Cpu)
+            };
+            cache.of_encoder == of_encoder && ends.is_some_and(moves)
         };
-        let layers: Vec<usize> = self.model.caches().iter().filter_map(moved).collect();
-        if layers.is_empty() {
-            return Ok(());
-        }
-        let gpu = &self.on_gpu()?.gpu;
+        let caches: Vec<Cache> = self.model.caches().into_iter().filter(moved).collect();
         // WebGPU copies and maps whole words.
-        let size = bytes.next_multiple_of(4);
+        let size = |cache: &Cache| (positions * cache.width * 2).next_multiple_of(4);
+        let Some(largest) = caches.iter().map(size).max() else { return Ok(()) };
+        let gpu = &self.on_gpu()?.gpu;
         // All at once, unless they have only the room that weights had which came and went; room for one there always is.
         self.loader().drop_spares();
         let free = self.offload.free_bytes().map_or(usize::MAX, |free| usize::try_from(free).unwrap_or(usize::MAX));
-        for layers in layers.chunks((free / (2 * size).max(1)).max(1)) {
-            let caches = layers.iter().filter_map(|layer| session.gpu.as_ref()?.cache(*layer)).flatten();
-            let parts: Vec<_> = caches.map(|buffer| (buffer, size as u64)).collect();
+        for caches in caches.chunks((free / (2 * largest).max(1)).max(1)) {
+            let halves = |cache: &Cache| session.gpu.as_ref()?.cache(cache.index).map(|halves| halves.each_ref());
+            let parts = caches.iter().filter_map(|cache| Some((halves(cache)?, size(cache) as u64)));
+            let parts: Vec<_> = parts.flat_map(|(halves, size)| halves.map(|buffer| (buffer, size))).collect();
             let all = read_back(gpu, gpu.encoder(), "moved caches", &parts).await?;
-            let mut halves = all.chunks_exact(size).filter_map(|half| half.get(..bytes));
-            for layer in layers {
-                if let (Some(keys), Some(values)) = (halves.next(), halves.next()) {
-                    session.memory.fill_cache(*layer, keys, values);
+            let mut rest = all.as_slice();
+            for cache in caches {
+                let Some((both, behind)) = rest.split_at_checked(2 * size(cache)) else { break };
+                rest = behind;
+                let mut halves = both.chunks_exact(size(cache).max(1));
+                let mut half = || halves.next().and_then(|half| half.get(..positions * cache.width * 2));
+                if let (Some(keys), Some(values)) = (half(), half()) {
+                    session.memory.fill_cache(cache.index, keys, values);
                 }
             }
         }

@@ -85,7 +85,7 @@ pub(super) struct Beside {
     fixed: u64,
     /// For each row that runs.
     row: u64,
-    /// For each position, of all caches, and of one more: one that grows is copied.
+    /// For each position, of all caches, and of the widest once more: one that grows is copied.
     position: u64,
     /// For each token that an encoder reads.
     memory: u64,
@@ -104,10 +104,10 @@ impl Beside {
     pub fn of(gpu: &Gpu, model: &dyn Model, recorded: &Recorded, staging: u64) -> Beside {
         let shape = model.shape();
         let own = recorded.places();
-        let cache = (shape.kv_heads * shape.head_dim * 4) as u64;
+        let all = model.caches();
         let caches = |of_encoder| {
-            let count = model.caches().iter().filter(|cache| cache.of_encoder == of_encoder).count() as u64;
-            if count > 0 { cache * (count + 1) } else { 0 }
+            let bytes = all.iter().filter(|cache| cache.of_encoder == of_encoder).map(|cache| cache.width as u64 * 4);
+            bytes.clone().sum::<u64>() + bytes.max().unwrap_or_default()
         };
         let candidates = shape.vocab_size.div_ceil(ARGMAX_SPAN) * 8;
         // Ids that are read back, and the smallest buffers that stand for what a model hasn't.

@@ -33,7 +33,7 @@ fn key(run: Run<'_>, block: usize) -> Key {
 }
 
 /// By the caches' numbers: keys and values, and how many positions they have room for.
-type Caches = HashMap<usize, ([Rc<Buffer>; 2], usize)>;
+type Caches = HashMap<usize, Held>;
 
 /// Everything that changes while a model runs.
 #[derive(Default)]
@@ -84,14 +84,14 @@ impl Session {
             ways.any(|one| one == Some(&way))
         };
         for cache in caches.iter().filter(|cache| is_on(cache, Way::Cpu)) {
-            self.memory.reserve(cache.index, positions(cache), shape.kv_heads * shape.head_dim)?;
+            self.memory.reserve(cache.index, positions(cache), cache.width)?;
         }
         if let (Some(on), Some(session)) = (on, &mut self.gpu) {
             session.reserve_rows(&on.gpu, &shape, room.rows).await?;
             let caches = caches.iter().filter(|cache| is_on(cache, Way::Gpu));
-            let caches = caches.map(|cache| (cache.index, positions(cache))).collect();
+            let rooms = caches.map(|cache| (cache.index, (positions(cache), cache.width))).collect();
             let cached = std::mem::take(&mut self.cached);
-            if session.reserve(&on.gpu, &shape, caches, !cached.is_empty()).await? {
+            if session.reserve(&on.gpu, rooms, !cached.is_empty()).await? {
                 self.cached = cached;
             }
         }
@@ -113,6 +113,16 @@ impl Session {
     pub fn on_gpu(&mut self) -> Result<&mut GpuSession, GpuError> {
         self.gpu.as_mut().ok_or_else(no_gpu)
     }
+}
+
+/// A cache on the GPU.
+struct Held {
+    /// Keys and values.
+    halves: [Rc<Buffer>; 2],
+    /// How many positions there is room for.
+    positions: usize,
+    /// Elements of a position, of each half.
+    width: usize,
 }
 
 /// What changes on the GPU while a model runs.
@@ -173,51 +183,54 @@ impl GpuSession {
         })
     }
 
-    /// Makes room in these caches for so many positions each, from the first on. Gives whether what was there still is, which
-    /// is copied where that `matters`.
+    /// Makes room in these caches, by their numbers, for so many positions each of so many elements, from the first on. Gives whether
+    /// what was there still is, which is copied where that `matters`.
     async fn reserve(
         &mut self,
         gpu: &Gpu,
-        shape: &ModelShape,
-        caches: Vec<(usize, usize)>,
+        mut rooms: BTreeMap<usize, (usize, usize)>,
         matters: bool,
     ) -> Result<bool, GpuError> {
-        let position_bytes = (shape.kv_heads * shape.head_dim * 2) as u64;
         let allowed = gpu.capabilities().max_storage_buffer_binding_size;
-        let most = usize::try_from(allowed / position_bytes).unwrap_or(usize::MAX);
-        if let Some((_, positions)) = caches.iter().find(|(_, positions)| *positions > most) {
-            let (what, needed) =
-                (format!("a cache of {positions} tokens"), (*positions as u64).saturating_mul(position_bytes));
-            return Err(GpuError::Limit { what, limit: "maxStorageBufferBindingSize", needed, allowed });
+        for (positions, width) in rooms.values_mut() {
+            let position_bytes = (*width * 2) as u64;
+            let most = usize::try_from(allowed / position_bytes.max(1)).unwrap_or(usize::MAX);
+            if *positions > most {
+                let (what, needed) =
+                    (format!("a cache of {positions} tokens"), (*positions as u64).saturating_mul(position_bytes));
+                return Err(GpuError::Limit { what, limit: "maxStorageBufferBindingSize", needed, allowed });
+            }
+            *positions = positions.next_multiple_of(CACHE_STEP).min(most);
         }
-        let has =
-            |(index, positions): &(usize, usize)| self.cache.get(index).is_some_and(|(_, room)| room >= positions);
-        if caches.iter().all(has) {
+        let has = |(index, (room, _)): (&usize, &(usize, usize))| {
+            self.cache.get(index).is_some_and(|held| held.positions >= *room)
+        };
+        if rooms.iter().all(has) {
             return Ok(true);
         }
         // The bind groups hold the old buffers.
         self.programs.clear();
         // Other calls may have had other caches here.
-        let mut rooms: BTreeMap<usize, usize> = self.cache.iter().map(|(index, (_, room))| (*index, *room)).collect();
-        for (index, positions) in caches {
-            let room = rooms.entry(index).or_default();
-            *room = positions.next_multiple_of(CACHE_STEP).min(most).max(*room);
+        for (index, held) in &self.cache {
+            let (room, _) = rooms.entry(*index).or_insert((0, held.width));
+            *room = held.positions.max(*room);
         }
-        let make = |room: usize| {
-            let one = |label| gpu.create_buffer(label, room as u64 * position_bytes, Usage::Storage).map(Rc::new);
-            Ok::<_, GpuError>(([one("keys")?, one("values")?], room))
+        let make = |positions: usize, width: usize| {
+            let bytes = positions as u64 * width as u64 * 2;
+            let one = |label| gpu.create_buffer(label, bytes, Usage::Storage).map(Rc::new);
+            Ok::<_, GpuError>(Held { halves: [one("keys")?, one("values")?], positions, width })
         };
         if matters {
             // One cache after the other: there may be no room for two of each.
             let grow = || {
-                for (index, room) in &rooms {
+                for (index, (room, width)) in &rooms {
                     let old = self.cache.get(index);
-                    if old.is_some_and(|(_, has)| has >= room) {
+                    if old.is_some_and(|held| held.positions >= *room) {
                         continue;
                     }
-                    let made = make(*room)?;
-                    if let Some((old, _)) = old {
-                        copy(gpu, old, &made.0)?;
+                    let made = make(*room, *width)?;
+                    if let Some(old) = old {
+                        copy(gpu, &old.halves, &made.halves)?;
                     }
                     self.cache.insert(*index, made);
                 }
@@ -231,7 +244,8 @@ impl GpuSession {
             }
         }
         self.cache.clear();
-        let make_all = || rooms.iter().map(|(index, room)| Ok((*index, make(*room)?))).collect::<Result<_, GpuError>>();
+        let make_one = |(index, (room, width)): (&usize, &(usize, usize))| Ok((*index, make(*room, *width)?));
+        let make_all = || rooms.iter().map(make_one).collect::<Result<_, GpuError>>();
         self.cache = gpu.checked(WHAT, make_all).await?;
         Ok(false)
     }
@@ -252,7 +266,7 @@ impl GpuSession {
 
     /// A cache's keys and values.
     pub fn cache(&self, layer: usize) -> Option<&[Rc<Buffer>; 2]> {
-        self.cache.get(&layer).map(|(buffers, _)| buffers)
+        self.cache.get(&layer).map(|held| &held.halves)
     }
 
     /// Forgets the linked programs, whose bind groups hold the weights' buffers.

@@ -253,10 +253,6 @@ pub struct ModelShape {
     pub token_types: usize,
     /// Elements of a row that comes out of the last block: logits, or a hidden state without a head.
     pub output_size: usize,
-    /// Key and value heads.
-    pub kv_heads: usize,
-    /// Elements of a head.
-    pub head_dim: usize,
     /// Angles of a position, all ropes together.
     pub angles: usize,
     /// The length of a text beyond which the angles of all of its positions change with it.
@@ -310,6 +306,8 @@ pub struct Cache {
     pub blocks: Vec<usize>,
     /// Whether it has what an encoder has read.
     pub of_encoder: bool,
+    /// Elements that a position has in each of its halves: of keys, and of values.
+    pub width: usize,
 }
 
 /// A model: weights in blocks, and what each block computes.

@@ -211,8 +211,6 @@ impl Model for Transformer {
             end_of_text: config.special.eos.first().copied().filter(|_| self.task == Task::TextProjection),
             token_types: if self.stack.has_types() { self.description.token_types } else { 0 },
             output_size: self.head.logits.map_or(config.hidden_size, |logits| logits.outputs),
-            kv_heads: config.num_key_value_heads,
-            head_dim: config.head_dim,
             angles: self.ropes.iter().map(|rope| rope.inv_freq.len()).sum(),
             angles_change_beyond: self.ropes.iter().filter_map(|rope| rope.config.changes_beyond()).min(),
             causal: self.description.causal,
@@ -238,22 +236,26 @@ impl Model for Transformer {
 
     fn caches(&self) -> Vec<Cache> {
         let layers = self.stack.len();
+        let width = |_| self.description.config.num_key_value_heads * self.description.config.head_dim;
         let mut caches = Vec::new();
         if self.description.causal {
-            let of = |layer| Cache { index: layer, blocks: vec![self.block_of(Step::Layer(layer))], of_encoder: false };
+            let of = |layer| {
+                let blocks = vec![self.block_of(Step::Layer(layer))];
+                Cache { index: layer, blocks, of_encoder: false, width: width(layer) }
+            };
             caches.extend((0..layers).map(of));
         } else {
             let blocks = self.blocks_of(|step| matches!(step, Step::Layer(_)));
-            caches.push(Cache { index: 0, blocks, of_encoder: false });
+            caches.push(Cache { index: 0, blocks, of_encoder: false, width: width(0) });
         }
         if self.encoder.is_some() {
             let of = |layer| {
                 let blocks = [Step::Remember(layer), Step::Layer(layer)].map(|step| self.block_of(step)).to_vec();
-                Cache { index: layers + layer, blocks, of_encoder: true }
+                Cache { index: layers + layer, blocks, of_encoder: true, width: width(layer) }
             };
             caches.extend((0..layers).map(of));
             let blocks = self.blocks_of(|step| matches!(step, Step::EncoderLayer(_)));
-            caches.push(Cache { index: 2 * layers, blocks, of_encoder: true });
+            caches.push(Cache { index: 2 * layers, blocks, of_encoder: true, width: width(0) });
         }
         caches
     }
