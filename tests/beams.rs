@@ -107,7 +107,7 @@ fn the_cpu_finds_what_transformers_finds() {
 }
 
 /// Models whose layers differ in what they keep: plain ones, some with experts, some that attend to what was read, at distances too.
-const ONE_A_KIND: [&str; 4] = ["tiny/llama-f32", "tiny/qwen3_moe", "seq2seq/bart", "seq2seq/t5"];
+const ONE_A_KIND: [&str; 5] = ["tiny/llama-f32", "tiny/qwen3_moe", "tiny/lfm2", "seq2seq/bart", "seq2seq/t5"];
 
 /// Some layers on the GPU, some in CPU memory, some on disk.
 #[test]

@@ -20,7 +20,7 @@ use native::{TOLERANCE, golden, greedy, ids, load, run};
 use serde_json::{Value, json};
 
 /// Every one that there is.
-const TINY: [&str; 41] = [
+const TINY: [&str; 43] = [
     "gemma",
     "gemma2",
     "gemma3",
@@ -31,6 +31,8 @@ const TINY: [&str; 41] = [
     "gpt_neox",
     "gpt_neox-sequential",
     "granite",
+    "lfm2",
+    "lfm2-bias",
     "llama-bf16-bias",
     "llama-dynamic",
     "llama-f16",

@@ -21,7 +21,7 @@ export interface ConfigOverrides {
   eos_token_id?: number | number[] | null;
   pad_token_id?: number | null;
   sliding_window?: number | null;
-  layer_types?: ("full_attention" | "sliding_attention")[];
+  layer_types?: ("full_attention" | "sliding_attention" | "conv")[];
   hidden_activation?: string;
   partial_rotary_factor?: number;
   rope_local_base_freq?: number;
@@ -126,6 +126,14 @@ export interface ConfigOverrides {
   norm_epsilon?: number;
   use_bias?: boolean;
   use_qkv_bias?: boolean;
+  conv_bias?: boolean;
+  conv_L_cache?: number;
+  full_attn_idxs?: number[] | null;
+  tie_embedding?: boolean;
+  block_ff_dim?: number;
+  block_auto_adjust_ff_dim?: boolean;
+  block_ffn_dim_multiplier?: number | null;
+  block_multiple_of?: number;
   embedding_multiplier?: number;
   attention_multiplier?: number;
   residual_multiplier?: number;
@@ -262,6 +270,14 @@ export const OVERRIDES: Record<keyof ConfigOverrides, true> = {
   norm_epsilon: true,
   use_bias: true,
   use_qkv_bias: true,
+  conv_bias: true,
+  conv_L_cache: true,
+  full_attn_idxs: true,
+  tie_embedding: true,
+  block_ff_dim: true,
+  block_auto_adjust_ff_dim: true,
+  block_ffn_dim_multiplier: true,
+  block_multiple_of: true,
   embedding_multiplier: true,
   attention_multiplier: true,
   residual_multiplier: true,

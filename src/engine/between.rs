@@ -26,7 +26,7 @@ const WEIGHTS: &str = "attention weights";
 pub(super) struct Between {
     /// What each block leaves, row after row, but for the last layer where what the norm behind it gives is wanted instead.
     pub states: Option<Vec<Vec<f32>>>,
-    /// Of each layer, the weights of its attention; and of that to what an encoder has read, if it has one.
+    /// Of each layer that has one, the weights of its attention; and of that to what an encoder has read, if it has one.
     pub attentions: Vec<Attentions>,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Attentions {
     keys: usize,
     /// Whether those are the text's own, of which there are as many as have run by then.
     of_text: bool,
-    /// `[heads][tokens][keys]` of each layer.
+    /// `[heads][tokens][keys]` of each layer; nothing of one without attention.
     layers: Vec<Vec<f32>>,
 }
 
@@ -72,11 +72,11 @@ impl Attentions {
         Attentions { tokens, past: 0, keys: read, of_text: false, layers: Vec::new() }
     }
 
-    /// Of each layer, `[heads, tokens, keys]`.
+    /// Of each layer that has an attention, `[heads, tokens, keys]`.
     pub fn into_arrays(self) -> Vec<Array> {
         let (tokens, keys) = (self.tokens, self.keys);
         let array = |data: Vec<f32>| Array { dims: vec![data.len() / (tokens * keys).max(1), tokens, keys], data };
-        self.layers.into_iter().map(array).collect()
+        self.layers.into_iter().filter(|layer| !layer.is_empty()).map(array).collect()
     }
 
     /// Takes those of `[rows][heads][keys]`, the rows being those of tokens from `position` on.

@@ -2,6 +2,7 @@
 
 use super::convolution::ConvolutionNames;
 use super::image::Patches;
+use super::mixing::ShortConvolutions;
 use super::mixture::Mixture;
 use crate::config::TransformerConfig;
 use crate::tensor::relative::Buckets;
@@ -90,6 +91,8 @@ pub struct Description {
     pub std_by_inputs: bool,
     /// Experts in the place of some layers' feed-forward layers.
     pub mixture: Option<Mixture>,
+    /// Convolutions in the place of some layers' attention.
+    pub short_convolutions: Option<ShortConvolutions>,
 }
 
 /// A bias of scores by distance, the same in all layers.
@@ -142,6 +145,7 @@ impl Description {
             output_std: 1.0,
             std_by_inputs: false,
             mixture: None,
+            short_convolutions: None,
             config,
         }
     }
@@ -154,6 +158,17 @@ impl Description {
     /// How many numbers positions may have: where the first rows are the padding's, those have numbers too.
     pub fn position_ids(&self) -> usize {
         if self.numbers_positions { self.position_rows() } else { self.positions() }
+    }
+
+    /// The convolution that a layer has in the place of its attention, if it has one.
+    pub(super) fn short_convolution(&self, layer: usize) -> Option<&ShortConvolutions> {
+        self.short_convolutions.as_ref().filter(|some| some.layers.get(layer) == Some(&true))
+    }
+
+    /// Elements that a position has in each half of a layer's cache.
+    pub(super) fn cache_width(&self, layer: usize) -> usize {
+        let TransformerConfig { num_key_value_heads, head_dim, hidden_size, .. } = self.config;
+        if self.short_convolution(layer).is_some() { hidden_size / 2 } else { num_key_value_heads * head_dim }
     }
 
     /// Rows of that table. Where the first are nobody's, they are counted in the config only if they are the padding's.

@@ -1,14 +1,15 @@
-//! A layer: attention, and a feed-forward layer or a choice of experts, with norms before them, after them, or both. What a layer
+//! A layer: attention (or what else mixes its tokens), and a feed-forward layer or a choice of experts, with norms before them, after them, or both. What a layer
 //! is made of and how it computes is here, once.
 
 use super::Outputs;
 use super::declare::{Declare, Modules, Norm};
 use super::description::{Description, Names, RelativeBias};
+use super::mixing::Mixing;
 use super::mixture::Mixture;
 use super::stack::Place;
 use crate::Result;
 use crate::config::{Activation, TransformerConfig};
-use crate::tensor::ops::{Attention, AttentionKind, Linear, Ops, QkNorm, Relative, RmsNorm, Rotary, Tensor};
+use crate::tensor::ops::{Attention, AttentionKind, Linear, Ops, Relative, RmsNorm, Rotary, Tensor};
 use crate::weights::init::Init;
 use crate::weights::spec::{Arrangement, BlockSpec};
 
@@ -20,9 +21,7 @@ pub(super) struct Layer {
     parallel: bool,
     residual_scale: f32,
     input_norm: Option<Norm>,
-    qkv: Linear,
-    qk_norm: Option<QkNorm>,
-    attention: Attention,
+    mixing: Mixing,
     output: Linear,
     output_norm: Option<RmsNorm>,
     attended_norm: Option<Norm>,
@@ -76,8 +75,7 @@ impl Layer {
         let Description { config, names, qkv_bias, output_bias, mlp_bias, gated, .. } = description;
         let Names { cross, .. } = names;
         let (hidden, eps) = (config.hidden_size, config.norm_eps);
-        let (heads, kv_heads, head_dim) = (config.num_attention_heads, config.num_key_value_heads, config.head_dim);
-        let (q, kv) = (heads * head_dim, kv_heads * head_dim);
+        let q = config.num_attention_heads * config.head_dim;
         let wide = config.intermediate_size;
         let output_rows = &[hidden];
         let gate_up_rows = if *gated { &[wide, wide][..] } else { &[wide] };
@@ -88,7 +86,7 @@ impl Layer {
             name.map(|name| declare.rms_norm(&format!("{parent}{name}"), hidden, eps))
         };
         let plain = modules(description, parent, &[], &[], false);
-        let (output_names, down_names) = (&[names.output], &[names.down]);
+        let down_names = &[names.down];
         let output = |names, inputs, bias| Modules {
             names,
             rows: output_rows,
@@ -97,39 +95,18 @@ impl Layer {
             std: new_std(description, inputs) * description.output_std,
             ..plain
         };
-        let by_head = Arrangement::ByHead { heads, kinds: 3 };
-        let relative = declare_relative(description, place.prefix, declare);
-        let own = Attention { relative, ..attention(description, layer) };
-        // What isn't causal has no use for its keys and values when a layer is done.
-        let cache = if description.causal { place.cache + layer } else { place.cache };
+        let input_norm = norm(declare, names.input_norm.filter(|_| layer > 0 || description.first_input_norm));
+        let (mixing, projected) = Mixing::declare(description, place, layer, parent, declare);
+        let output_names = &[projected.name];
         let declared = Layer {
             hidden_size: hidden,
             act: config.hidden_act,
             gated: *gated,
             parallel: description.parallel,
             residual_scale: description.residual_scale,
-            input_norm: norm(declare, names.input_norm.filter(|_| layer > 0 || description.first_input_norm)),
-            qkv: queries_first(
-                description,
-                declare,
-                Modules {
-                    names: names.qkv,
-                    rows: &[q, kv, kv],
-                    arrangement: if description.qkv_by_head { by_head } else { plain.arrangement },
-                    bias: *qkv_bias,
-                    without_bias: description.bare_key.then_some(1),
-                    ..plain
-                },
-            ),
-            qk_norm: names.qk_norm.map(|[q_name, k_name]| {
-                let each = !description.qk_norm_over_all;
-                let (q_width, k_width) = if each { (head_dim, head_dim) } else { (q, kv) };
-                let q = declare.rms_norm(&format!("{parent}{q_name}"), q_width, eps);
-                let k = declare.rms_norm(&format!("{parent}{k_name}"), k_width, eps);
-                QkNorm { q, k, heads, kv_heads, head_dim, each }
-            }),
-            attention: Attention { layer: cache, ..own },
-            output: declare.linear(output(output_names, q, *output_bias)),
+            input_norm,
+            mixing,
+            output: declare.linear(output(output_names, projected.inputs, projected.bias)),
             output_norm: output_norm(declare, names.output_norm),
             attended_norm: norm(declare, names.attended_norm),
             cross: cross.zip(place.memories.get(layer)).map(|(names, memory)| Cross {
@@ -185,17 +162,14 @@ impl Layer {
 
     /// What it makes of rows.
     pub fn run(&self, ops: &mut dyn Ops, x: Tensor) -> Result<Outputs> {
-        let (qkv, read) = match &self.input_norm {
-            Some(Norm::Rms(norm)) if !self.shares_norm() => (ops.norm_linear(x, norm, &self.qkv)?, x),
+        let (projected, read) = match &self.input_norm {
+            Some(Norm::Rms(norm)) if !self.shares_norm() => (ops.norm_linear(x, norm, self.mixing.input())?, x),
             norm => {
                 let normal = normed(ops, x, norm.as_ref())?;
-                (ops.linear(normal, &self.qkv)?, if self.shares_norm() { normal } else { x })
+                (ops.linear(normal, self.mixing.input())?, if self.shares_norm() { normal } else { x })
             }
         };
-        let attended = match &self.qk_norm {
-            Some(norm) => ops.qk_norm_attention(qkv, norm, &self.attention)?,
-            None => ops.attention(qkv, &self.attention)?,
-        };
+        let attended = self.mixing.mix(ops, projected)?;
         let attended = self.scaled(ops, attended)?;
         let add_attended = |ops: &mut dyn Ops| add_normed(ops, x, attended, &self.output, self.output_norm.as_ref());
         // Adding to x uses it up, so what is parallel reads it before.
@@ -324,7 +298,7 @@ impl Memory {
 }
 
 /// A layer's attention, over a cache that has its number.
-fn attention(description: &Description, layer: usize) -> Attention {
+pub(super) fn attention(description: &Description, layer: usize) -> Attention {
     let config: &TransformerConfig = &description.config;
     let tables = 1 + usize::from(config.local_rope.is_some());
     let rotary = |table| Rotary { table, tables, dim: config.rope.dim };
@@ -345,7 +319,7 @@ fn attention(description: &Description, layer: usize) -> Attention {
 
 /// Declares a layer's own table of what scores get by distance. All layers' come from one tensor: that each has the few
 /// hundred numbers spares it the wait for another block.
-fn declare_relative(description: &Description, prefix: &str, declare: &mut Declare) -> Option<Relative> {
+pub(super) fn declare_relative(description: &Description, prefix: &str, declare: &mut Declare) -> Option<Relative> {
     let RelativeBias { module, buckets } = description.relative?;
     let heads = description.config.num_attention_heads;
     let rows = buckets.count * if description.causal { 1 } else { 2 };
@@ -357,7 +331,7 @@ fn declare_relative(description: &Description, prefix: &str, declare: &mut Decla
 }
 
 /// Modules of which the first gives queries.
-fn queries_first(description: &Description, declare: &mut Declare, modules: Modules<'_>) -> Linear {
+pub(super) fn queries_first(description: &Description, declare: &mut Declare, modules: Modules<'_>) -> Linear {
     let linear = declare.linear(modules);
     if description.std_by_inputs {
         let std = modules.std / (description.config.head_dim as f32).sqrt();
@@ -373,7 +347,7 @@ fn new_std(description: &Description, inputs: usize) -> f32 {
 }
 
 /// Modules of a layer that read rows of the stack's width.
-fn modules<'a>(
+pub(super) fn modules<'a>(
     description: &Description,
     parent: &'a str,
     names: &'a [&'a str],

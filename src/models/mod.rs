@@ -17,11 +17,13 @@ mod granite;
 mod head;
 pub mod image;
 mod layer;
+mod lfm2;
 mod llama;
 mod m2m_100;
 mod marian;
 mod mbart;
 mod mistral;
+mod mixing;
 mod mixtral;
 mod mixture;
 mod modernbert;
@@ -61,11 +63,12 @@ use transformer::Transformer;
 pub use convolution::windows;
 pub use description::{Description, Names, RelativeBias};
 pub use head::{Dense, Head, Logits};
+pub use mixing::{ShortConvolutionNames, ShortConvolutions};
 pub use mixture::{Chosen, Experts, Mixture, MixtureNames};
 pub use registered::{Architecture, Registered};
 
 /// Every family that there is.
-const FAMILIES: [Family; 40] = [
+const FAMILIES: [Family; 41] = [
     bart::FAMILY,
     bert::FAMILY,
     clip::FAMILY,
@@ -80,6 +83,7 @@ const FAMILIES: [Family; 40] = [
     gpt_neo::FAMILY,
     gpt_neox::FAMILY,
     granite::FAMILY,
+    lfm2::FAMILY,
     llama::FAMILY,
     m2m_100::FAMILY,
     marian::FAMILY,

@@ -38,6 +38,10 @@ fn configs_are_read_with_their_familys_defaults() {
             })
         });
         assert_eq!(mixture.unwrap_or_default(), expected["mixture"], "{name}");
+        let convolutions = description.short_convolutions.as_ref().filter(|some| some.layers.contains(&true));
+        let convolutions = convolutions
+            .map(|ShortConvolutions { layers, taps, bias, .. }| json!({"taps": taps, "bias": bias, "layers": layers}));
+        assert_eq!(convolutions.unwrap_or_default(), expected["convolutions"], "{name}");
         let Description { config: found, qkv_bias, output_bias, mlp_bias, windows, ropes: layer_ropes, .. } =
             description;
         assert_eq!(found.hidden_act, Activation::from_name(expected["hidden_act"].as_str().unwrap()).unwrap());
@@ -136,6 +140,18 @@ fn what_a_family_cant_be_is_said_by_its_key() {
         ("phi", json!({"qk_layernorm": true}), "queries and keys have no LayerNorm"),
         ("phi", json!({"partial_rotary_factor": 0.01}), "a multiple of 4 of head_dim"),
         ("stablelm", json!({"qk_layernorm": true}), "queries and keys have no LayerNorm"),
+        (
+            "lfm2",
+            json!({"hidden_size": 36, "num_attention_heads": 9, "num_key_value_heads": 9}),
+            "`hidden_size` is 36, which is not supported. Supported: multiples of 8",
+        ),
+        ("lfm2", json!({"conv_L_cache": 0}), "expected a positive integer"),
+        ("lfm2", json!({"conv_L_cache": u32::MAX}), "`conv_L_cache` is 4294967295, expected a weight of at most"),
+        ("lfm2", json!({"block_ff_dim": 1u64 << 31}), "`block_ff_dim`"),
+        ("lfm2", json!({"block_ffn_dim_multiplier": 1e300}), "`block_ff_dim`"),
+        ("lfm2", json!({"block_ffn_dim_multiplier": -1.0}), "expected a finite number above 0"),
+        ("lfm2", json!({"layer_types": ["conv", "sliding_attention"]}), "Supported: full_attention, conv"),
+        ("lfm2", json!({"full_attn_idxs": [-1]}), "expected a list of integers of 0 or more"),
         ("starcoder2", json!({"use_bias": 1}), "`use_bias` is 1, expected true or false"),
         (
             "granite",
@@ -200,7 +216,10 @@ fn what_a_family_cant_be_is_said_by_its_key() {
 #[test]
 fn new_weights_are_initialised_as_the_family_does() {
     let init_of = |model_type: &str, tensor: &str| {
-        let keys = json!({"model_type": model_type, "num_hidden_layers": 2, "pad_token_id": 3});
+        // Where layers may be without attention, the first is.
+        let keys = json!({
+            "model_type": model_type, "num_hidden_layers": 2, "pad_token_id": 3, "full_attn_idxs": [1],
+        });
         let config = ModelConfig::from_json("config", keys.to_string().as_bytes()).unwrap();
         let family = Family::of(&config).unwrap();
         let task = if model_type == "t5" { Task::Seq2SeqLm } else { Task::CausalLm };
@@ -241,6 +260,7 @@ fn new_weights_are_initialised_as_the_family_does() {
         ),
         ("qwen3_moe", "model.layers.1.mlp.gate.weight", vec![128, 2048], normal(0.02, None)),
         ("qwen3_moe", "model.layers.1.mlp.experts.127.down_proj.weight", vec![2048, 768], normal(0.02, None)),
+        ("lfm2", "model.layers.0.conv.conv.weight", vec![2560, 1, 3], normal(0.02, None)),
         ("mixtral", "model.layers.1.block_sparse_moe.experts.7.w3.weight", vec![14_336, 4096], normal(0.02, None)),
     ] {
         assert_eq!(init_of(model_type, tensor), (shape, init), "{tensor}");
@@ -260,7 +280,7 @@ fn what_is_not_there_is_said_with_what_is() {
     let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
     let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
     assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
-    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma, gemma2, gemma3_text, gemma3, gpt2, gpt_neo, gpt_neox, granite, llama, m2m_100, marian, mbart, mistral, mixtral, modernbert, mpnet, mt5, olmo2, olmoe, opt, pegasus, phi, phi3, qwen2, qwen3, qwen3_moe, roberta, smollm3, stablelm, starcoder2, t5, vit, whisper, xlm-roberta";
+    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma, gemma2, gemma3_text, gemma3, gpt2, gpt_neo, gpt_neox, granite, lfm2, llama, m2m_100, marian, mbart, mistral, mixtral, modernbert, mpnet, mt5, olmo2, olmoe, opt, pegasus, phi, phi3, qwen2, qwen3, qwen3_moe, roberta, smollm3, stablelm, starcoder2, t5, vit, whisper, xlm-roberta";
     assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
     let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");

@@ -236,7 +236,7 @@ impl Model for Transformer {
 
     fn caches(&self) -> Vec<Cache> {
         let layers = self.stack.len();
-        let width = |_| self.description.config.num_key_value_heads * self.description.config.head_dim;
+        let width = |layer| self.description.cache_width(layer);
         let mut caches = Vec::new();
         if self.description.causal {
             let of = |layer| {

@@ -111,6 +111,21 @@ pub enum AttentionKind {
     Cross,
 }
 
+/// A gated convolution over a token and a few before it, each channel by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct ShortConvolution {
+    /// Which cache: of each position, products of the first half of the channels lie in its keys, those of the second in its values.
+    pub layer: usize,
+    /// Channels: a multiple of 8.
+    pub width: usize,
+    /// Tokens that are seen, the last of which is the row's own.
+    pub taps: usize,
+    /// `[width, taps]`
+    pub weight: WeightId,
+    /// `[width]`
+    pub bias: Option<WeightId>,
+}
+
 /// RMSNorm of queries and of keys: of each head by itself, or of all heads as one row.
 #[derive(Debug, Clone, Copy)]
 pub struct QkNorm {
@@ -238,6 +253,10 @@ pub trait Ops {
     /// Rotates queries and keys, appends keys and values to the cache, attends. `qkv` holds queries, keys and values; queries
     /// alone where the cache has what is attended to.
     fn attention(&mut self, qkv: Tensor, attention: &Attention) -> Result<Tensor>;
+
+    /// `y[t] = c[t] · (Σₖ weight[k] · (b · x)[t + k + 1 - taps] + bias)`: `[rows, width]` from the `[b | c | x]` of `bcx`, before the
+    /// first token being zeros. The products b · x are appended to the cache.
+    fn short_convolution(&mut self, bcx: Tensor, convolution: &ShortConvolution) -> Result<Tensor>;
 
     /// `attention(qk_norm(qkv))`
     fn qk_norm_attention(&mut self, qkv: Tensor, norm: &QkNorm, attention: &Attention) -> Result<Tensor> {

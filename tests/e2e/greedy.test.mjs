@@ -14,6 +14,7 @@ const EVERY_KERNEL = [
   "gemma3",
   "gpt2",
   "gpt_neox",
+  "lfm2",
   "llama-bf16-bias",
   "llama-f32",
   "olmo2",

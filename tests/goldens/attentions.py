@@ -12,12 +12,13 @@ from transformers import AutoModel, AutoModelForCausalLM
 from measure import error, line, numbers, write_json
 
 HERE = pathlib.Path(__file__).parent
-# Of the last ones keys are normed, scores capped, windows slid, distances biased.
+# Of one a single layer attends; of others keys are normed, scores capped, windows slid, distances biased.
 CHECKPOINTS = {
     "tiny/llama-f32": AutoModelForCausalLM,
     "tiny/gpt2": AutoModelForCausalLM,
     "tiny/qwen3": AutoModelForCausalLM,
     "tiny/gemma2": AutoModelForCausalLM,
+    "tiny/lfm2": AutoModelForCausalLM,
     "encoders/bert-base": AutoModel,
     "encoders/modernbert-base": AutoModel,
     "encoders/mpnet-base": AutoModel,

@@ -20,7 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 from measure import line, number, write_json
 
 HERE = Path(__file__).parent
-MODELS = ["tiny/llama-f32", "tiny/qwen2-windows", "tiny/gemma2", "tiny/gpt2", "tiny/qwen3_moe", "seq2seq/bart",
+MODELS = ["tiny/llama-f32", "tiny/qwen2-windows", "tiny/gemma2", "tiny/gpt2", "tiny/qwen3_moe", "tiny/lfm2", "seq2seq/bart",
           "seq2seq/marian", "seq2seq/m2m_100", "seq2seq/t5", "seq2seq/whisper"]  # fmt: skip
 # BAD stands for words of the likeliest text, EOS for ids that it comes to, FIRST and LAST for ids that it neither begins nor ends with.
 OPTIONS = [

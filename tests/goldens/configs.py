@@ -398,6 +398,51 @@ CASES = {
         "eos_token_id": 50256,
         "torch_dtype": "float16",
     },
+    "lfm2 and nothing else": {"model_type": "lfm2"},
+    "LFM2-350M, as v4 saved it": {
+        "model_type": "lfm2",
+        "block_auto_adjust_ff_dim": True,
+        "block_dim": 1024,
+        "block_ff_dim": 6656,
+        "block_ffn_dim_multiplier": 1.0,
+        "block_multiple_of": 256,
+        "bos_token_id": 1,
+        "conv_L_cache": 3,
+        "conv_bias": False,
+        "conv_dim": 1024,
+        "eos_token_id": 7,
+        "full_attn_idxs": [2, 5, 8, 10, 12, 14],
+        "hidden_size": 1024,
+        "max_position_embeddings": 128000,
+        "norm_eps": 1e-05,
+        "num_attention_heads": 16,
+        "num_heads": 16,
+        "num_hidden_layers": 16,
+        "num_key_value_heads": 8,
+        "pad_token_id": 0,
+        "rope_theta": 1000000.0,
+        "torch_dtype": "bfloat16",
+        "vocab_size": 65536,
+    },
+    "lfm2 with types of layers and biases": {
+        "model_type": "lfm2",
+        "hidden_size": 64,
+        "intermediate_size": 100,
+        "block_ffn_dim_multiplier": 1.3,
+        "block_multiple_of": 24,
+        "layer_types": ["conv", "full_attention", "conv"],
+        "num_hidden_layers": 3,
+        "conv_bias": True,
+        "conv_L_cache": 4,
+        "tie_embedding": False,
+    },
+    "lfm2 of a width as it is": {
+        "model_type": "lfm2",
+        "block_auto_adjust_ff_dim": False,
+        "block_ff_dim": 100,
+        "num_hidden_layers": 2,
+        "hidden_size": 64,
+    },
     "starcoder2 and nothing else": {"model_type": "starcoder2"},
     "starcoder2 without biases, with windows": {
         "model_type": "starcoder2",
@@ -448,6 +493,7 @@ GENERATION_KEYS = [
 def biases(model):
     """Whether q, o and gate (or up) have biases."""
     names = getattr(model.base_model, "language_model", model).state_dict()
+    names = [name for name in names if ".conv." not in name]
     endings = [
         ("q_proj.bias", "qkv_proj.bias", "c_attn.bias", "query_key_value.bias"),
         ("o_proj.bias", "out_proj.bias", "attn.c_proj.bias", "attention.dense.bias", "self_attn.dense.bias"),
@@ -492,11 +538,22 @@ def layer_ropes(config):
 
 
 def attention_of(model, layer):
-    """A layer's attention, whatever its family calls it."""
+    """The attention of a layer that has one, whatever its family calls it."""
     base = model.base_model
     base = getattr(base, {"opt": "decoder", "gemma3": "language_model"}.get(model.config.model_type, ""), base)
-    layer = (base.h if model.config.model_type in ("gpt2", "gpt_neo") else base.layers)[layer]
-    return next(getattr(layer, name) for name in ("self_attn", "attention", "attn") if hasattr(layer, name))
+    layers = base.h if model.config.model_type in ("gpt2", "gpt_neo") else base.layers
+    names = ("self_attn", "attention", "attn")
+    return [getattr(layer, name) for layer in layers for name in names if hasattr(layer, name)][layer]
+
+
+def convolutions(model):
+    """How many tokens short convolutions see, whether they have biases, and which layers have them; null: none has."""
+    layers = getattr(model.base_model, "layers", [])
+    found = [layer.conv for layer in layers if hasattr(layer, "conv")]
+    if not found:
+        return None
+    has = {"taps": found[0].conv_kernel_size, "bias": found[0].bias}
+    return has | {"layers": line([hasattr(layer, "conv") for layer in layers])}
 
 
 def scales(model):
@@ -556,13 +613,17 @@ def main():
                 "intermediate_size": config.ffn_dim,
                 "rms_norm_eps": 1e-5,
             }
-        for key in ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"):
+        for key in ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"):
             expected["rms_norm_eps"] = getattr(config, key, expected["rms_norm_eps"])
         expected["head_dim"] = expected["head_dim"] or config.hidden_size // config.num_attention_heads
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(whole)
         expected["biases"] = biases(model)
         expected["mixture"] = mixture(model)
+        expected["convolutions"] = convolutions(model)
+        if keys["model_type"] == "lfm2":
+            feed_forward = model.base_model.layers[0].feed_forward
+            expected |= {"hidden_act": "silu", "intermediate_size": feed_forward.w1.out_features}
         expected |= scales(model)
         expected["hidden_act"] = expected["hidden_act"] or config.hidden_activation
         expected["ropes"] = ropes(config)

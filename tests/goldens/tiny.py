@@ -351,6 +351,28 @@ VARIANTS = {
         dtype=torch.float16,
         max_shard_size="150KB",
     ),
+    # Convolutions over three tokens, and attention in one layer; a feed-forward layer of a width that is adjusted; tied.
+    "lfm2": dict(
+        model_type="lfm2",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=150, num_hidden_layers=4, num_attention_heads=6,
+            num_key_value_heads=2, layer_types=["conv", "conv", "full_attention", "conv"], block_multiple_of=16,
+        ),
+        rope=dict(rope_type="default", rope_theta=1_000_000.0),
+        dtype=torch.bfloat16,
+        max_shard_size="60KB",
+    ),
+    # Over four, with biases; a head of its own.
+    "lfm2-bias": dict(
+        model_type="lfm2",
+        config=dict(
+            vocab_size=97, hidden_size=40, intermediate_size=75, num_hidden_layers=3, num_attention_heads=2,
+            num_key_value_heads=2, full_attn_idxs=[1], conv_bias=True, conv_L_cache=4, block_auto_adjust_ff_dim=False,
+            tie_word_embeddings=False,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.float16,
+    ),
     # Learned positions, of which there are few; LayerNorm with biases; weights that are stored transposed; no gate; tied.
     "gpt2": dict(
         model_type="gpt2",

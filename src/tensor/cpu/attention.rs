@@ -195,7 +195,8 @@ fn rotate(attention: &Attention, tokens: Tokens<'_>, token: usize, head: &[f32],
     out.iter_mut().zip(rest).for_each(|(out, x)| *out = x * scale);
 }
 
-fn keep(values: &[f32], own: &mut [u16]) {
+/// Appends values to a cache, as float16.
+pub(super) fn keep(values: &[f32], own: &mut [u16]) {
     let half = |value: f32| half::f16::from_f32(value.clamp(-MOST, MOST)).to_bits();
     own.iter_mut().zip(values).for_each(|(own, value)| *own = half(*value));
 }

@@ -4,11 +4,13 @@ use super::attention::{Tokens, append, attend, softcap};
 use super::lanes::{F32x4, dot, map};
 use super::memory::{Memory, stride};
 use super::product::{Outcome, product};
+use super::short_convolution::{Taps, convolve};
 use super::{CpuError, Matrix};
 use crate::Result;
 use crate::config::Activation;
 use crate::tensor::ops::{
-    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Route, Rows, Tensor, WeightId,
+    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Route, Rows, ShortConvolution,
+    Tensor, WeightId,
 };
 
 /// The tokens that run together.
@@ -398,6 +400,21 @@ impl Ops for Executor<'_> {
         let (from, to) = ((input.as_slice(), stride(qkv.width)), (values.as_mut_slice(), stride(width)));
         attend(attention, tokens, cache, from, to, table, &mut self.memory.attention)?;
         self.memory.put(qkv, input);
+        self.memory.put(y, values);
+        Ok(y)
+    }
+
+    fn short_convolution(&mut self, bcx: Tensor, convolution: &ShortConvolution) -> Result<Tensor> {
+        let ShortConvolution { layer, width, taps, weight, bias } = *convolution;
+        let bias = bias.map(|bias| self.vector(bias, width)).transpose()?.unwrap_or_default();
+        let taps = Taps { weight: self.vector(weight, width * taps)?, count: taps, bias };
+        let (y, mut values) = self.make(width, bcx.rows)?;
+        let missing = || CpuError::refused(format!("layer {layer}, which has no cache"));
+        let input = self.memory.take(bcx);
+        let cache = self.memory.caches.get_mut(layer).ok_or_else(missing)?;
+        let (from, to) = ((input.as_slice(), stride(bcx.width)), (values.as_mut_slice(), stride(width)));
+        convolve(taps, cache, width, (self.running.ids.len(), self.running.position), from, to)?;
+        self.memory.put(bcx, input);
         self.memory.put(y, values);
         Ok(y)
     }

@@ -19,6 +19,7 @@ mod matrix;
 mod memory;
 mod product;
 mod relative;
+mod short_convolution;
 #[cfg(test)]
 pub(crate) mod tests;
 #[cfg(not(target_arch = "wasm32"))]

@@ -2,6 +2,7 @@
 
 mod grouped;
 mod routed;
+mod short_convolution;
 
 use half::{bf16, f16};
 

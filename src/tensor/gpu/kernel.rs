@@ -106,6 +106,7 @@ pub enum Source {
     ReplaceFirst,
     RmsNorm,
     RopeAppend,
+    ShortConvolution,
     Unfold,
 }
 
@@ -136,6 +137,7 @@ impl Source {
             Source::ReplaceFirst => "replace_first",
             Source::RmsNorm => "rms_norm",
             Source::RopeAppend => "rope_append",
+            Source::ShortConvolution => "short_convolution",
             Source::Unfold => "unfold",
             Source::InPlace => "in_place",
         }
@@ -165,6 +167,7 @@ impl Source {
             Source::ReplaceFirst => include_str!("../../../shaders/replace_first.wgsl"),
             Source::RmsNorm => include_str!("../../../shaders/rms_norm.wgsl"),
             Source::RopeAppend => include_str!("../../../shaders/rope_append.wgsl"),
+            Source::ShortConvolution => include_str!("../../../shaders/short_convolution.wgsl"),
             Source::Unfold => include_str!("../../../shaders/unfold.wgsl"),
             Source::InPlace => include_str!("../../../shaders/in_place.wgsl"),
         }
@@ -183,7 +186,7 @@ impl Source {
     }
 
     const fn packs_halves(self) -> bool {
-        matches!(self, Source::RopeAppend) || self.rotates()
+        matches!(self, Source::RopeAppend | Source::ShortConvolution) || self.rotates()
     }
 
     const fn routes(self) -> bool {

@@ -16,7 +16,7 @@ use super::kernel::{Constant, Kernel, Reduction, Source, Tuning};
 use crate::Result;
 use crate::config::Activation;
 use crate::tensor::ops::{
-    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rows, Tensor,
+    Attention, AttentionKind, LayerNorm, Linear, Number, Ops, Pool, QkNorm, RmsNorm, Rows, ShortConvolution, Tensor,
     WeightId,
 };
 use crate::weights::layout::Layout;
@@ -494,6 +494,28 @@ impl Ops for Recorder<'_> {
         } else {
             self.attend_together(qkv, attention)
         })
+    }
+
+    fn short_convolution(&mut self, bcx: Tensor, convolution: &ShortConvolution) -> Result<Tensor> {
+        let ShortConvolution { layer, width, taps, weight, bias } = *convolution;
+        let y = self.allocate(width, bcx.rows);
+        let constants =
+            vec![self.workgroup(), Constant::U32("TAPS", taps as u32), Constant::Bool("BIAS", bias.is_some())];
+        self.push(
+            Kernel { source: Source::ShortConvolution, storage: None, reduction: None, constants },
+            vec![width as u32, stride(bcx.width) as u32, stride(width) as u32],
+            vec![
+                BufferName::Activation(bcx.id),
+                BufferName::Weight(weight, 0),
+                BufferName::Weight(bias.unwrap_or(weight), 0),
+                BufferName::Keys(layer),
+                BufferName::Values(layer),
+                BufferName::Activation(y.id),
+                BufferName::Step,
+            ],
+            self.per_token((width as u32 / 2).div_ceil(self.tuning.workgroup)),
+        );
+        Ok(y)
     }
 
     fn norm_linear(&mut self, x: Tensor, norm: &RmsNorm, linear: &Linear) -> Result<Tensor> {

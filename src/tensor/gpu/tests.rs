@@ -4,6 +4,7 @@
 
 mod grouped;
 mod routed;
+mod short_convolution;
 
 use std::cell::RefCell;
 use std::rc::Rc;
