@@ -3,6 +3,9 @@
 use super::*;
 use crate::tensor::ops::ShortConvolution;
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 #[test]
 fn short_convolutions_equal_float64() {
     let mut random = Random(51);
