@@ -113,7 +113,10 @@ async fn equals_torch(name: &str, options: LoadOptions) {
 fn there_is_one_of_every_architecture_and_head() {
     let names = names();
     let kinds: BTreeSet<&str> = names.iter().filter_map(|name| name.split('-').next()).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["bert", "distilbert", "modernbert", "mpnet", "roberta", "xlm"]);
+    assert_eq!(
+        kinds.into_iter().collect::<Vec<_>>(),
+        ["bert", "distilbert", "gemma3", "modernbert", "mpnet", "roberta", "xlm"]
+    );
     for head in ["base", "masked-lm", "sequence-classification", "token-classification", "question-answering"] {
         assert!(names.iter().filter(|name| name.contains(head)).count() >= 4, "{head}");
     }

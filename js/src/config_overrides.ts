@@ -31,6 +31,7 @@ export interface ConfigOverrides {
   no_rope_layers?: (0 | 1)[];
   no_rope_layer_interval?: number;
   query_pre_attn_scalar?: number;
+  use_bidirectional_attention?: boolean;
   attn_logit_softcapping?: number | null;
   final_logit_softcapping?: number | null;
   sliding_window_pattern?: number;
@@ -175,6 +176,7 @@ export const OVERRIDES: Record<keyof ConfigOverrides, true> = {
   no_rope_layers: true,
   no_rope_layer_interval: true,
   query_pre_attn_scalar: true,
+  use_bidirectional_attention: true,
   attn_logit_softcapping: true,
   final_logit_softcapping: true,
   sliding_window_pattern: true,

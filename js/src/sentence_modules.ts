@@ -1,3 +1,4 @@
+import { DENSE_ACTIVATIONS, type Dense, type DenseActivation } from "./dense.js";
 import { LayerlineError } from "./errors.js";
 import type { Pooling } from "./pooling.js";
 
@@ -5,14 +6,14 @@ import type { Pooling } from "./pooling.js";
 export const MODULES = "modules.json";
 
 /** What comes after the transformer, in order. */
-export type Step = { pool: Pooling[] } | "normalize";
+export type Step = { pool: Pooling[] } | { dense: Dense } | "normalize";
 
 /** A sentence-transformers model, as its `modules.json` says. */
 export interface Modules {
   /** The transformer's folder in the repo; "" is the repo itself. */
   transformer: string;
   /** The folders of the modules after it that have a config, and what each module is. */
-  after: { kind: "Pooling" | "Normalize"; path: string }[];
+  after: { kind: "Pooling" | "Dense" | "Normalize"; path: string }[];
 }
 
 /** A JSON text of a repo, or undefined where there is no such file. */
@@ -35,8 +36,8 @@ export function parse_modules(json: Json): Modules {
   const [first, ...rest] = modules;
   if (first?.kind !== "Transformer") throw unsupported(first?.type ?? "none", "the first module must be a Transformer");
   const after = rest.map(({ type, kind, path }) => {
-    if (kind !== "Pooling" && kind !== "Normalize")
-      throw unsupported(type, "known are Transformer, Pooling and Normalize");
+    if (kind !== "Pooling" && kind !== "Dense" && kind !== "Normalize")
+      throw unsupported(type, "known are Transformer, Pooling, Dense and Normalize");
     return { kind, path } as const;
   });
   if (!after.some(({ kind }) => kind === "Pooling"))
@@ -70,6 +71,44 @@ export function parse_pooling(json: Json, file: string): Pooling[] {
   const poolings = SWITCHES.filter(([name]) => config[name] ?? name === "pooling_mode_mean_tokens").map(([, it]) => it);
   if (poolings.length === 0) throw invalid(file, "turns no pooling_mode on");
   return poolings;
+}
+
+/** What a Dense's `config.json` says. */
+export interface DenseConfig {
+  in_features: number;
+  out_features: number;
+  bias: boolean;
+  activation: DenseActivation;
+}
+
+/** Which vectors a module reads and writes, where a config names them: those that texts have. */
+const VECTORS = "sentence_embedding";
+
+export function parse_dense(json: Json, file: string): DenseConfig {
+  if (json === undefined) throw invalid(file, "is missing: a Dense module is described there");
+  const config = object(json, file);
+  const { in_features, out_features, bias = true, use_residual, activation_function } = config;
+  const features = (key: string, value: unknown) => {
+    if (Number.isSafeInteger(value) && (value as number) > 0) return value as number;
+    throw invalid(file, `must have a positive integer as ${key}`);
+  };
+  if (typeof bias !== "boolean") throw invalid(file, "must have true or false as bias");
+  if (use_residual === true) throw unsupported("Dense", `${file} adds what it reads to what it makes (use_residual)`);
+  for (const key of ["module_input_name", "module_output_name"]) {
+    const name = config[key] ?? VECTORS;
+    if (name !== VECTORS) throw unsupported("Dense", `${file} says ${key}: ${name}; it can be ${VECTORS}`);
+  }
+  const activation = String(activation_function ?? "Tanh")
+    .split(".")
+    .at(-1) as DenseActivation;
+  if (!DENSE_ACTIVATIONS.includes(activation))
+    throw unsupported(String(activation_function), `activations of a Dense are ${DENSE_ACTIVATIONS.join(", ")}`);
+  return {
+    in_features: features("in_features", in_features),
+    out_features: features("out_features", out_features),
+    bias,
+    activation,
+  };
 }
 
 /** The files that the transformer's settings can be in: sentence-transformers has named it after some models. */

@@ -1,4 +1,6 @@
 import { AutoModel } from "./auto.js";
+import { type Dense, dense } from "./dense.js";
+import type { EngineArray } from "./engine.js";
 import { LayerlineError } from "./errors.js";
 import type { PreTrainedModel } from "./model.js";
 import { check_keys, repo_options } from "./options.js";
@@ -7,11 +9,14 @@ import type { PipelineOptions } from "./pipelines/index.js";
 import { encode_for, list_of } from "./pipelines/pipeline.js";
 import { normalize, pool } from "./pooling.js";
 import { refuse_option } from "./refuse.js";
-import { read_files } from "./repo_files.js";
+import { read_files, read_tensor } from "./repo_files.js";
 import {
+  type DenseConfig,
   MODULES,
+  type Modules,
   PROMPTS,
   type Prompts,
+  parse_dense,
   parse_modules,
   parse_pooling,
   parse_prompts,
@@ -33,6 +38,8 @@ export interface EncodeOptions {
   prompt?: string | null;
   /** How many texts are padded to one length and held together. Default 32. */
   batch_size?: number;
+  /** Keep so many of each vector's first elements: for models whose vectors can be cut (Matryoshka). Default: all. */
+  truncate_dim?: number | null;
 }
 
 interface Parts extends Prompts, TransformerConfig {
@@ -67,7 +74,7 @@ export class SentenceTransformer {
   /**
    * Opens a sentence-transformers repo as its `modules.json` says; one without is a transformer whose tokens' mean is taken.
    *
-   * @throws {LayerlineError} UNSUPPORTED_CONFIG for a module that isn't known, e.g. Dense; what loading throws
+   * @throws {LayerlineError} UNSUPPORTED_CONFIG for a module that isn't known, e.g. a Router; what loading throws
    */
   static async from_pretrained(source: ModelSource, options: PipelineOptions = {}): Promise<SentenceTransformer> {
     const shared = repo_options(options);
@@ -85,11 +92,17 @@ export class SentenceTransformer {
       shared,
     );
     const own = configs.slice(TRANSFORMER_CONFIGS.length);
-    const steps = after.map(({ kind, path }, i): Step => {
+    const step_of = async ({ kind, path }: Modules["after"][number], i: number): Promise<Step> => {
+      const name = file(path, "config.json");
       if (kind === "Normalize") return "normalize";
+      if (kind === "Dense") {
+        const weights = (tensor: string) => read_tensor(source, tensor, { ...shared, subfolder: folder(path) });
+        return { dense: await read_dense(parse_dense(own[i], name), folder(path), weights) };
+      }
       // Without a folder of its own there is no config of a Pooling: the one there is the transformer's.
-      return { pool: parse_pooling(path === "" ? undefined : own[i], file(path, "config.json")) };
-    });
+      return { pool: parse_pooling(path === "" ? undefined : own[i], name) };
+    };
+    const steps = await Promise.all(after.map(step_of));
     const at = folder(transformer);
     const placed = { ...options, ...(at !== "" && { subfolder: at }) };
     const tokenizer = await AutoTokenizer.from_pretrained(source, repo_options(placed));
@@ -104,10 +117,10 @@ export class SentenceTransformer {
 
   /** A vector of each text, `[texts, width]`. */
   async encode(texts: string | string[], options: EncodeOptions = {}): Promise<Tensor<"float32">> {
-    check_keys(options, ["normalize_embeddings", "prompt_name", "prompt", "batch_size"], {}, {});
-    const { batch_size = 32 } = options;
-    if (!Number.isInteger(batch_size) || batch_size < 1) {
-      refuse_option("batch_size", batch_size, "It must be an integer of 1 or more.");
+    check_keys(options, ["normalize_embeddings", "prompt_name", "prompt", "batch_size", "truncate_dim"], {}, {});
+    const { batch_size = 32, truncate_dim } = options;
+    for (const [name, count] of Object.entries({ batch_size, truncate_dim: truncate_dim ?? 1 })) {
+      if (!Number.isInteger(count) || count < 1) refuse_option(name, count, "It must be an integer of 1 or more.");
     }
     const prompt = this.#prompt(options);
     const given = list_of(texts, "SentenceTransformer.encode").map((text) => {
@@ -116,10 +129,21 @@ export class SentenceTransformer {
     });
     const batches: Tensor<"float32">[] = [];
     for (let start = 0; start < given.length; start += batch_size) {
-      const vectors = await this.#encode_batch(given.slice(start, start + batch_size));
+      const whole = await this.#encode_batch(given.slice(start, start + batch_size));
+      const vectors = truncate_dim == null ? whole : truncated(whole, truncate_dim);
       batches.push(options.normalize_embeddings ? normalize(vectors) : vectors);
     }
     return stacked(batches);
+  }
+
+  /** {@link encode} with the model's prompt for what is searched with, where it has one and none is given. */
+  encode_query(texts: string | string[], options: EncodeOptions = {}): Promise<Tensor<"float32">> {
+    return this.encode(texts, this.#prompted(options, ["query"]));
+  }
+
+  /** {@link encode} with the model's prompt for what is searched, where it has one and none is given. */
+  encode_document(texts: string | string[], options: EncodeOptions = {}): Promise<Tensor<"float32">> {
+    return this.encode(texts, this.#prompted(options, ["document", "passage", "corpus"]));
   }
 
   /** Frees the model's memory; later calls reject with DISPOSED. */
@@ -133,9 +157,16 @@ export class SentenceTransformer {
     let vectors = last_hidden_state;
     for (const step of this.#steps) {
       if (step === "normalize") vectors = normalize(vectors);
+      else if ("dense" in step) vectors = dense(vectors, step.dense);
       else vectors = joined(step.pool.map((way) => pool(last_hidden_state, inputs.attention_mask, way)));
     }
     return vectors;
+  }
+
+  #prompted(options: EncodeOptions, names: readonly string[]): EncodeOptions {
+    const known = names.find((name) => Object.hasOwn(this.prompts, name));
+    const wanted = options.prompt != null || options.prompt_name != null || known === undefined;
+    return wanted ? options : { ...options, prompt_name: known };
   }
 
   #prompt({ prompt, prompt_name }: EncodeOptions): string {
@@ -150,6 +181,36 @@ export class SentenceTransformer {
       `The model's prompts: ${Object.keys(this.prompts).join(", ") || "none"}.`,
     );
   }
+}
+
+/** A Dense module with its weights. */
+async function read_dense(
+  { in_features, out_features, bias, activation }: DenseConfig,
+  folder: string,
+  read: (tensor: string) => Promise<EngineArray | undefined>,
+): Promise<Dense> {
+  const tensor = async (name: string, expected: readonly number[]) => {
+    const found = await read(name);
+    if (found === undefined || found.dims.join() !== expected.join()) {
+      const has = found === undefined ? "missing" : `[${found.dims.join(", ")}]`;
+      const message = `${folder}: ${name} is ${has}; its config.json says [${expected.join(", ")}].`;
+      throw new LayerlineError("MISMATCHED_WEIGHT", message);
+    }
+    return new Tensor("float32", found.data, found.dims);
+  };
+  const weight = await tensor("linear.weight", [out_features, in_features]);
+  return { weight, bias: bias ? await tensor("linear.bias", [out_features]) : undefined, activation };
+}
+
+/** The first elements of each vector; all where there are no more. */
+function truncated(vectors: Tensor<"float32">, most: number): Tensor<"float32"> {
+  const [texts = 0, width = 0] = vectors.dims;
+  if (most >= width) return vectors;
+  const data = new Float32Array(texts * most);
+  for (let text = 0; text < texts; text++) {
+    data.set(vectors.data.subarray(text * width, text * width + most), text * most);
+  }
+  return new Tensor("float32", data, [texts, most]);
 }
 
 /** Vectors of the same texts, one beside the other. */

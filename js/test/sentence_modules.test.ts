@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import {
+  parse_dense,
   parse_modules,
   parse_pooling,
   parse_prompts,
@@ -34,7 +35,7 @@ describe("modules.json", () => {
   });
 
   test.each([
-    [[module("Transformer", ""), module("Pooling", "1"), module("Dense", "2")], "UNSUPPORTED_CONFIG", "models.Dense"],
+    [[module("Transformer", ""), module("Pooling", "1"), module("Router", "2")], "UNSUPPORTED_CONFIG", "models.Router"],
     [[module("WordEmbeddings", "")], "UNSUPPORTED_CONFIG", "WordEmbeddings"],
     [[], "UNSUPPORTED_CONFIG", "Transformer"],
     [[module("Transformer", "")], "CONFIG_INVALID", "Pooling"],
@@ -66,6 +67,37 @@ describe("poolings", () => {
     expect(() => poolings({ pooling_mode: "median" })).toThrowError(
       expect.objectContaining({ code: "UNSUPPORTED_CONFIG" }),
     );
+  });
+});
+
+describe("Dense modules", () => {
+  const plain = { in_features: 3, out_features: 2 };
+  const parsed = (config: object) => parse_dense(JSON.stringify(config), "2_Dense/config.json");
+
+  test("have a bias and tanh where nothing is said, as in sentence-transformers", () => {
+    expect(parsed(plain)).toEqual({ ...plain, bias: true, activation: "Tanh" });
+    const activation_function = "torch.nn.modules.linear.Identity";
+    expect(parsed({ ...plain, bias: false, activation_function, module_input_name: "sentence_embedding" })).toEqual({
+      ...plain,
+      bias: false,
+      activation: "Identity",
+    });
+  });
+
+  test.each([
+    [{ ...plain, out_features: 0 }, "CONFIG_INVALID", "out_features"],
+    [{ in_features: 3 }, "CONFIG_INVALID", "out_features"],
+    [{ ...plain, bias: 1 }, "CONFIG_INVALID", "bias"],
+    [{ ...plain, use_residual: true }, "UNSUPPORTED_CONFIG", "use_residual"],
+    [{ ...plain, module_input_name: "token_embeddings" }, "UNSUPPORTED_CONFIG", "token_embeddings"],
+    [{ ...plain, activation_function: "torch.nn.modules.activation.Mish" }, "UNSUPPORTED_CONFIG", "Mish"],
+    [{ ...plain, activation_function: "toString" }, "UNSUPPORTED_CONFIG", "toString"],
+  ])("%o is refused", (config, code, why) => {
+    expect(() => parsed(config)).toThrowError(expect.objectContaining({ code, message: expect.stringContaining(why) }));
+  });
+
+  test("without a config are refused", () => {
+    expect(() => parse_dense(undefined, "2_Dense/config.json")).toThrowError(/2_Dense\/config.json is missing/);
   });
 });
 

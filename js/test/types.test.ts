@@ -257,6 +257,8 @@ test("a sentence transformer makes vectors", () => {
   const check = async (model: SentenceTransformer, class_: typeof SentenceTransformer) => {
     expectTypeOf(class_.from_pretrained("a/b", { device: "cpu" })).resolves.toEqualTypeOf<SentenceTransformer>();
     expectTypeOf(model.encode("x")).resolves.toEqualTypeOf<Tensor<"float32">>();
+    expectTypeOf(model.encode_query(["x"], { truncate_dim: 256 })).resolves.toEqualTypeOf<Tensor<"float32">>();
+    expectTypeOf(model.encode_document("x")).resolves.toEqualTypeOf<Tensor<"float32">>();
     expectTypeOf(model.encode(["x"], { normalize_embeddings: true })).resolves.toEqualTypeOf<Tensor<"float32">>();
     // @ts-expect-error: there is no such option
     await model.encode("x", { normalize: true });

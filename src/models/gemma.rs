@@ -19,6 +19,7 @@ pub const FAMILY: Family = Family {
     classes: &[(Task::Base, "GemmaModel"), (Task::CausalLm, "GemmaForCausalLM")],
     own_keys: &[],
     describe: |raw| {
+        gemma2::only_causal(raw)?;
         let mut config = TransformerConfig::parse(raw, &DEFAULTS)?;
         // What the first checkpoints call so was always the other.
         if config.hidden_act == Activation::Gelu {

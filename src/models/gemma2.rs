@@ -28,6 +28,19 @@ fn cap(raw: &ModelConfig, key: &str, default: Option<f64>) -> Result<Option<f32>
     Ok(cap.map(|cap| cap as f32))
 }
 
+/// Whether tokens see those behind them, as EmbeddingGemma's do.
+pub(super) fn is_bidirectional(raw: &ModelConfig) -> Result<bool, ConfigError> {
+    Ok(raw.fields().flag("use_bidirectional_attention")?.unwrap_or(false))
+}
+
+/// That they don't.
+pub(super) fn only_causal(raw: &ModelConfig) -> Result<(), ConfigError> {
+    let refused = || {
+        raw.fields().unsupported("use_bidirectional_attention", "false: what writes texts sees what is before alone")
+    };
+    if is_bidirectional(raw)? { Err(refused()) } else { Ok(()) }
+}
+
 /// What Gemma 2 and 3 have in common; `logits_cap` is for logits, where the config says nothing.
 pub(super) fn describe(
     raw: &ModelConfig,
@@ -35,9 +48,6 @@ pub(super) fn describe(
     logits_cap: Option<f64>,
 ) -> Result<Description, ConfigError> {
     let fields = raw.fields();
-    if fields.flag("use_bidirectional_attention")? == Some(true) {
-        return Err(fields.unsupported("use_bidirectional_attention", "false: a decoder's attention is causal"));
-    }
     let scalar = fields.positive("query_pre_attn_scalar")?.unwrap_or(256.0);
     Ok(Description {
         mlp_bias: false,
@@ -56,6 +66,7 @@ pub const FAMILY: Family = Family {
     classes: &[(Task::Base, "Gemma2Model"), (Task::CausalLm, "Gemma2ForCausalLM")],
     own_keys: &["query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"],
     describe: |raw| {
+        only_causal(raw)?;
         let config = TransformerConfig::parse(raw, &DEFAULTS)?;
         let window = TransformerConfig::sliding_window(raw, Some(4096))?;
         let windows = config.windows(raw, window, |layer| layer.is_multiple_of(2))?;

@@ -1,6 +1,7 @@
 //! Gemma 3, the text models, and those within models that read images too. Semantics: transformers' `modeling_gemma3.py`.
 
-use super::{Description, Family, Head, Names, Task, gemma2};
+use super::gemma2::{self, is_bidirectional, only_causal};
+use super::{Description, Family, Head, Names, Task};
 use crate::config::{TransformerConfig, TransformerDefaults};
 
 const DEFAULTS: TransformerDefaults = TransformerDefaults {
@@ -16,17 +17,30 @@ pub const FAMILY: Family = Family {
     model_type: "gemma3_text",
     classes: &[(Task::Base, "Gemma3TextModel"), (Task::CausalLm, "Gemma3ForCausalLM")],
     // attn_logit_softcapping, which its config has too, means nothing to transformers' attention.
-    own_keys: &["query_pre_attn_scalar", "final_logit_softcapping", "sliding_window_pattern"],
+    own_keys: &[
+        "query_pre_attn_scalar",
+        "final_logit_softcapping",
+        "sliding_window_pattern",
+        "use_bidirectional_attention",
+    ],
     describe: |raw| {
         let config = TransformerConfig::parse(raw, &DEFAULTS)?;
         let pattern = raw.fields().count("sliding_window_pattern")?.unwrap_or(6);
+        let causal = !is_bidirectional(raw)?;
+        // Of a window that goes both ways, half is on either side.
         let window = TransformerConfig::sliding_window(raw, Some(4096))?;
+        let window = if causal { window } else { window.map(|window| window / 2) };
         let windows = config.windows(raw, window, |layer| !(layer + 1).is_multiple_of(pattern))?;
         let ropes = windows.iter().map(|window| Some(usize::from(window.is_some()))).collect();
         let names = Names::GEMMA.with_qk_norm();
-        Ok(Description { names, windows, ropes, ..gemma2::describe(raw, config, None)? })
+        Ok(Description { names, windows, ropes, causal, ..gemma2::describe(raw, config, None)? })
     },
-    head: Head::of_decoder,
+    head: |raw, config, task| {
+        if task == Task::CausalLm {
+            only_causal(raw)?;
+        }
+        Head::of_decoder(raw, config, task)
+    },
 };
 
 /// The text model where it is a part.
@@ -45,7 +59,9 @@ pub const WITH_IMAGES: Family = Family {
     classes: &[(Task::CausalLm, "Gemma3ForConditionalGeneration")],
     own_keys: &["text_config"],
     describe: |raw| {
-        Ok(Description { names: WITHIN, ..(FAMILY.describe)(&raw.part("text_config", FAMILY.model_type)?)? })
+        let text = raw.part("text_config", FAMILY.model_type)?;
+        only_causal(&text)?;
+        Ok(Description { names: WITHIN, ..(FAMILY.describe)(&text)? })
     },
     head: Head::of_decoder,
 };

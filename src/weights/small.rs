@@ -1,4 +1,5 @@
-//! A tensor read by itself, without a model: what a checkpoint has beside its weights, such as a scale.
+//! A tensor read by itself, without a model: what a checkpoint has beside its weights, such as a scale, or the few that a module
+//! behind a model has.
 
 use super::{WeightsError, cast};
 use crate::Result;
@@ -6,8 +7,8 @@ use crate::checkpoint::{Catalog, CatalogOptions, Order};
 use crate::hub::Repo;
 use crate::tensor::cpu::decode;
 
-/// Larger ones are weights, which come in with a model.
-const MAX_BYTES: u64 = 1 << 20;
+/// Larger ones come in with a model, piece by piece.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// A tensor of a checkpoint as float32.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +22,7 @@ pub struct SmallTensor {
 /// The tensor that a repo's checkpoint has under exactly this name; `None` where it has none.
 ///
 /// # Errors
-/// `TOO_LARGE` for one of more than a mebibyte, `UNSUPPORTED_DTYPE`, `UNSUPPORTED_ORDER`; whatever is wrong with repo and
+/// `TOO_LARGE` for one of more than 64 MiB, `UNSUPPORTED_DTYPE`, `UNSUPPORTED_ORDER`; whatever is wrong with repo and
 /// checkpoint.
 pub async fn read_small(repo: &dyn Repo, options: &CatalogOptions, name: &str) -> Result<Option<SmallTensor>> {
     let catalog = Catalog::open(repo, options).await?;

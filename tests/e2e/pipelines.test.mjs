@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { assertClose } from "./support/close.mjs";
 import { reposWith, wordsOf, wordTokenizer } from "./support/encoders.mjs";
 import { openEnvironment } from "./support/environments.mjs";
 import { GOLDENS, golden, SAMPLE, startTestHub } from "./support/models.mjs";
@@ -41,9 +42,14 @@ const REPOS = {
     checkpoint: join(GOLDENS, "seq2seq", "marian"),
     files: wordTokenizer(VOCAB, { special: { pad_token: `w${golden("seq2seq/marian/config.json").pad_token_id}` } }),
   },
-  "pipes/dense": {
+  "pipes/router": {
     encoder: "bert-base",
-    files: { ...wordTokenizer(VOCAB, typed), "modules.json": [...modules, module("Dense", "3_Dense")] },
+    files: { ...wordTokenizer(VOCAB, typed), "modules.json": [...modules, module("Router", "3_Router")] },
+  },
+  "pipes/sentences": { checkpoint: join(GOLDENS, "sentences", "gemma3"), files: {} },
+  "pipes/narrow": {
+    checkpoint: join(GOLDENS, "sentences", "gemma3"),
+    files: { "2_Dense/config.json": { in_features: 72, out_features: 43, bias: false } },
   },
 };
 
@@ -169,8 +175,34 @@ test("feature-extraction and SentenceTransformer", async () => {
   assert.deepEqual([found.dims, found.max_seq_length], [[2, joined.length], 64]);
   for (const [i, value] of joined.entries()) near(found.all[0][i], value / norm);
   assert.deepEqual(found.all[0], found.one[0]);
-  const dense = environment.run(encode, { id: "pipes/dense", endpoint: hub.endpoint, texts });
-  await assert.rejects(dense, { code: "UNSUPPORTED_CONFIG", message: /models\.Dense/ });
+  const router = environment.run(encode, { id: "pipes/router", endpoint: hub.endpoint, texts });
+  await assert.rejects(router, { code: "UNSUPPORTED_CONFIG", message: /models\.Router/ });
+});
+
+test("SentenceTransformer, as EmbeddingGemma is: tokens that see each other, Dense modules, prompts, vectors that are cut", async (t) => {
+  const { texts, truncate_dim, f16_error, ...expected } = golden("sentences/gemma3/golden.json");
+  const encode = async ({ SentenceTransformer }, { id, endpoint, texts, truncate_dim }) => {
+    const model = await SentenceTransformer.from_pretrained(id, { endpoint });
+    const found = {
+      encode: await model.encode(texts),
+      encode_query: await model.encode_query(texts),
+      encode_document: await model.encode_document(texts),
+      truncated: await model.encode(texts, { truncate_dim, normalize_embeddings: true }),
+    };
+    await model.dispose();
+    return Object.fromEntries(Object.entries(found).map(([name, vectors]) => [name, vectors.tolist()]));
+  };
+  const args = { endpoint: hub.endpoint, texts, truncate_dim };
+  const found = await environment.run(encode, { ...args, id: "pipes/sentences" });
+  for (const [name, vectors] of Object.entries(found)) {
+    assert.deepEqual([vectors.length, vectors[0].length], [texts.length, expected[name][0].length]);
+    t.diagnostic(`${name}: ${assertClose(vectors.flat(), expected[name].flat(), f16_error.max_abs)}`);
+  }
+  const narrow = environment.run(encode, { ...args, id: "pipes/narrow" });
+  await assert.rejects(narrow, {
+    code: "MISMATCHED_WEIGHT",
+    message: /2_Dense: linear.weight is \[44, 72\].*\[43, 72\]/,
+  });
 });
 
 test("text-generation", async () => {

@@ -75,6 +75,11 @@ VARIANTS = {
     # Rows of 75 halves, which end in the middle of a u32.
     "xlm-roberta-base": roberta("base", BF16, model_type="xlm-roberta", intermediate_size=75),
     "xlm-roberta-masked-lm": roberta("masked-lm", F16, model_type="xlm-roberta"),
+    # A decoder whose tokens see each other: eight on either side in every other layer. As EmbeddingGemma is.
+    "gemma3-base": variant(
+        "gemma3_text", "base", BF16, num_key_value_heads=2, head_dim=16, query_pre_attn_scalar=20, sliding_window=16,
+        layer_types=["sliding_attention", "full_attention"], use_bidirectional_attention=True,
+    ),
     # Scores that know distances; an epsilon that shows.
     "mpnet-base": mpnet("base", F16, layer_norm_eps=1e-2),
     "mpnet-masked-lm": mpnet("masked-lm", BF16, max_shard_size="60KB"),

@@ -95,7 +95,7 @@ def random_model(config, task, seed):
         if name.endswith("bias"):
             parameter.normal_(0, 0.2)
         elif "norm" in name.lower():
-            parameter.normal_(1, 0.2)
+            parameter.normal_(0 if config.model_type.startswith("gemma") else 1, 0.2)
     return model
 
 
@@ -120,6 +120,7 @@ def run(model, inputs):
     tensors = {key: torch.tensor(value) for key, value in inputs.items()}
     outputs = dict(model(**tensors, output_hidden_states=True))
     hidden = outputs.pop("hidden_states")
+    outputs.pop("past_key_values", None)
     return {name: output.float() for name, output in outputs.items()}, hidden
 
 

@@ -96,6 +96,7 @@ pub fn goldens() -> Result<()> {
         "loading.py",
         "placement.py",
         "beams.py",
+        "sentences.py",
         "languages.py",
     ];
     scripts.iter().try_for_each(|script| {
