@@ -17,6 +17,9 @@ fn activate(v: vec2<f32>) -> vec2<f32> {
     if ACTIVATION == 4u {
         return max(v, vec2<f32>()); // relu
     }
+    if ACTIVATION == 6u {
+        return max(v, vec2<f32>()) * max(v, vec2<f32>()); // relu2
+    }
     return tanh(clamp(v, vec2<f32>(-10.0), vec2<f32>(10.0)));
 }
 

@@ -2,7 +2,8 @@
 //
 // A row of qkv is [queries | keys | values], a head HEAD_DIM long, of which the first ROTARY elements are rotated. An
 // invocation takes two neighbouring elements of the rotated part's first half and their partners in its second half, or
-// four neighbours of the rest, so that it writes whole words of the cache.
+// four neighbours of the rest, so that it writes whole words of the cache. Where NEIGHBOURS, partners are beside each other, and
+// it takes four neighbours in any case.
 
 struct Params {
     heads: u32,
@@ -31,8 +32,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     var d = (i % PER_HEAD) * 2u;
     let is_rotated = d < HALF;
-    let partner = select(2u, HALF, is_rotated);
-    if !is_rotated {
+    let is_halved = is_rotated && !NEIGHBOURS;
+    let partner = select(2u, HALF, is_halved);
+    if !is_halved {
         d = 2u * d;     // ROTARY + 4 * (i - ROTARY / 4)
     }
     let at = token * params.stride + head * HEAD_DIM + d;
@@ -49,12 +51,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var cosine = vec2<f32>(1.0);
     var sine = vec2<f32>();
     if is_rotated {
-        let r = token * params.angles + params.first + d;
+        let r = token * params.angles + params.first + select(d, d / 2u, NEIGHBOURS);
         cosine = vec2<f32>(step.rope[r].x, step.rope[r + 1u].x);
         sine = vec2<f32>(step.rope[r].y, step.rope[r + 1u].y);
     }
-    let first = a * cosine - b * sine;
-    let second = b * cosine + a * sine;
+    var first = a * cosine - b * sine;
+    var second = b * cosine + a * sine;
+    if NEIGHBOURS {
+        first = a * cosine.x + vec2<f32>(-a.y, a.x) * sine.x;
+        second = b * cosine.y + vec2<f32>(-b.y, b.x) * sine.y;
+    }
     if head >= params.heads {
         keys[word] = pack_halves(first);
         keys[word + partner / 2u] = pack_halves(second);

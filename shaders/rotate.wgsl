@@ -3,13 +3,20 @@ fn quad(at: u32) -> vec4<f32> {
     return vec4<f32>(qkv[at], qkv[at + 1u], qkv[at + 2u], qkv[at + 3u]);
 }
 
-// Quad `q` of the head at `at`. Of the first ROTARY elements, a multiple of 8, each has its partner half of them away.
+// Quad `q` of the head at `at`. Of the first ROTARY elements, a multiple of 8, each has its partner half of them away, or where
+// NEIGHBOURS beside it.
 // Where the head is normalised, 1/rms is common to all of it and left to the caller; `weighted` has the norm's weights.
 fn rotated(at: u32, q: u32) -> vec4<f32> {
     let half = ROTARY / 8u;
     let mine = weighted(at + 4u * q);
     if q >= 2u * half {
         return mine;
+    }
+    if NEIGHBOURS {
+        let r = params.angles_first + 2u * q;
+        let cosines = vec2<f32>(step.rope[r].x, step.rope[r + 1u].x);
+        let sines = vec2<f32>(step.rope[r].y, step.rope[r + 1u].y);
+        return mine * cosines.xxyy + vec4<f32>(-mine.y, mine.x, -mine.w, mine.z) * sines.xxyy;
     }
     let r = params.angles_first + 4u * (q % max(half, 1u));
     let cosine = vec4<f32>(step.rope[r].x, step.rope[r + 1u].x, step.rope[r + 2u].x, step.rope[r + 3u].x);

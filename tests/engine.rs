@@ -20,17 +20,25 @@ use native::{TOLERANCE, golden, greedy, ids, load, run};
 use serde_json::{Value, json};
 
 /// Every one that there is.
-const TINY: [&str; 43] = [
+const TINY: [&str; 53] = [
+    "arcee",
+    "cohere",
+    "cohere2",
+    "ernie4_5",
+    "exaone4",
     "gemma",
     "gemma2",
     "gemma3",
     "gemma3-images",
+    "glm",
+    "glm4",
     "gpt2",
     "gpt2-relu",
     "gpt_neo",
     "gpt_neox",
     "gpt_neox-sequential",
     "granite",
+    "helium",
     "lfm2",
     "lfm2-bias",
     "llama-bf16-bias",
@@ -44,6 +52,7 @@ const TINY: [&str; 43] = [
     "mistral",
     "mixtral",
     "olmo2",
+    "olmo3",
     "olmoe",
     "opt",
     "opt-behind",
@@ -60,6 +69,7 @@ const TINY: [&str; 43] = [
     "qwen3-int4-zeros",
     "qwen3_moe",
     "qwen3_moe-plain",
+    "seed_oss",
     "smollm3",
     "stablelm",
     "stablelm-parallel",

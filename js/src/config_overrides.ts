@@ -135,6 +135,9 @@ export interface ConfigOverrides {
   block_auto_adjust_ff_dim?: boolean;
   block_ffn_dim_multiplier?: number | null;
   block_multiple_of?: number;
+  logit_scale?: number;
+  use_qk_norm?: false;
+  attention_out_bias?: boolean;
   embedding_multiplier?: number;
   attention_multiplier?: number;
   residual_multiplier?: number;
@@ -280,6 +283,9 @@ export const OVERRIDES: Record<keyof ConfigOverrides, true> = {
   block_auto_adjust_ff_dim: true,
   block_ffn_dim_multiplier: true,
   block_multiple_of: true,
+  logit_scale: true,
+  use_qk_norm: true,
+  attention_out_bias: true,
   embedding_multiplier: true,
   attention_multiplier: true,
   residual_multiplier: true,

@@ -14,6 +14,8 @@ pub enum Activation {
     QuickGelu,
     /// max(x, 0)
     Relu,
+    /// `max(x, 0)²`
+    Relu2,
     /// tanh(x)
     Tanh,
 }
@@ -21,7 +23,7 @@ pub enum Activation {
 impl Activation {
     /// Every name that [`from_name`](Self::from_name) knows.
     pub const NAMES: &'static str = "silu, swish, gelu, gelu_python, gelu_new, gelu_fast, gelu_accurate, \
-         gelu_pytorch_tanh, gelu_python_tanh, quick_gelu, relu, tanh";
+         gelu_pytorch_tanh, gelu_python_tanh, quick_gelu, relu, relu2, tanh";
 
     /// The function that transformers' `ACT2FN` has under `name`.
     pub fn from_name(name: &str) -> Option<Activation> {
@@ -33,6 +35,7 @@ impl Activation {
             }
             "quick_gelu" => Activation::QuickGelu,
             "relu" => Activation::Relu,
+            "relu2" => Activation::Relu2,
             "tanh" => Activation::Tanh,
             _ => return None,
         })

@@ -62,6 +62,8 @@ pub struct Description {
     pub windows: Vec<Option<usize>>,
     /// Of each layer, which rope rotates its heads: 0 the config's, 1 its local one; `None`: none does.
     pub ropes: Vec<Option<usize>>,
+    /// Whether ropes turn each element of a head with its neighbour, rather than with the one half of them away.
+    pub rotates_neighbours: bool,
     /// Multiplies queries times keys.
     pub scale: f32,
     /// Whether the scale is divided by the layer's number, counted from one.
@@ -131,6 +133,7 @@ impl Description {
             names: Names::LLAMA,
             windows: vec![None; config.num_hidden_layers],
             ropes: vec![Some(0); config.num_hidden_layers],
+            rotates_neighbours: false,
             scale: 1.0 / (config.head_dim as f32).sqrt(),
             scale_by_layer: false,
             relative: None,

@@ -301,7 +301,7 @@ impl Memory {
 pub(super) fn attention(description: &Description, layer: usize) -> Attention {
     let config: &TransformerConfig = &description.config;
     let tables = 1 + usize::from(config.local_rope.is_some());
-    let rotary = |table| Rotary { table, tables, dim: config.rope.dim };
+    let rotary = |table| Rotary { table, tables, dim: config.rope.dim, neighbours: description.rotates_neighbours };
     let by_layer = if description.scale_by_layer { (layer + 1) as f32 } else { 1.0 };
     Attention {
         layer,

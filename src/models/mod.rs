@@ -1,20 +1,26 @@
 //! Architectures: one file a family, which describes it; what families share is computed in one place.
 
+mod arcee;
 mod bart;
 mod bert;
 pub mod clip;
+mod cohere;
 mod convolution;
 mod declare;
 mod description;
 mod distilbert;
+mod ernie4_5;
+mod exaone4;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod glm;
 mod gpt2;
 mod gpt_neo;
 mod gpt_neox;
 mod granite;
 mod head;
+mod helium;
 pub mod image;
 mod layer;
 mod lfm2;
@@ -30,6 +36,7 @@ mod modernbert;
 mod mpnet;
 mod mt5;
 mod olmo2;
+mod olmo3;
 mod olmoe;
 mod opt;
 mod pegasus;
@@ -40,6 +47,7 @@ mod qwen3;
 mod qwen3_moe;
 mod registered;
 mod roberta;
+mod seed_oss;
 mod smollm3;
 mod stablelm;
 mod stack;
@@ -68,21 +76,29 @@ pub use mixture::{Chosen, Experts, Mixture, MixtureNames};
 pub use registered::{Architecture, Registered};
 
 /// Every family that there is.
-const FAMILIES: [Family; 41] = [
+const FAMILIES: [Family; 51] = [
+    arcee::FAMILY,
     bart::FAMILY,
     bert::FAMILY,
     clip::FAMILY,
     clip::TEXT_FAMILY,
     clip::VISION_FAMILY,
+    cohere::FAMILY,
+    cohere::SECOND,
     distilbert::FAMILY,
+    ernie4_5::FAMILY,
+    exaone4::FAMILY,
     gemma::FAMILY,
     gemma2::FAMILY,
     gemma3::FAMILY,
     gemma3::WITH_IMAGES,
+    glm::FAMILY,
+    glm::FOURTH,
     gpt2::FAMILY,
     gpt_neo::FAMILY,
     gpt_neox::FAMILY,
     granite::FAMILY,
+    helium::FAMILY,
     lfm2::FAMILY,
     llama::FAMILY,
     m2m_100::FAMILY,
@@ -94,6 +110,7 @@ const FAMILIES: [Family; 41] = [
     mpnet::FAMILY,
     mt5::FAMILY,
     olmo2::FAMILY,
+    olmo3::FAMILY,
     olmoe::FAMILY,
     opt::FAMILY,
     pegasus::FAMILY,
@@ -103,6 +120,7 @@ const FAMILIES: [Family; 41] = [
     qwen3::FAMILY,
     qwen3_moe::FAMILY,
     roberta::FAMILY,
+    seed_oss::FAMILY,
     smollm3::FAMILY,
     stablelm::FAMILY,
     starcoder2::FAMILY,

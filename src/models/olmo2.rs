@@ -3,7 +3,7 @@
 use super::{Description, Family, Head, Names, Task};
 use crate::config::{TransformerConfig, TransformerDefaults};
 
-const DEFAULTS: TransformerDefaults = TransformerDefaults {
+pub(super) const DEFAULTS: TransformerDefaults = TransformerDefaults {
     vocab_size: 50_304,
     norm_eps: ("rms_norm_eps", 1e-5),
     bos_token_id: None,
@@ -13,7 +13,7 @@ const DEFAULTS: TransformerDefaults = TransformerDefaults {
 };
 
 /// What comes out of each half of a layer is normalised, what goes in is not.
-const NAMES: Names = Names { input_norm: None, mlp_norm: None, ..Names::GEMMA }.with_qk_norm();
+pub(super) const NAMES: Names = Names { input_norm: None, mlp_norm: None, ..Names::GEMMA }.with_qk_norm();
 
 /// `Olmo2ForCausalLM` and its base.
 pub const FAMILY: Family = Family {

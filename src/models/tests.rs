@@ -281,7 +281,7 @@ fn what_is_not_there_is_said_with_what_is() {
     let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
     let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
     assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
-    let known = "model_type \"mamba\" is not supported. Supported: bart, bert, clip, clip_text_model, clip_vision_model, distilbert, gemma, gemma2, gemma3_text, gemma3, gpt2, gpt_neo, gpt_neox, granite, lfm2, llama, m2m_100, marian, mbart, mistral, mixtral, modernbert, mpnet, mt5, olmo2, olmoe, opt, pegasus, phi, phi3, qwen2, qwen3, qwen3_moe, roberta, smollm3, stablelm, starcoder2, t5, vit, whisper, xlm-roberta";
+    let known = "model_type \"mamba\" is not supported. Supported: arcee, bart, bert, clip, clip_text_model, clip_vision_model, cohere, cohere2, distilbert, ernie4_5, exaone4, gemma, gemma2, gemma3_text, gemma3, glm, glm4, gpt2, gpt_neo, gpt_neox, granite, helium, lfm2, llama, m2m_100, marian, mbart, mistral, mixtral, modernbert, mpnet, mt5, olmo2, olmo3, olmoe, opt, pegasus, phi, phi3, qwen2, qwen3, qwen3_moe, roberta, seed_oss, smollm3, stablelm, starcoder2, t5, vit, whisper, xlm-roberta";
     assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
     let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");
@@ -383,7 +383,7 @@ fn depths_and_heads_of_two_stacks_are_each_its_own() {
 #[test]
 fn what_a_caller_describes_wrongly_is_said_by_its_key() {
     for (described, expected) in [
-        (json!({"like": "mamba"}), "model_type \"mamba\" is not supported. Supported: bart, "),
+        (json!({"like": "mamba"}), "model_type \"mamba\" is not supported. Supported: arcee, bart, "),
         (json!({"like": "bart"}), "`like` is \"bart\", which is not supported. Supported: decoders"),
         (
             json!({"like": "llama", "description": {"gated": 1}}),

@@ -72,6 +72,8 @@ pub struct Rotary {
     pub tables: usize,
     /// The first elements of a head, so many, are rotated: a multiple of 4.
     pub dim: usize,
+    /// Whether an element's partner is its neighbour, rather than the one half of them away.
+    pub neighbours: bool,
 }
 
 /// Self-attention over a layer's cache.

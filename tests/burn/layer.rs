@@ -218,7 +218,7 @@ fn a_decoders_layer() {
         let o = weights.linear(Q, HIDDEN, false);
         let gate_up = weights.linear(HIDDEN, 2 * INTERMEDIATE, false);
         let down = weights.linear(INTERMEDIATE, HIDDEN, false);
-        let rotary = Some(Rotary { table: 0, tables: 1, dim: HEAD_DIM });
+        let rotary = Some(Rotary { table: 0, tables: 1, dim: HEAD_DIM, neighbours: false });
         let attention = our_attention(AttentionKind::Causal, rotary);
         let layer = |ops: &mut Executor<'_>, x: Activations| {
             let seen = ops.norm_linear(x, &norms[0], &qkv)?;

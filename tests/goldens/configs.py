@@ -398,6 +398,90 @@ CASES = {
         "eos_token_id": 50256,
         "torch_dtype": "float16",
     },
+    "arcee and nothing else": {"model_type": "arcee"},
+    "cohere and nothing else": {"model_type": "cohere"},
+    "Aya-8B, as v4 saved it": {
+        "model_type": "cohere",
+        "attention_bias": False,
+        "bos_token_id": 5,
+        "eos_token_id": 255001,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "layer_norm_eps": 1e-05,
+        "logit_scale": 0.0625,
+        "num_attention_heads": 32,
+        "num_hidden_layers": 32,
+        "num_key_value_heads": 8,
+        "rope_theta": 10000,
+        "use_qk_norm": False,
+        "torch_dtype": "float16",
+    },
+    "cohere2 and nothing else": {"model_type": "cohere2"},
+    "cohere2 with a pattern": {
+        "model_type": "cohere2",
+        "sliding_window_pattern": 3,
+        "sliding_window": 512,
+        "num_hidden_layers": 6,
+        "attention_bias": True,
+        "rope_theta": 50000,
+    },
+    "ernie4_5 and nothing else": {"model_type": "ernie4_5"},
+    "ernie4_5 with biases": {"model_type": "ernie4_5", "use_bias": True, "num_key_value_heads": 4, "head_dim": 64},
+    "exaone4 and nothing else": {"model_type": "exaone4"},
+    "EXAONE-4.0-1.2B": {
+        "model_type": "exaone4",
+        "hidden_size": 2048,
+        "intermediate_size": 4096,
+        "num_attention_heads": 32,
+        "num_hidden_layers": 3,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "layer_types": ["full_attention", "full_attention", "full_attention"],
+        "rope_scaling": {
+            "factor": 16.0,
+            "high_freq_factor": 4.0,
+            "low_freq_factor": 1.0,
+            "original_max_position_embeddings": 8192,
+            "rope_type": "llama3",
+        },
+        "rope_theta": 1000000,
+        "sliding_window": None,
+        "sliding_window_pattern": None,
+        "tie_word_embeddings": True,
+    },
+    "exaone4 with a pattern": {
+        "model_type": "exaone4",
+        "sliding_window": 128,
+        "sliding_window_pattern": 2,
+        "num_hidden_layers": 4,
+    },
+    "glm and nothing else": {"model_type": "glm"},
+    "glm with ends and a factor": {
+        "model_type": "glm",
+        "eos_token_id": [5, 6],
+        "partial_rotary_factor": 0.25,
+        "attention_bias": False,
+        "num_hidden_layers": 2,
+    },
+    "glm4 and nothing else": {"model_type": "glm4"},
+    "helium and nothing else": {"model_type": "helium"},
+    "helium with biases": {"model_type": "helium", "attention_bias": True, "mlp_bias": True, "num_hidden_layers": 2},
+    "olmo3 and nothing else": {"model_type": "olmo3"},
+    "olmo3 with a scaling, as v4 saved it": {
+        "model_type": "olmo3",
+        "num_hidden_layers": 5,
+        "rope_theta": 400000,
+        "rope_scaling": {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 8192},
+        "sliding_window": 1024,
+    },
+    "seed_oss and nothing else": {"model_type": "seed_oss"},
+    "seed_oss with other biases": {
+        "model_type": "seed_oss",
+        "attention_bias": False,
+        "attention_out_bias": True,
+        "mlp_bias": True,
+        "num_hidden_layers": 2,
+    },
     "lfm2 and nothing else": {"model_type": "lfm2"},
     "LFM2-350M, as v4 saved it": {
         "model_type": "lfm2",
@@ -531,8 +615,10 @@ def layer_ropes(config):
     """Of each layer, which of the ropes rotates its heads; null: none."""
     if config.model_type in ("gpt2", "gpt_neo", "opt"):
         return [None] * config.num_hidden_layers
-    if config.model_type == "gemma3_text":
+    if config.model_type in ("gemma3_text", "olmo3"):
         return [int(kind == "sliding_attention") for kind in config.layer_types]
+    if config.model_type == "cohere2" or (config.model_type == "exaone4" and config.sliding_window):
+        return [0 if kind == "sliding_attention" else None for kind in config.layer_types]
     rotated = getattr(config, "no_rope_layers", None) or [1] * config.num_hidden_layers
     return [0 if rotates else None for rotates in rotated[: config.num_hidden_layers]]
 

@@ -373,6 +373,111 @@ VARIANTS = {
         rope=dict(rope_type="default", rope_theta=10_000.0),
         dtype=torch.float16,
     ),
+    # Each element of a head turned with its neighbour; head_dim that isn't hidden / heads; biases everywhere; tied.
+    "ernie4_5": dict(
+        model_type="ernie4_5",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, head_dim=20, use_bias=True, tie_word_embeddings=True,
+        ),
+        rope=dict(rope_type="default", rope_theta=500_000.0),
+        dtype=torch.bfloat16,
+    ),
+    # The same, with biases on q, k and v alone.
+    "helium": dict(
+        model_type="helium",
+        config=dict(
+            vocab_size=97, hidden_size=48, intermediate_size=75, num_hidden_layers=2, num_attention_heads=3,
+            num_key_value_heads=1, head_dim=16, attention_bias=True,
+        ),
+        rope=dict(rope_type="default", rope_theta=100_000.0),
+        dtype=torch.float16,
+    ),
+    # The same of half of each head; gate and up in one tensor.
+    "glm": dict(
+        model_type="glm",
+        config=dict(
+            vocab_size=131, hidden_size=64, intermediate_size=100, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=16, eos_token_id=[2, 3], pad_token_id=2,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0, partial_rotary_factor=0.5),
+        dtype=torch.bfloat16,
+        max_shard_size="60KB",
+    ),
+    # The same with norms behind both halves of a layer.
+    "glm4": dict(
+        model_type="glm4",
+        config=dict(
+            vocab_size=97, hidden_size=48, intermediate_size=60, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=24, eos_token_id=2, pad_token_id=2, attention_bias=False,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0, partial_rotary_factor=0.5),
+        dtype=torch.float16,
+    ),
+    # Attention and a gated layer behind one LayerNorm without a bias; logits that are scaled; neighbours turned.
+    "cohere": dict(
+        model_type="cohere",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, attention_bias=True, logit_scale=0.25, bos_token_id=1, eos_token_id=2,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.bfloat16,
+    ),
+    # The same, where layers with a window alone know positions.
+    "cohere2": dict(
+        model_type="cohere2",
+        config=dict(
+            vocab_size=97, hidden_size=48, intermediate_size=75, num_hidden_layers=3, num_attention_heads=3,
+            num_key_value_heads=1, sliding_window=16, bos_token_id=1, eos_token_id=2,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.float16,
+    ),
+    # Norms behind both halves of a layer, and of each head of q and k; layers with a window alone know positions.
+    "exaone4": dict(
+        model_type="exaone4",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=3, num_attention_heads=6,
+            num_key_value_heads=2, sliding_window=16, sliding_window_pattern=2, tie_word_embeddings=True,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.bfloat16,
+    ),
+    # Layers with a window and without have ropes of their own, one of which is scaled.
+    "olmo3": dict(
+        model_type="olmo3",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, sliding_window=16, layer_types=["sliding_attention", "full_attention"], eos_token_id=2,
+        ),
+        rope=dict(
+            sliding_attention=dict(rope_type="default", rope_theta=500_000.0),
+            full_attention=dict(rope_type="linear", rope_theta=500_000.0, factor=4.0),
+        ),
+        dtype=torch.float16,
+    ),
+    # A squared relu without a gate; biases in the feed-forward layer.
+    "arcee": dict(
+        model_type="arcee",
+        config=dict(
+            vocab_size=131, hidden_size=72, intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, mlp_bias=True, bos_token_id=1, eos_token_id=2,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.bfloat16,
+    ),
+    # Biases on q, k, v and o by keys of their own; head_dim that isn't hidden / heads.
+    "seed_oss": dict(
+        model_type="seed_oss",
+        config=dict(
+            vocab_size=97, hidden_size=48, intermediate_size=75, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=20, attention_out_bias=True,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.float16,
+    ),
     # Learned positions, of which there are few; LayerNorm with biases; weights that are stored transposed; no gate; tied.
     "gpt2": dict(
         model_type="gpt2",

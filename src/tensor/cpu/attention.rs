@@ -174,7 +174,7 @@ pub fn attend(
     Ok(())
 }
 
-/// Writes a head to `out`, rotated by half of what is rotated and times `scale`.
+/// Writes a head to `out`, rotated and times `scale`.
 fn rotate(attention: &Attention, tokens: Tokens<'_>, token: usize, head: &[f32], scale: f32, out: &mut [f32]) {
     let Some(rotary) = attention.rotary else {
         out.iter_mut().zip(head).for_each(|(out, x)| *out = x * scale);
@@ -183,6 +183,16 @@ fn rotate(attention: &Attention, tokens: Tokens<'_>, token: usize, head: &[f32],
     let half = rotary.dim / 2;
     let at = (token * rotary.tables + rotary.table) * half;
     let angles = tokens.angles.as_chunks::<2>().0.get(at..at + half).unwrap_or_default();
+    if rotary.neighbours {
+        let (turned, rest) = head.split_at(rotary.dim.min(head.len()));
+        let (out_turned, out) = out.split_at_mut(turned.len());
+        let pairs = turned.as_chunks::<2>().0.iter().zip(angles);
+        for (out, ([a, b], [cos, sin])) in out_turned.as_chunks_mut::<2>().0.iter_mut().zip(pairs) {
+            *out = [(a * cos - b * sin) * scale, (b * cos + a * sin) * scale];
+        }
+        out.iter_mut().zip(rest).for_each(|(out, x)| *out = x * scale);
+        return;
+    }
     let (first, rest) = head.split_at(half.min(head.len()));
     let (second, rest) = rest.split_at(half.min(rest.len()));
     let (out_first, out) = out.split_at_mut(first.len());

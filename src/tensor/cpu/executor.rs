@@ -437,6 +437,7 @@ fn activate(x: &mut [f32], f: Activation) {
             x.iter_mut().for_each(|x| *x = 0.5 * *x * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2)))
         }
         Activation::Relu => map(x, |x| x.max(zero)),
+        Activation::Relu2 => map(x, |x| x.max(zero) * x.max(zero)),
         Activation::Tanh => x.iter_mut().for_each(|x| *x = x.tanh()),
     }
 }

@@ -402,11 +402,12 @@ fn gates_are_activated() {
         if x.abs() > 5.0 { x.signum() } else { sum(120) }
     };
     type F = fn(f64) -> f64;
-    let plain: [(Activation, F); 5] = [
+    let plain: [(Activation, F); 6] = [
         (Activation::Tanh, f64::tanh),
         (Activation::Silu, |x| x / (1.0 + (-x).exp())),
         (Activation::QuickGelu, |x| x / (1.0 + (-1.702 * x).exp())),
         (Activation::Relu, |x| x.max(0.0)),
+        (Activation::Relu2, |x| x.max(0.0).powi(2)),
         (Activation::GeluTanh, |x| {
             0.5 * x * (1.0 + (std::f64::consts::FRAC_2_PI.sqrt() * (x + 0.044715 * x * x * x)).tanh())
         }),
@@ -464,7 +465,7 @@ struct Case {
 #[test]
 fn attention_is_over_what_a_token_sees() {
     let mut random = Random(5);
-    let rotary = |dim, table, tables| Some(Rotary { table, tables, dim });
+    let rotary = |dim, table, tables| Some(Rotary { table, tables, dim, neighbours: false });
     let plain = Case {
         heads: 4,
         kv_heads: 2,
@@ -479,6 +480,7 @@ fn attention_is_over_what_a_token_sees() {
     for case in [
         plain,
         Case { kv_heads: 4, rotary: None, ..plain },
+        Case { rotary: Some(Rotary { table: 1, tables: 2, dim: 8, neighbours: true }), ..plain },
         Case { window: Some(3), rotary: rotary(12, 1, 2), ..plain },
         Case { kv_heads: 1, softcap: Some(0.8), ..plain },
         Case { causal: false, ..plain },
@@ -509,12 +511,13 @@ fn attention_is_over_what_a_token_sees() {
         let rotated = |token: usize, head: usize| -> Vec<f64> {
             let at = token * width + head * head_dim;
             let mut out = wide(&x[at..at + head_dim]);
-            let Some(Rotary { table, tables, dim }) = rotary else { return out };
+            let Some(Rotary { table, tables, dim, neighbours }) = rotary else { return out };
             for i in 0..dim / 2 {
                 let pair = (token * tables + table) * dim / 2 + i;
                 let (cos, sin) = (f64::from(angles[2 * pair]), f64::from(angles[2 * pair + 1]));
-                let (a, b) = (out[i], out[i + dim / 2]);
-                (out[i], out[i + dim / 2]) = (a * cos - b * sin, b * cos + a * sin);
+                let (first, second) = if neighbours { (2 * i, 2 * i + 1) } else { (i, i + dim / 2) };
+                let (a, b) = (out[first], out[second]);
+                (out[first], out[second]) = (a * cos - b * sin, b * cos + a * sin);
             }
             out
         };

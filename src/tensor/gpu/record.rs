@@ -33,6 +33,7 @@ fn activation_number(f: Activation) -> u32 {
         Activation::QuickGelu => 3,
         Activation::Relu => 4,
         Activation::Tanh => 5,
+        Activation::Relu2 => 6,
     }
 }
 

@@ -304,6 +304,7 @@ fn activate(f: Activation, v: f64) -> f64 {
         }
         Activation::Gelu => 0.5 * v * (1.0 + erf(v / std::f64::consts::SQRT_2)),
         Activation::Relu => v.max(0.0),
+        Activation::Relu2 => v.max(0.0).powi(2),
         Activation::Tanh => v.tanh(),
     }
 }
@@ -540,12 +541,12 @@ device_test!(layer_norm_equals_float64, layer_norms());
 
 async fn activated() {
     let random = &mut Random(10);
-    use Activation::{Gelu, GeluTanh, QuickGelu, Relu, Silu, Tanh};
+    use Activation::{Gelu, GeluTanh, QuickGelu, Relu, Relu2, Silu, Tanh};
     let mut sample = Sample(0);
     let mut turn = 0;
     for device in devices().await {
         for (mode, tokens) in MODES {
-            for f in [Silu, GeluTanh, Gelu, QuickGelu, Relu, Tanh] {
+            for f in [Silu, GeluTanh, Gelu, QuickGelu, Relu, Relu2, Tanh] {
                 if sample.skips(7) {
                     continue;
                 }

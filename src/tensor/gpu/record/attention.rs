@@ -46,6 +46,11 @@ fn rotated(attention: &Attention) -> u32 {
     attention.rotary.map_or(0, |rotary| rotary.dim as u32)
 }
 
+/// Whether an element is rotated with its neighbour.
+fn neighbours(attention: &Attention) -> bool {
+    attention.rotary.is_some_and(|rotary| rotary.neighbours)
+}
+
 /// Keys that a token attends to at most.
 fn window(attention: &Attention) -> u32 {
     attention.window.and_then(|window| u32::try_from(window).ok()).unwrap_or(u32::MAX)
@@ -78,6 +83,7 @@ impl Recorder<'_> {
             Constant::U32("WORKGROUP", workgroup),
             Constant::U32("HEAD_DIM", head_dim as u32),
             Constant::U32("ROTARY", rotated(attention)),
+            Constant::Bool("NEIGHBOURS", neighbours(attention)),
             Constant::Bool("SOFTCAP", softcap.is_some()),
             Constant::U32("KIND", kind_number(attention.kind)),
             Constant::Bool("SPLIT", split),
@@ -169,6 +175,7 @@ impl Recorder<'_> {
                     self.workgroup(),
                     Constant::U32("HEAD_DIM", head_dim as u32),
                     Constant::U32("ROTARY", rotated(attention)),
+                    Constant::Bool("NEIGHBOURS", neighbours(attention)),
                 ],
             },
             vec![heads as u32, kv_heads as u32, stride(qkv.width) as u32, angles.pairs, angles.first],
@@ -205,6 +212,7 @@ impl Recorder<'_> {
             Constant::U32("WORKGROUP", workgroup),
             Constant::U32("HEAD_DIM", head_dim as u32),
             Constant::U32("ROTARY", rotated(attention)),
+            Constant::Bool("NEIGHBOURS", neighbours(attention)),
         ];
         constants.extend(norm_constants(norm));
         self.push(

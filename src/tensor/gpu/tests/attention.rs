@@ -10,17 +10,20 @@ async fn attend() {
     for device in devices().await {
         // Heads, their sizes, the rope, the window, the soft cap and the norms, of each head or of all: each in every form
         // once.
-        let whole = |dim| Some(Rotary { table: 0, tables: 1, dim });
+        let rotary = |table, tables, dim, neighbours| Some(Rotary { table, tables, dim, neighbours });
+        let whole = |dim| rotary(0, 1, dim, false);
         for (heads, kv_heads, head_dim, rotary, window, softcap, each) in [
             (6, 2, 12, whole(12), None, None, None),
             (9, 3, 64, whole(64), None, None, None),
             (4, 4, 20, None, Some(16), None, Some(false)),
             (2, 1, 256, whole(256), Some(64), Some(0.7), Some(true)),
             (7, 1, 8, whole(8), None, Some(1.5), None),
-            (6, 2, 16, Some(Rotary { table: 1, tables: 2, dim: 16 }), Some(1), None, None),
-            (4, 2, 24, Some(Rotary { table: 0, tables: 2, dim: 16 }), Some(35), None, Some(true)),
-            (4, 2, 24, Some(Rotary { table: 0, tables: 1, dim: 12 }), None, None, Some(true)),
+            (6, 2, 16, rotary(1, 2, 16, false), Some(1), None, None),
+            (4, 2, 24, rotary(0, 2, 16, false), Some(35), None, Some(true)),
+            (4, 2, 24, rotary(0, 1, 12, false), None, None, Some(true)),
             (20, 5, 32, whole(32), None, None, Some(false)),
+            (6, 2, 12, rotary(0, 1, 12, true), None, None, None),
+            (4, 2, 24, rotary(1, 2, 16, true), Some(35), None, Some(true)),
         ] {
             let scale = 1.0 / (head_dim as f32).sqrt();
             let attention = Attention {
@@ -104,6 +107,7 @@ async fn attention_case(
     let qkv = random.values(tokens * width);
     let half = rotary.map_or(0, |rotary| rotary.dim / 2);
     let (table, tables) = rotary.map_or((0, 1), |rotary| (rotary.table, rotary.tables));
+    let neighbours = rotary.is_some_and(|rotary| rotary.neighbours);
     let angles: Vec<f64> = (0..tokens * tables * half).map(|_| random.next() * 3.0).collect();
     let pairs: Vec<f32> = angles.iter().flat_map(|a| [a.cos() as f32, a.sin() as f32]).collect();
     let before = position * kv_heads * head_dim;
@@ -137,6 +141,11 @@ async fn attention_case(
         let turn = |d: usize| angles[(token * tables + table) * half + d % half];
         (0..head_dim)
             .map(|d| match d {
+                _ if d < 2 * half && neighbours => {
+                    let angle = angles[(token * tables + table) * half + d / 2];
+                    let sine = if d % 2 == 0 { -angle.sin() } else { angle.sin() };
+                    at(d) * angle.cos() + at(d ^ 1) * sine
+                }
                 _ if d < half => at(d) * turn(d).cos() - at(d + half) * turn(d).sin(),
                 _ if d < 2 * half => at(d) * turn(d).cos() + at(d - half) * turn(d).sin(),
                 _ => at(d),
