@@ -66,7 +66,11 @@ pub static SUITES: [Suite; 16] = [
         built: false,
         hub: None,
         beside: false,
-        command: |filter| Ok(cargo_with(&["test", "--workspace", "--all-features", "--no-fail-fast"], filter)),
+        command: |filter| {
+            let mut cargo = cargo_with(&["test", "--workspace", "--all-features", "--no-fail-fast"], filter);
+            compiles_fast(&mut cargo);
+            Ok(cargo)
+        },
     },
     Suite {
         name: "burn",
@@ -173,6 +177,12 @@ fn tsc(workspace: &str) -> Result<Command> {
     Ok(tsc)
 }
 
+/// Has Mesa's lavapipe leave its compiler's optimisations out. What these tests run is small, and there are hundreds of kernels: on a
+/// machine that has compiled none of them yet, compiling takes most of their time.
+fn compiles_fast(command: &mut Command) {
+    command.env("GALLIVM_PERF", "nopt");
+}
+
 /// The wasm-bindgen tests, in the browser of a driver.
 fn in_browser(filter: &[String], variable: &str, driver: Option<PathBuf>) -> Result<Command> {
     let driver = driver.with_context(|| format!("no {}", variable.to_lowercase()))?;
@@ -187,6 +197,7 @@ fn in_browser(filter: &[String], variable: &str, driver: Option<PathBuf>) -> Res
     cargo.env(variable, driver);
     cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
     cargo.env("WASM_BINDGEN_USE_BROWSER", "1");
+    compiles_fast(&mut cargo);
     // Seconds for a whole test binary, on an emulated GPU.
     cargo.env("WASM_BINDGEN_TEST_TIMEOUT", "1200");
     cargo.env("WASM_BINDGEN_TEST_DRIVER_TIMEOUT", "60");
