@@ -20,7 +20,7 @@ use native::{TOLERANCE, golden, greedy, ids, load, run};
 use serde_json::{Value, json};
 
 /// Every one that there is.
-const TINY: [&str; 53] = [
+const TINY: [&str; 55] = [
     "arcee",
     "cohere",
     "cohere2",
@@ -38,6 +38,8 @@ const TINY: [&str; 53] = [
     "gpt_neox",
     "gpt_neox-sequential",
     "granite",
+    "granitemoehybrid",
+    "granitemoehybrid-nope",
     "helium",
     "lfm2",
     "lfm2-bias",

@@ -135,6 +135,7 @@ export interface ConfigOverrides {
   block_auto_adjust_ff_dim?: boolean;
   block_ffn_dim_multiplier?: number | null;
   block_multiple_of?: number;
+  shared_intermediate_size?: number;
   logit_scale?: number;
   use_qk_norm?: false;
   attention_out_bias?: boolean;
@@ -283,6 +284,7 @@ export const OVERRIDES: Record<keyof ConfigOverrides, true> = {
   block_auto_adjust_ff_dim: true,
   block_ffn_dim_multiplier: true,
   block_multiple_of: true,
+  shared_intermediate_size: true,
   logit_scale: true,
   use_qk_norm: true,
   attention_out_bias: true,

@@ -76,7 +76,7 @@ pub use mixture::{Chosen, Experts, Mixture, MixtureNames};
 pub use registered::{Architecture, Registered};
 
 /// Every family that there is.
-const FAMILIES: [Family; 51] = [
+const FAMILIES: [Family; 52] = [
     arcee::FAMILY,
     bart::FAMILY,
     bert::FAMILY,
@@ -98,6 +98,7 @@ const FAMILIES: [Family; 51] = [
     gpt_neo::FAMILY,
     gpt_neox::FAMILY,
     granite::FAMILY,
+    granite::HYBRID,
     helium::FAMILY,
     lfm2::FAMILY,
     llama::FAMILY,

@@ -159,6 +159,19 @@ fn what_a_family_cant_be_is_said_by_its_key() {
             json!({"residual_multiplier": 0.2, "mlp_bias": true}),
             "1 where attention_bias or mlp_bias is true",
         ),
+        ("granitemoehybrid", json!({"num_local_experts": 0}), "Supported: attention in every layer"),
+        (
+            "granitemoehybrid",
+            json!({"num_local_experts": 0, "layer_types": ["attention", "mamba"]}),
+            "Supported: attention in every layer",
+        ),
+        (
+            "granitemoehybrid",
+            json!({"layer_types": ["attention", "attention"]}),
+            "`num_local_experts` is missing, which is not supported. Supported: 0",
+        ),
+        ("cohere", json!({"use_qk_norm": true}), "queries and keys have no LayerNorm"),
+        ("cohere2", json!({"sliding_window_pattern": 0}), "expected a positive integer"),
         ("granite", json!({"logits_scaling": 0}), "expected a finite number above 0"),
         ("gpt2", json!({"n_embd": 0}), "`n_embd` is 0, expected a positive integer"),
         ("gpt2", json!({"n_head": 7}), "`n_embd` is missing, expected a multiple of num_attention_heads (7)"),
@@ -281,7 +294,7 @@ fn what_is_not_there_is_said_with_what_is() {
     let config = |json: serde_json::Value| ModelConfig::from_json("a/b: config.json", json.to_string().as_bytes());
     let error = Family::of(&config(json!({"model_type": "mamba"})).unwrap()).unwrap_err();
     assert_eq!(error.code(), "UNSUPPORTED_MODEL_TYPE");
-    let known = "model_type \"mamba\" is not supported. Supported: arcee, bart, bert, clip, clip_text_model, clip_vision_model, cohere, cohere2, distilbert, ernie4_5, exaone4, gemma, gemma2, gemma3_text, gemma3, glm, glm4, gpt2, gpt_neo, gpt_neox, granite, helium, lfm2, llama, m2m_100, marian, mbart, mistral, mixtral, modernbert, mpnet, mt5, olmo2, olmo3, olmoe, opt, pegasus, phi, phi3, qwen2, qwen3, qwen3_moe, roberta, seed_oss, smollm3, stablelm, starcoder2, t5, vit, whisper, xlm-roberta";
+    let known = "model_type \"mamba\" is not supported. Supported: arcee, bart, bert, clip, clip_text_model, clip_vision_model, cohere, cohere2, distilbert, ernie4_5, exaone4, gemma, gemma2, gemma3_text, gemma3, glm, glm4, gpt2, gpt_neo, gpt_neox, granite, granitemoehybrid, helium, lfm2, llama, m2m_100, marian, mbart, mistral, mixtral, modernbert, mpnet, mt5, olmo2, olmo3, olmoe, opt, pegasus, phi, phi3, qwen2, qwen3, qwen3_moe, roberta, seed_oss, smollm3, stablelm, starcoder2, t5, vit, whisper, xlm-roberta";
     assert_eq!(error.to_string(), format!("a/b: config.json: {known}"));
     let error = Family::of(&config(json!({})).unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "a/b: config.json: `model_type` is missing, expected a value");

@@ -464,6 +464,29 @@ CASES = {
         "num_hidden_layers": 2,
     },
     "glm4 and nothing else": {"model_type": "glm4"},
+    "granite-4.0-350m, as v4 saved it": {
+        "model_type": "granitemoehybrid",
+        "attention_bias": False,
+        "attention_multiplier": 0.015625,
+        "embedding_multiplier": 12,
+        "hidden_size": 1024,
+        "intermediate_size": 2048,
+        "layer_types": ["attention", "attention", "attention"],
+        "logits_scaling": 4,
+        "mamba_n_heads": 128,
+        "max_position_embeddings": 32768,
+        "num_attention_heads": 16,
+        "num_experts_per_tok": 0,
+        "num_hidden_layers": 3,
+        "num_key_value_heads": 4,
+        "num_local_experts": 0,
+        "position_embedding_type": "rope",
+        "residual_multiplier": 0.263,
+        "rope_theta": 10000000,
+        "shared_intermediate_size": 2048,
+        "tie_word_embeddings": True,
+        "vocab_size": 100352,
+    },
     "helium and nothing else": {"model_type": "helium"},
     "helium with biases": {"model_type": "helium", "attention_bias": True, "mlp_bias": True, "num_hidden_layers": 2},
     "olmo3 and nothing else": {"model_type": "olmo3"},
@@ -707,6 +730,8 @@ def main():
         expected["biases"] = biases(model)
         expected["mixture"] = mixture(model)
         expected["convolutions"] = convolutions(model)
+        if keys["model_type"] == "granitemoehybrid":
+            expected["intermediate_size"] = config.shared_intermediate_size
         if keys["model_type"] == "lfm2":
             feed_forward = model.base_model.layers[0].feed_forward
             expected |= {"hidden_act": "silu", "intermediate_size": feed_forward.w1.out_features}

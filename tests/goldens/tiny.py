@@ -373,6 +373,29 @@ VARIANTS = {
         rope=dict(rope_type="default", rope_theta=10_000.0),
         dtype=torch.float16,
     ),
+    # Granite 4 without experts and Mamba's layers: gate and up in one tensor; numbers that multiply; tied.
+    "granitemoehybrid": dict(
+        model_type="granitemoehybrid",
+        config=dict(
+            vocab_size=131, hidden_size=72, shared_intermediate_size=100, num_hidden_layers=2, num_attention_heads=6,
+            num_key_value_heads=2, layer_types=["full_attention", "full_attention"], num_local_experts=0,
+            num_experts_per_tok=0, position_embedding_type="rope", mamba_n_heads=8, tie_word_embeddings=True,
+            embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.6, logits_scaling=2.0,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.bfloat16,
+    ),
+    # The same without positions.
+    "granitemoehybrid-nope": dict(
+        model_type="granitemoehybrid",
+        config=dict(
+            vocab_size=97, hidden_size=48, shared_intermediate_size=75, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, layer_types=["full_attention", "full_attention"], num_local_experts=0,
+            num_experts_per_tok=0, mamba_n_heads=8, attention_multiplier=0.3,
+        ),
+        rope=dict(rope_type="default", rope_theta=10_000.0),
+        dtype=torch.float16,
+    ),
     # Each element of a head turned with its neighbour; head_dim that isn't hidden / heads; biases everywhere; tied.
     "ernie4_5": dict(
         model_type="ernie4_5",
@@ -611,7 +634,7 @@ def fresh(model):
         model.set_experts_implementation("eager")
     base = model.base_model
     if hasattr(base, "rotary_emb"):
-        base.rotary_emb = type(base.rotary_emb)(model.config)
+        base.rotary_emb = base.rotary_emb and type(base.rotary_emb)(model.config)
     return model
 
 
@@ -648,7 +671,7 @@ def states_of(model, ids):
 
 def routes(config):
     """Whether it is a mixture of experts."""
-    return hasattr(config, "num_experts_per_tok")
+    return bool(getattr(config, "num_experts_per_tok", 0))
 
 
 def routes_alike(model, half, ids):
