@@ -43,8 +43,14 @@ pub enum TextError {
         /// What the tokenizer said.
         reason: String,
     },
-    /// The tokenizer has no such language, or none at all.
-    #[error("the tokenizer has no language {language:?}; its own are such as {example:?} (none where that is empty)")]
+    /// The tokenizer knows no languages.
+    #[error("the tokenizer knows no languages, and so not {language:?}: those of NLLB and mBART do")]
+    NoLanguages {
+        /// What was asked for.
+        language: String,
+    },
+    /// The tokenizer has no such language.
+    #[error("the tokenizer has no language {language:?}; its own are such as {example:?}")]
     Language {
         /// What was asked for.
         language: String,
@@ -71,7 +77,10 @@ impl TextError {
     /// The stable code that JavaScript sees.
     pub fn code(&self) -> &'static str {
         match self {
-            TextError::File { .. } | TextError::Tokenizer { .. } | TextError::Language { .. } => "TOKENIZER",
+            TextError::File { .. }
+            | TextError::Tokenizer { .. }
+            | TextError::NoLanguages { .. }
+            | TextError::Language { .. } => "TOKENIZER",
             TextError::NoChatTemplate(_) | TextError::ChatTemplate { .. } | TextError::ChatInput(_) => "CHAT_TEMPLATE",
         }
     }

@@ -94,9 +94,9 @@ impl Tokenizer {
     /// Texts are in this language from now on.
     ///
     /// # Errors
-    /// [`TextError::Language`] where the tokenizer has no such, or none at all.
+    /// [`TextError::Language`] where the tokenizer has no such, [`TextError::NoLanguages`] where it has none.
     pub fn set_src_lang(&self, language: &str) -> Result<(), TextError> {
-        let none = || TextError::Language { language: language.to_owned(), example: String::new() };
+        let none = || TextError::NoLanguages { language: language.to_owned() };
         let languages = self.config.languages.as_ref().ok_or_else(none)?;
         let eos = self.config.special_tokens.iter().find(|(name, _)| name == "eos_token");
         let eos = eos.map_or("</s>", |(_, token)| token.content.as_str());
