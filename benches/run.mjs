@@ -5,6 +5,7 @@ import { measureCpuPeers } from "./cpu_peers.mjs";
 import { measureKernels } from "./kernel_table.mjs";
 import { measure, NEW_TOKENS, PROMPT_TOKENS } from "./layerline.mjs";
 import { measureLoading } from "./loading.mjs";
+import { measureOffload } from "./offload.mjs";
 import { measurePeers } from "./peers.mjs";
 import { measureQuantised } from "./quantised.mjs";
 import { SHAPES } from "./synthetic.mjs";
@@ -17,6 +18,7 @@ const options = {
   kernels: { type: "boolean" },
   link: { type: "string" },
   loading: { type: "boolean" },
+  offload: { type: "boolean" },
   peers: { type: "boolean" },
   quantised: { type: "boolean" },
   synthetic: { type: "string" },
@@ -140,6 +142,52 @@ function printQuantised({ name, device, loaded, promptTokens, rounds }) {
   }
 }
 
+function printOffload({ name, promptTokens, rounds }) {
+  console.log(`\n${name}: layers in CPU memory, medians of ${rounds.length} turns; tokens/s`);
+  const kinds = {
+    gpu: "all layers on the GPU",
+    cpu: "all on the CPU",
+    half: "half in CPU memory",
+    computed: "  all of those computed there",
+    streamed: "  all of those brought to the GPU",
+  };
+  const speed = (round, kind, what) =>
+    what === "decode" ? 1000 / round[kind].tokenMs : (promptTokens * 1000) / round[kind].prefillMs;
+  const of = (kind, what) => median(rounds.map((round) => speed(round, kind, what)));
+  for (const [kind, text] of Object.entries(kinds)) {
+    row(
+      text,
+      `prefill of ${promptTokens}: ${of(kind, "prefill").toFixed(1)}; decode: ${of(kind, "decode").toFixed(1)}`,
+    );
+  }
+  const shown = (ratios) => ratios.map((ratio) => ratio.toFixed(2)).join(", ");
+  const decodes = rounds.map((round) => {
+    const [half, cpu, streamed] = ["half", "cpu", "streamed"].map((kind) => speed(round, kind, "decode"));
+    return half / Math.max(cpu, streamed);
+  });
+  const prefills = rounds.map((round) => speed(round, "half", "prefill") / speed(round, "computed", "prefill"));
+  for (const what of ["prefill", "decode"]) {
+    const chosen = rounds.map((round) => {
+      const [half, ...ways] = ["half", "computed", "streamed"].map((kind) => speed(round, kind, what));
+      return half / Math.max(...ways);
+    });
+    const met = median(chosen) >= 0.9;
+    row(`${what}, what it chose beside the better way`, shown(chosen), { met, text: "the better one, within a tenth" });
+  }
+  // What a GPU that is slower than the CPU has computed can't be faster than the CPU alone.
+  const faster = (what) => of("gpu", what) > of("cpu", what);
+  const bar = (what, ratios, least, text) => faster(what) && { met: median(ratios) >= least, text };
+  row(
+    "decode, half beside the better of cpu and brought",
+    shown(decodes),
+    bar("decode", decodes, 1, "at least as fast"),
+  );
+  row("prefill, half beside computed there", shown(prefills), bar("prefill", prefills, 1.5, "at least 1.5 times"));
+  for (const what of ["decode", "prefill"]) {
+    if (!faster(what)) console.log(`    this GPU is slower than the CPU (${what}): there is no bar`);
+  }
+}
+
 /** Two that took turns: the first, and how many times as fast as the second it is. */
 function printTurns(rounds, promptTokens, names) {
   const [[first, label], [second, other]] = Object.entries(names);
@@ -245,6 +293,10 @@ if (values.quantised) {
   for (const name of environments) {
     for (const device of ["cpu", "gpu"]) printQuantised(await measureQuantised(name, device));
   }
+  process.exit(0);
+}
+if (values.offload) {
+  for (const name of environments) printOffload(await measureOffload(name, values.synthetic));
   process.exit(0);
 }
 if (values.threads) {

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what Layerline costs, beside its bars; with `--peers` beside transformers.js, with `--cpu` beside it and
-//! wllama on the CPU; with `--threads`, what several threads do beside one; with `--quantised`, integers beside half precision.
+//! wllama on the CPU; with `--threads`, what several threads do beside one; with `--quantised`, integers beside half precision; with
+//! `--offload`, layers in CPU memory beside all on either device.
 
 use anyhow::Result;
 
