@@ -389,7 +389,7 @@ async fn linear() {
                         (true, true, false),
                         (true, false, false),
                     ] {
-                        if sample.skips(7) {
+                        if sample.skips(13) {
                             continue;
                         }
                         let mut case = Case::new(&device, tokens, mode);

@@ -39,7 +39,7 @@ async fn attend() {
                 relative: None,
             };
             for (tokens, causal) in [(1, true), (37, true), (130, true), (1, false), (37, false), (130, false)] {
-                if sample.skips(7) {
+                if sample.skips(13) {
                     continue;
                 }
                 let kind = if causal { AttentionKind::Causal } else { AttentionKind::Bidirectional };
@@ -49,7 +49,7 @@ async fn attend() {
             let tuning = Tuning::of(device.0.capabilities());
             let split = Some(Splits { span: 9, groups: 7 * kv_heads as u32 });
             for (position, splits) in [(0, None), (77, None), (0, split), (20, split), (150, split)] {
-                if sample.skips(7) {
+                if sample.skips(13) {
                     continue;
                 }
                 let mut case = Case::new(&device, 1, Mode::Decode);
