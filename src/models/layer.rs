@@ -3,13 +3,13 @@
 
 use super::Outputs;
 use super::declare::{Declare, Modules, Norm};
-use super::description::{Description, Names, RelativeBias};
+use super::description::{Description, Names};
 use super::mixing::Mixing;
 use super::mixture::Mixture;
 use super::stack::Place;
 use crate::Result;
 use crate::config::{Activation, TransformerConfig};
-use crate::tensor::ops::{Attention, AttentionKind, Linear, Ops, Relative, RmsNorm, Rotary, Tensor};
+use crate::tensor::ops::{Attention, AttentionKind, Linear, Ops, RmsNorm, Rotary, Tensor};
 use crate::weights::init::Init;
 use crate::weights::spec::{Arrangement, BlockSpec};
 
@@ -317,19 +317,6 @@ pub(super) fn attention(description: &Description, layer: usize) -> Attention {
     }
 }
 
-/// Declares a layer's own table of what scores get by distance. All layers' come from one tensor: that each has the few
-/// hundred numbers spares it the wait for another block.
-pub(super) fn declare_relative(description: &Description, prefix: &str, declare: &mut Declare) -> Option<Relative> {
-    let RelativeBias { module, buckets } = description.relative?;
-    let heads = description.config.num_attention_heads;
-    let rows = buckets.count * if description.causal { 1 } else { 2 };
-    let name = format!("{prefix}{module}.weight");
-    let std = new_std(description, description.config.hidden_size);
-    let table = declare.vector(&name, vec![(name.clone(), rows * heads)], Init::Normal { std, zero_row: None });
-    declare.specs.shape(table, vec![rows, heads]);
-    Some(Relative { table, buckets })
-}
-
 /// Modules of which the first gives queries.
 pub(super) fn queries_first(description: &Description, declare: &mut Declare, modules: Modules<'_>) -> Linear {
     let linear = declare.linear(modules);
@@ -341,7 +328,7 @@ pub(super) fn queries_first(description: &Description, declare: &mut Declare, mo
 }
 
 /// The standard deviation of weights of a layer that are initialised anew, which have so many inputs.
-fn new_std(description: &Description, inputs: usize) -> f32 {
+pub(super) fn new_std(description: &Description, inputs: usize) -> f32 {
     let std = description.config.initializer_range;
     if description.std_by_inputs { std / (inputs as f32).sqrt() } else { std }
 }

@@ -1,11 +1,11 @@
 //! How the tokens of a layer come to know of each other: by attention, or by a convolution over a few of them.
 
 use super::declare::{Declare, Modules};
-use super::description::Description;
-use super::layer::{attention, declare_relative, modules, queries_first};
+use super::description::{Description, RelativeBias};
+use super::layer::{attention, modules, new_std, queries_first};
 use super::stack::Place;
 use crate::Result;
-use crate::tensor::ops::{Attention, Linear, Ops, QkNorm, ShortConvolution, Tensor};
+use crate::tensor::ops::{Attention, Linear, Ops, QkNorm, Relative, ShortConvolution, Tensor};
 use crate::weights::init::Init;
 use crate::weights::spec::Arrangement;
 
@@ -141,4 +141,17 @@ impl Mixing {
             Mixing::Convolution { convolution, .. } => ops.short_convolution(x, convolution),
         }
     }
+}
+
+/// Declares a layer's own table of what scores get by distance. All layers' come from one tensor: that each has the few
+/// hundred numbers spares it the wait for another block.
+fn declare_relative(description: &Description, prefix: &str, declare: &mut Declare) -> Option<Relative> {
+    let RelativeBias { module, buckets } = description.relative?;
+    let heads = description.config.num_attention_heads;
+    let rows = buckets.count * if description.causal { 1 } else { 2 };
+    let name = format!("{prefix}{module}.weight");
+    let std = new_std(description, description.config.hidden_size);
+    let table = declare.vector(&name, vec![(name.clone(), rows * heads)], Init::Normal { std, zero_row: None });
+    declare.specs.shape(table, vec![rows, heads]);
+    Some(Relative { table, buckets })
 }

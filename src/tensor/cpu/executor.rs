@@ -413,7 +413,8 @@ impl Ops for Executor<'_> {
         let input = self.memory.take(bcx);
         let cache = self.memory.caches.get_mut(layer).ok_or_else(missing)?;
         let (from, to) = ((input.as_slice(), stride(bcx.width)), (values.as_mut_slice(), stride(width)));
-        convolve(taps, cache, width, (self.running.ids.len(), self.running.position), from, to)?;
+        let tokens = (self.running.ids.len(), self.running.position);
+        convolve(taps, cache, width, tokens, from, to, &mut self.memory.convolution)?;
         self.memory.put(bcx, input);
         self.memory.put(y, values);
         Ok(y)

@@ -2,6 +2,7 @@
 
 use super::attention::{self, Cache};
 use super::product::Scratch;
+use super::short_convolution;
 use super::{CpuError, resize};
 use crate::tensor::ops::{Rows, Tensor};
 
@@ -20,6 +21,7 @@ pub struct Memory {
     pub(super) caches: Vec<Cache>,
     pub(super) scratch: Scratch,
     pub(super) attention: attention::Scratch,
+    pub(super) convolution: short_convolution::Scratch,
 }
 
 impl Memory {

@@ -17,6 +17,13 @@ pub struct Taps<'a> {
     pub bias: &'a [f32],
 }
 
+/// Memory that convolutions use again and again.
+#[derive(Default)]
+pub struct Scratch {
+    products: Vec<f32>,
+    sums: Vec<f32>,
+}
+
 /// Writes each token's convolved row to `y`, rows of `y_stride`; `bcx` has rows of `stride`, `[b | c | x]`. The first token is at
 /// `position`; the products b · x of all tokens go into the cache, as many of a position as `width`.
 ///
@@ -29,15 +36,15 @@ pub fn convolve(
     (tokens, position): (usize, usize),
     (bcx, stride): (&[f32], usize),
     (y, y_stride): (&mut [f32], usize),
+    Scratch { products, sums }: &mut Scratch,
 ) -> Result<(), CpuError> {
     let half = width / 2;
     let positions = position + tokens;
     if half == 0 || cache.keys.len() < positions * half || cache.values.len() < positions * half {
         return Err(CpuError::refused(format!("a convolution of {positions} positions of {width} channels")));
     }
-    let (mut products, mut sums) = (Vec::new(), Vec::new());
-    resize(&mut products, width, "a convolution")?;
-    resize(&mut sums, width, "a convolution")?;
+    resize(products, width, "a convolution")?;
+    resize(sums, width, "a convolution")?;
     let rows = bcx.chunks_exact(stride.max(1)).zip(y.chunks_exact_mut(y_stride.max(1))).take(tokens);
     for (token, (row, y)) in rows.enumerate() {
         let (b, rest) = row.split_at(width.min(row.len()));
@@ -57,7 +64,7 @@ pub fn convolve(
             let tap = taps.weight.iter().skip(taps.count - 1 - back).step_by(taps.count);
             sums.iter_mut().zip(products.iter().zip(tap)).for_each(|(sum, (product, tap))| *sum += product * tap);
         }
-        y.iter_mut().zip(c.iter().zip(&sums)).for_each(|(y, (c, sum))| *y = c * sum);
+        y.iter_mut().zip(c.iter().zip(&*sums)).for_each(|(y, (c, sum))| *y = c * sum);
     }
     Ok(())
 }
