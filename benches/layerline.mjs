@@ -15,15 +15,8 @@ const ROUND_TOKENS = 8;
 const BATCH_MS = { chromium: 300, firefox: 2000, node: 300 };
 
 /** Everything measured in an environment, on the sample or on a synthetic model; times in ms, sizes in bytes. */
-export async function measure(name, synthetic) {
-  const repo = synthetic && (await syntheticRepo(synthetic));
-  const id = repo ? `synthetic/${synthetic}` : SAMPLE;
-  const hub = await startTestHub(repo ? { [id]: { path: repo.path } } : {});
-  const environment = await openEnvironment(name);
-  try {
-    // The hub hashes a repo when it is first asked for it.
-    await hub.sha(id);
-    const model = { id, endpoint: hub.endpoint };
+export function measure(name, synthetic) {
+  return withModel(name, synthetic, async (environment, model) => {
     // Alone, so that the weights' stream doesn't count.
     const opening = await environment.run(openOnly, model);
     const rssBefore = childrenPeakRss();
@@ -45,6 +38,19 @@ export async function measure(name, synthetic) {
     }
     await environment.run((_, __, state) => state.model.dispose());
     return { opening, cold, ...long, rss, products, rounds };
+  });
+}
+
+/** Gives what `use` does of an environment and of where a hub has the sample, or a synthetic model. */
+export async function withModel(name, synthetic, use) {
+  const repo = synthetic && (await syntheticRepo(synthetic));
+  const id = repo ? `synthetic/${synthetic}` : SAMPLE;
+  const hub = await startTestHub(repo ? { [id]: { path: repo.path } } : {});
+  const environment = await openEnvironment(name);
+  try {
+    // The hub hashes a repo when it is first asked for it.
+    await hub.sha(id);
+    return await use(environment, { id, endpoint: hub.endpoint });
   } finally {
     await environment.close();
     await hub.close();
@@ -56,8 +62,8 @@ const byRate = (a, b) => b.bytesPerSecond - a.bytesPerSecond;
 const isSame = (a, b) => a.name === b.name && String(a.shape) === String(b.shape);
 
 /** Ids that are ordinary words; which ones makes no difference to the time. */
-export function promptIds() {
-  return Array.from({ length: PROMPT_TOKENS }, (_, i) => 1000 + i * 7);
+export function promptIds(length = PROMPT_TOKENS) {
+  return Array.from({ length }, (_, i) => 1000 + i * 7);
 }
 
 /** Has models that `state` keeps by these names generate in turns: of each round, by name, what `generate` gives. */
