@@ -20,6 +20,7 @@ export function vectorCase(storage, [rows, cols], form, fused = {}) {
   // Octets are words of two, whatever reads them.
   const read = octets && storage.startsWith("float16") ? "float16 (packed)" : storage;
   const outputs = gated ? rows / 2 : rows;
+  const pieces = cols / (octets ? 8 : 4);
   const perGroup = (workgroup / lanes) * (gated ? together / 2 : together);
   const x = { scratch: cols * 4, of: "x" };
   return {
@@ -28,7 +29,7 @@ export function vectorCase(storage, [rows, cols], form, fused = {}) {
       wgsl(octets ? "linear_vec_octets" : "linear_vec", { storage: read, reduction, constants }),
     groups: [Math.ceil(outputs / perGroup)],
     bindings: [
-      { params: [outputs, cols / (octets ? 8 : 4), 0, cols, 0x3727c5ac] },
+      { params: [outputs, pieces, 0, cols, 0x3727c5ac, pieces, 0, 1, 0] },
       { pool: rows * cols * bytes },
       x,
       { scratch: outputs * 4, of: "y" },
@@ -50,7 +51,7 @@ export function matrixCase(storage, [rows, cols], tokens, form) {
     code: form.code?.(storage, constants) ?? wgsl("linear_mat", { storage, constants }),
     groups: [Math.ceil(rows / n), Math.ceil(tokens / m)],
     bindings: [
-      { params: [rows, cols / 4, 0, rows] },
+      { params: [rows, cols / 4, 0, rows, cols / 4, 0, 1, 0] },
       { pool: rows * cols * bytes },
       x,
       { scratch: tokens * rows * 4, of: "y" },
