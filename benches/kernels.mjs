@@ -71,19 +71,29 @@ export function attentionCase({ heads, kvHeads, headDim }, tokens, position, { w
   const width = (heads + 2 * kvHeads) * headDim;
   const cache = (position + tokens) * kvHeads * headDim * 2;
   const scale = new Uint32Array(new Float32Array([1 / Math.sqrt(headDim)]).buffer)[0];
-  const constants = { WORKGROUP: workgroup, HEAD_DIM: headDim, SPLIT: splits !== undefined };
+  const constants = {
+    WORKGROUP: workgroup,
+    HEAD_DIM: headDim,
+    ...rotation(headDim),
+    SOFTCAP: false,
+    KIND: 0,
+    SPLIT: splits !== undefined,
+  };
+  const qkv = { scratch: tokens * width * 4, of: "qkv" };
   const rows = tokens * (heads / kvHeads);
   const one = splits === undefined ? "attention_append" : "attention_split";
   return {
     code: wgsl(tokens === 1 ? one : "attention", { constants }),
     groups: [kvHeads, Math.ceil(rows / 4), splits ?? 1],
     bindings: [
-      { params: [heads, kvHeads, width, heads * headDim, scale] },
-      { scratch: tokens * width * 4, of: "qkv" },
+      { params: [heads, kvHeads, width, heads * headDim, scale, NO_WINDOW, 0, 0] },
+      qkv,
       { pool: cache },
       { pool: cache, half: 1 },
       { scratch: tokens * heads * (headDim + 4) * (splits ?? 1) * 4, of: "y" },
       { words: step(tokens, position, headDim) },
+      // In the place of norms.
+      ...(tokens === 1 ? [qkv, qkv] : []),
     ],
     bytes: 2 * cache,
     flops: 4 * heads * headDim * tokens * (position + tokens / 2),
@@ -92,21 +102,29 @@ export function attentionCase({ heads, kvHeads, headDim }, tokens, position, { w
 
 /** What puts a split attention together. */
 export function mergeCase({ heads, kvHeads, headDim }, position, splits) {
+  const qkv = { scratch: (heads + 2 * kvHeads) * headDim * 4, of: "qkv" };
   const cache = (position + 1) * kvHeads * headDim * 2;
   return {
-    code: wgsl("attention_merge", { constants: { WORKGROUP: 256, HEAD_DIM: headDim } }),
+    code: wgsl("attention_merge", { constants: { WORKGROUP: 256, HEAD_DIM: headDim, ...rotation(headDim) } }),
     groups: [heads],
     bindings: [
-      { params: [heads, kvHeads, 1, splits] },
+      { params: [heads, kvHeads, 1, splits, NO_WINDOW, 0] },
       { scratch: heads * (headDim + 4) * splits * 4, of: "y" },
       { scratch: heads * headDim * 4, of: "merged" },
-      { scratch: (heads + 2 * kvHeads) * headDim * 4, of: "qkv" },
+      qkv,
       { pool: cache },
       { pool: cache, half: 1 },
       { words: step(1, position, headDim) },
+      qkv,
     ],
   };
 }
+
+/** That a token attends to all before it. */
+const NO_WINDOW = 0xffffffff;
+
+/** Whole heads that are rotated and not normalised. */
+const rotation = (headDim) => ({ ROTARY: headDim, NEIGHBOURS: false, QK_NORM: 0, QK_EPS: 0 });
 
 /** The Step of so many tokens, its angles' cosines and sines all a half. */
 const step = (tokens, position, headDim) => [tokens, position, 0, 0, ...new Array(headDim * tokens).fill(0x3f000000)];

@@ -13,14 +13,14 @@ export const STORAGES = {
 
 /** What each kernel is compiled with, before its own text. */
 const PRELUDES = {
-  attention: ["step", "cache_read", "tokens_many"],
-  attention_append: ["half", "step", "rotate", "cache_write", "tokens_one"],
+  attention: ["step", "cache_read", "tokens_many", "bias_none"],
+  attention_append: ["half", "step", "rotate", "cache_write", "tokens_one", "bias_none"],
   attention_merge: ["half", "step", "rotate"],
-  attention_split: ["half", "step", "rotate", "cache_read", "tokens_one"],
-  linear_mat: ["step", "linear_mat_io"],
-  linear_mat_direct: ["step", "linear_mat_io"],
+  attention_split: ["half", "step", "rotate", "cache_read", "tokens_one", "bias_none"],
+  linear_mat: ["step", "linear_mat_io", "quads_float"],
+  linear_mat_direct: ["step", "linear_mat_io", "quads_float"],
   linear_vec: ["activations", "pieces_quad"],
-  linear_vec_octets: ["activations", "pieces_octet"],
+  linear_vec_octets: ["activations", "values_octet", "pieces_octet"],
 };
 
 /** Forms of a kernel that share its file. */
